@@ -1,0 +1,95 @@
+/*
+ * Files through a table of operations, so that tests can make any one fail, record them in order, or cut them off.
+ *
+ * Every library reads and writes through a struct xk_fs that it was handed. xk_fs_posix() is the real one.
+ * Operations return a count or 0, or a negative errno value; -EINTR never comes out.
+ */
+#ifndef XK_FS_H
+#define XK_FS_H
+
+#include "core/base.h"
+#include "core/err.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+struct xk_fs;
+
+struct xk_fs_ops {
+    int (*open)(const struct xk_fs *fs, const char *path, int flags, mode_t mode); /* fd; O_CLOEXEC is added */
+    int (*close)(const struct xk_fs *fs, int fd);
+    ssize_t (*pread)(const struct xk_fs *fs, int fd, void *buf, size_t bytes, uint64_t offset);
+    ssize_t (*pwrite)(const struct xk_fs *fs, int fd, const void *buf, size_t bytes, uint64_t offset);
+    int (*truncate)(const struct xk_fs *fs, int fd, uint64_t bytes);
+    int (*allocate)(const struct xk_fs *fs, int fd, int mode, uint64_t offset, uint64_t bytes); /* as fallocate(2) */
+    int (*sync)(const struct xk_fs *fs, int fd, bool data_only);
+    int (*fstat)(const struct xk_fs *fs, int fd, struct stat *ret);
+    int (*chmod_chown)(const struct xk_fs *fs, int fd, const struct stat *like); /* owner first, then mode */
+    int64_t (*seek)(const struct xk_fs *fs, int fd, uint64_t offset, int whence); /* SEEK_DATA, SEEK_HOLE, SEEK_END */
+    int (*rename)(const struct xk_fs *fs, const char *from, const char *to);
+    int (*link)(const struct xk_fs *fs, const char *from, const char *to); /* -EEXIST when `to` exists */
+    int (*unlink)(const struct xk_fs *fs, const char *path);
+    int (*sync_dir)(const struct xk_fs *fs, const char *dir);
+};
+
+struct xk_fs {
+    const struct xk_fs_ops *ops;
+    void *state; /* belongs to the ops */
+};
+
+const struct xk_fs *xk_fs_posix(void);
+
+/* One open file. Storage is the caller's; xk_file_close() accepts a zeroed or closed one. */
+struct xk_file {
+    const struct xk_fs *fs;
+    int fd;           /* -1 when closed */
+    bool open;
+    const char *path; /* borrowed, for messages */
+};
+
+int xk_file_open(struct xk_file *ret, const struct xk_fs *fs, const char *path, int flags, mode_t mode, struct xk_err *err);
+void xk_file_close(struct xk_file *f);
+/*
+ * Bytes of the file or the block device.
+ * returns   0; a negative errno value; -EISDIR, -ENOTSUP for what has no size (FIFO, socket, character device).
+ */
+int xk_file_size(uint64_t *ret_bytes, const struct xk_file *f, struct xk_err *err);
+/* As many bytes as there are up to `bytes`; short only at the end of the file. returns the count. */
+ssize_t xk_file_read_some(const struct xk_file *f, void *buf, size_t bytes, uint64_t offset, struct xk_err *err);
+/* All of them, else -EBADMSG ("ends at …"). */
+int xk_file_read(const struct xk_file *f, void *buf, size_t bytes, uint64_t offset, struct xk_err *err);
+int xk_file_write(const struct xk_file *f, const void *buf, size_t bytes, uint64_t offset, struct xk_err *err);
+int xk_file_truncate(const struct xk_file *f, uint64_t bytes, struct xk_err *err);
+int xk_file_sync(const struct xk_file *f, struct xk_err *err);
+
+/*
+ * A new file that appears under its name only when it is whole.
+ *
+ * xk_newfile_begin() makes a temporary file beside `path`; write to `.file`; xk_newfile_commit() fsyncs it, gives it
+ * its name (replacing an old file and keeping that one's mode and owner; with `exclusive`, failing with -EEXIST),
+ * and fsyncs the folder. xk_newfile_abort() removes it; it is harmless after a commit and on a zeroed struct.
+ */
+struct xk_newfile {
+    struct xk_file file;
+    char *path, *temp;
+    bool exclusive, pending;
+};
+
+int xk_newfile_begin(struct xk_newfile *ret, const struct xk_fs *fs, const char *path, mode_t mode, bool exclusive,
+                     struct xk_err *err);
+int xk_newfile_commit(struct xk_newfile *n, struct xk_err *err);
+void xk_newfile_abort(struct xk_newfile *n);
+
+/* Replace a file's content at once: xk_newfile_* around one write. */
+int xk_file_replace(const struct xk_fs *fs, const char *path, const void *data, size_t bytes, mode_t mode, struct xk_err *err);
+
+/*
+ * A whole small text file below a root directory ("" for none), such as /proc/meminfo.
+ * ret       NUL-terminated, the caller frees it. -EFBIG past `max` bytes, other negative errno values as open and read.
+ */
+int xk_slurp(char **ret, const char *root, const char *path, size_t max, struct xk_err *err);
+/* The first line of such a file without its newline, or "" when it cannot be read. The caller frees; NULL: no memory. */
+char *xk_slurp_line(const char *root, const char *path) XK_MUST_USE;
+
+#endif
