@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define XK_COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define XK_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define XK_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #define XK_MUST_USE __attribute__((warn_unused_result))
 #define XK_UNUSED __attribute__((unused))
 
