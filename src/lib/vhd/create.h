@@ -1,0 +1,49 @@
+/*
+ * New images. Each appears under its name only when it is whole and on stable storage.
+ */
+#ifndef VHD_CREATE_H
+#define VHD_CREATE_H
+
+#include "core/clock.h"
+#include "lib/vhd/chain.h"
+
+struct vhd_create {
+    const char *path;
+    uint64_t bytes;          /* of the disk; rounded up to 2 MiB unless exact */
+    enum vhd_type type;      /* VHD_FIXED or VHD_DYNAMIC */
+    uint64_t reserve_bytes;  /* tables for a disk of this size (online growth); 0: just enough */
+    bool exact;              /* keep bytes as they are (a multiple of 512) */
+    bool preallocate;        /* fixed: allocate the space instead of leaving a hole */
+    bool overwrite;          /* replace an existing file */
+    int64_t unix_seconds;    /* creation stamp */
+    struct xk_random *random; /* for the UUID */
+};
+
+/* returns 0; -EEXIST; -EINVAL: sizes contradict; -EFBIG: above VHD_SIZE_MAX; I/O errors. Leaves nothing on failure. */
+int vhd_create(const struct xk_fs *fs, const struct vhd_create *how, struct xk_err *err);
+
+struct vhd_snapshot {
+    const char *path, *parent;
+    bool parent_raw;
+    bool keep_empty;         /* link to the named parent even when it is an empty differencing image */
+    uint64_t reserve_bytes;
+    unsigned depth_limit;    /* 0: none; -ENOSPC when the new image's chain would be deeper */
+    bool overwrite;
+    int64_t unix_seconds;
+    struct xk_random *random;
+    struct vhd_parent_search search;
+};
+
+/*
+ * A differencing image on top of a parent.
+ * returns   as vhd_create(); -ENOSPC: depth_limit reached (*ret_depth, if not NULL, holds the depth it would have).
+ */
+int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, unsigned *ret_depth, struct xk_err *err);
+
+/*
+ * The number of layers, a raw parent included, without opening tables; 1 for an image without a parent.
+ * returns   the depth; vhd_chain_open()'s errors.
+ */
+int vhd_chain_depth(const struct xk_fs *fs, const char *path, const struct vhd_parent_search *search, struct xk_err *err);
+
+#endif
