@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define INPUT_BYTES_MAX (16U << 20)
+#define INPUT_BYTES_MAX   (16U << 20)
 #define SECONDS_PER_INPUT 10U
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
