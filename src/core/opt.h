@@ -54,6 +54,9 @@ struct xk_opt {
 
 #define XK_OPT_FLAG(l, n, t, m, h) \
     {.kind = XK_OPT_KIND_FLAG, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, bool), .help = (h)}
+/* A flag that is on unless --no-NAME is given; help shows that form, so the help text says what that does. */
+#define XK_OPT_ON(l, n, t, m, h) \
+    {.kind = XK_OPT_KIND_FLAG, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, bool), .help = (h), .min = 1}
 #define XK_OPT_COUNT(l, n, t, m, h) \
     {.kind = XK_OPT_KIND_COUNT, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, unsigned), .help = (h)}
 #define XK_OPT_TEXT(l, n, t, m, a, h) \

@@ -1,0 +1,102 @@
+/*
+ * The list of findings. Texts live in one arena, so that a run with thousands of them is freed at once.
+ */
+#include "core/check.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define FINDINGS_BYTES_MAX (64 * XK_MIB)
+#define FINDINGS_FIRST     64
+
+const char *xk_severity_name(enum xk_severity severity)
+{
+    switch (severity) {
+    case XK_NOTE:
+        return "note";
+    case XK_WARNING:
+        return "warning";
+    case XK_CRITICAL:
+        return "critical";
+    }
+    return "note";
+}
+
+void xk_findings_done(struct xk_findings *f)
+{
+    free(f->items);
+    xk_arena_done(&f->arena);
+    *f = (struct xk_findings){0};
+}
+
+static bool has_room(struct xk_findings *f)
+{
+    if (f->count < f->capacity)
+        return true;
+    const size_t capacity = f->capacity ? f->capacity * 2 : FINDINGS_FIRST;
+    struct xk_finding *const items = xk_realloc(f->items, capacity * sizeof(*items));
+    if (!items)
+        return false;
+    f->items = items;
+    f->capacity = capacity;
+    return true;
+}
+
+static char *print_evidence(struct xk_arena *arena, const char *format, va_list args) XK_PRINTF(2, 0);
+
+static char *print_evidence(struct xk_arena *arena, const char *format, va_list args)
+{
+    struct xk_buf text;
+
+    xk_buf_init(&text, 64 * XK_KIB);
+    xk_buf_vprintf(&text, format, args);
+    char *const kept = text.error ? NULL : xk_arena_strdup(arena, xk_buf_str(&text));
+    xk_buf_done(&text);
+    return kept;
+}
+
+void xk_find(struct xk_findings *sink, const struct xk_check *check, enum xk_severity severity, const char *object,
+             const char *fix, const char *evidence, ...)
+{
+    va_list args;
+
+    assert(check && object);
+    if (sink->count == XK_FINDINGS_MAX) {
+        sink->left_off++;
+        return;
+    }
+    if (!sink->arena.max)
+        sink->arena.max = FINDINGS_BYTES_MAX;
+    struct xk_finding found = {.check = check, .severity = severity, .fix = check->fix};
+    found.object = xk_arena_strdup(&sink->arena, object);
+    if (fix)
+        found.fix = xk_arena_strdup(&sink->arena, fix);
+    va_start(args, evidence);
+    found.evidence = print_evidence(&sink->arena, evidence, args);
+    va_end(args);
+    if (!found.object || (fix && !found.fix) || !found.evidence || !has_room(sink)) {
+        /* What was found still counts, although there is no memory to say it. */
+        sink->left_off++;
+        sink->error = -ENOMEM;
+        return;
+    }
+    sink->items[sink->count++] = found;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const struct xk_finding *const x = a, *const y = b;
+
+    if (x->severity != y->severity)
+        return x->severity > y->severity ? -1 : 1;
+    int r = strcmp(x->check->id, y->check->id);
+    if (r == 0)
+        r = strcmp(x->object, y->object);
+    return r ? r : strcmp(x->evidence, y->evidence);
+}
+
+void xk_findings_sort(struct xk_findings *f)
+{
+    if (f->count)
+        qsort(f->items, f->count, sizeof(*f->items), compare);
+}
