@@ -1,0 +1,24 @@
+#!/bin/sh
+# bench/run.sh BUILD-FOLDER [NAME…]: all bench scripts, or the named ones. Each says what it compares and what it found.
+# Exit status 1 when a ratio was not met. ROUNDS=N asks for other numbers of rounds than a script's own.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+build=$(cd "$1" && pwd)
+shift
+[ $# -gt 0 ] || set -- startup scan
+ninja -C "$build" --quiet xenkit bench/pair
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+XENKIT=$build/xenkit PAIR=$build/bench/pair
+export XENKIT PAIR
+
+missed=0
+for name; do
+    echo "== $name"
+    mkdir "$work/$name"
+    (cd "$work/$name" && sh "$here/$name.sh") || missed=1
+done
+exit $missed

@@ -1,0 +1,27 @@
+#!/bin/sh
+# A thousand disk images, 100 chains of 10: one `xenkit vhd check` or `vhd scan` of all, and the loop over
+# `qemu-img info` that scripts use. Ours reads more: every table, and who is whose parent. At least 20 times faster
+# is asked for. Run by bench/run.sh in an empty folder, with XENKIT and PAIR.
+set -eu
+
+command -v qemu-img >/dev/null || {
+    echo "skipped: qemu-img is not installed"
+    exit 0
+}
+mkdir images
+for chain in $(seq 100); do
+    parent=images/$chain-0.vhd
+    "$XENKIT" vhd create --size 8G "$parent" >/dev/null
+    for depth in $(seq 9); do
+        child=images/$chain-$depth.vhd
+        "$XENKIT" vhd snapshot --parent "$parent" "$child" >/dev/null
+        parent=$child
+    done
+done
+
+# shellcheck disable=SC2016
+loop='for image in images/*.vhd; do qemu-img info -f vpc "$image" || exit 1; done'
+"$PAIR" -n "${ROUNDS:-3}" -w 0 -x 0.05 "xenkit vhd check, 1,000 images" "$XENKIT" vhd check images/*.vhd -- \
+    "a loop of qemu-img info" sh -c "$loop"
+"$PAIR" -n "${ROUNDS:-3}" -w 0 -x 0.05 "xenkit vhd scan, 1,000 images" "$XENKIT" vhd scan images -- \
+    "a loop of qemu-img info" sh -c "$loop"
