@@ -116,6 +116,7 @@ struct xk_out {
     bool section_was_last; /* nothing was said since */
 
     bool in_row;
+    bool cards, card_drawn; /* the rows of this section are drawn one below the other */
     struct xk_arena arena; /* rows not yet drawn, or the record */
     struct node *rows[LEARN_ROWS];
     size_t row_count;
@@ -824,6 +825,7 @@ static void begin_section(struct xk_out *out, const char *name, enum section sec
     out->column_count = 0;
     out->columns_fixed = false;
     out->in_row = false;
+    out->cards = out->card_drawn = false;
     out->depth = 0;
     out->last_cell = NULL;
     if (out->format == XK_OUT_TABLE) {
@@ -877,6 +879,12 @@ void xk_out_rows(struct xk_out *out, const char *name)
         xk_json_array(&out->json, name);
 }
 
+void xk_out_cards(struct xk_out *out, const char *name)
+{
+    xk_out_rows(out, name);
+    out->cards = out->format == XK_OUT_TABLE;
+}
+
 void xk_out_record(struct xk_out *out, const char *name)
 {
     begin_section(out, name, SECTION_RECORD);
@@ -894,6 +902,18 @@ void xk_out_record(struct xk_out *out, const char *name)
     }
 }
 
+static void draw_card(struct xk_out *out)
+{
+    if (out->stack[0] && !out->error) {
+        if (out->card_drawn)
+            xk_buf_add_char(&out->buf, '\n');
+        draw_fields(out, out->stack[0], 0, false);
+        out->card_drawn = true;
+    }
+    xk_arena_done(&out->arena);
+    drain_when_full(out);
+}
+
 static void end_row(struct xk_out *out)
 {
     if (!out->in_row)
@@ -908,6 +928,10 @@ static void end_row(struct xk_out *out)
         if (out->format == XK_OUT_JSONL)
             xk_buf_add_char(&out->buf, '\n');
         drain_when_full(out);
+        return;
+    }
+    if (out->cards) {
+        draw_card(out);
         return;
     }
     if (out->stack[0] && !out->error)

@@ -62,6 +62,7 @@ size_t xk_out_width(const struct xk_out *out); /* columns; 0: not a terminal, ne
 /* ---- sections ---- */
 
 void xk_out_rows(struct xk_out *out, const char *name);   /* begin a list of rows */
+void xk_out_cards(struct xk_out *out, const char *name);  /* rows of many cells: a table shows them as "key: value" blocks */
 void xk_out_record(struct xk_out *out, const char *name); /* begin a single record; drawn as "key: value" lines */
 void xk_out_end(struct xk_out *out);                      /* end the section */
 void xk_row(struct xk_out *out);                          /* begin the next row */

@@ -14,12 +14,16 @@ struct vhd_create {
     uint64_t reserve_bytes;  /* tables for a disk of this size (online growth); 0: just enough */
     bool exact;              /* keep bytes as they are (a multiple of 512) */
     bool preallocate;        /* fixed: allocate the space instead of leaving a hole */
-    bool overwrite;          /* replace an existing file */
+    bool overwrite;          /* replace an existing file; else -EEXIST */
     int64_t unix_seconds;    /* creation stamp */
     struct xk_random *random; /* for the UUID */
 };
 
-/* returns 0; -EEXIST; -EINVAL: sizes contradict; -EFBIG: above VHD_SIZE_MAX; I/O errors. Leaves nothing on failure. */
+/*
+ * An existing block device is always written in place (tables first, footers last); anything else appears whole.
+ * returns   0; -EEXIST; -EINVAL: sizes contradict; -EFBIG: above VHD_SIZE_MAX; -ENOSPC: the device is too small;
+ *           I/O errors. A failure leaves no new file behind.
+ */
 int vhd_create(const struct xk_fs *fs, const struct vhd_create *how, struct xk_err *err);
 
 struct vhd_snapshot {

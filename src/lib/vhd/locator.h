@@ -4,6 +4,7 @@
 #ifndef VHD_LOCATOR_H
 #define VHD_LOCATOR_H
 
+#include "core/buf.h"
 #include "lib/vhd/image.h"
 
 #define VHD_LOCATOR_TEXT_MAX 65536u /* bytes of a locator that we read */

@@ -1,0 +1,20 @@
+/* The room of VHD images: which commands it has, and under which classic name it answers. */
+#include "rooms/vhd/room.h"
+
+static const struct xk_command *const commands[] = {
+    &vhd_cmd_info, &vhd_cmd_check, &vhd_cmd_scan,   &vhd_cmd_chain,
+    &vhd_cmd_read, &vhd_cmd_query, &vhd_cmd_create, &vhd_cmd_snapshot,
+    NULL,
+};
+
+static const struct xk_classic *const classics[] = {
+    &vhd_classic_vhd_util,
+    NULL,
+};
+
+const struct xk_room vhd_room = {
+    .name = "vhd",
+    .summary = "VHD disk images: look, check, read, create, snapshot",
+    .commands = commands,
+    .classics = classics,
+};

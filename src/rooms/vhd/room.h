@@ -1,0 +1,20 @@
+/*
+ * What the files of this room share: its commands, and the words their options have in common.
+ */
+#ifndef ROOM_VHD_H
+#define ROOM_VHD_H
+
+#include "core/room.h"
+#include "lib/vhd/survey.h"
+
+extern const struct xk_room vhd_room;
+
+extern const struct xk_command vhd_cmd_info, vhd_cmd_check, vhd_cmd_scan, vhd_cmd_chain, vhd_cmd_read, vhd_cmd_query,
+    vhd_cmd_create, vhd_cmd_snapshot;
+extern const struct xk_classic vhd_classic_vhd_util;
+
+/* Where an option says the same in several commands, it is the same row. `type` is the command's struct. */
+#define VHD_OPT_CHAIN_ROOT(type) \
+    XK_OPT_TEXT(0, "chain-root", type, chain_root, "DIR", "refuse parents that lie outside DIR")
+
+#endif
