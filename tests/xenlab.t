@@ -27,14 +27,14 @@ dom0() {
     "$lab/run-lab.sh" run "$*"
 }
 
-run dom0 xenkit --version
+run dom0 /opt/bin/xenkit --version
 check "xenkit starts in dom0" 0 "~^xenkit $(cat "$XENKIT_SOURCE/VERSION")"
-run dom0 xenkit checkup --json localhost
+run dom0 /opt/bin/xenkit checkup --json localhost
 like "checkup examines dom0: 0 or 1" "$status" '^[01]$'
 like "its result is JSON with findings" "$(cat "$out")" '"findings"'
 like "it sees that it runs on Xen" "$(cat "$out")" '[Xx]en '
-run dom0 xenkit vhd create --size 64M /tmp/disk.vhd
+run dom0 /opt/bin/xenkit vhd create --size 64M /tmp/disk.vhd
 check "it makes a disk there" 0 - -
-run dom0 xenkit vhd check /tmp/disk.vhd
+run dom0 /opt/bin/xenkit vhd check /tmp/disk.vhd
 check "it checks the disk there" 0 - -
 done_testing
