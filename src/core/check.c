@@ -100,3 +100,31 @@ void xk_findings_sort(struct xk_findings *f)
     if (f->count)
         qsort(f->items, f->count, sizeof(*f->items), compare);
 }
+
+static bool is_named(const struct xk_check *check, const struct xk_words *words)
+{
+    for (size_t i = 0; i < words->count; i++) {
+        const size_t length = strlen(words->items[i]);
+        if (strncmp(check->id, words->items[i], length) == 0 && (check->id[length] == '\0' || check->id[length] == '.'))
+            return true;
+    }
+    return false;
+}
+
+bool xk_check_wanted(const struct xk_check *check, const struct xk_words *only, const struct xk_words *skip)
+{
+    return (!only || !only->count || is_named(check, only)) && !(skip && is_named(check, skip));
+}
+
+int xk_checks_run(const struct xk_check *rows, const struct xk_words *only, const struct xk_words *skip,
+                  const void *subject, struct xk_findings *sink, struct xk_err *err)
+{
+    for (const struct xk_check *check = rows; check->id; check++) {
+        if (!xk_check_wanted(check, only, skip))
+            continue;
+        const int code = check->run(check, subject, sink, err);
+        if (code < 0)
+            return code;
+    }
+    return sink->error ? xk_fail_memory(err) : 0;
+}

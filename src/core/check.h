@@ -56,6 +56,20 @@ void xk_find(struct xk_findings *sink, const struct xk_check *check, enum xk_sev
 /* Worst first, then by check id and object. */
 void xk_findings_sort(struct xk_findings *f);
 
+/*
+ * Run the rows over a subject.
+ *
+ * rows      end with a NULL id.
+ * only      when it has items, rows of these ids alone; skip: all but these. Either may be NULL. An item names a row
+ *           ("vhd.footer") or all rows of a set ("vhd").
+ * returns   0; the first error of a row; the sink's.
+ */
+struct xk_words;
+int xk_checks_run(const struct xk_check *rows, const struct xk_words *only, const struct xk_words *skip,
+                  const void *subject, struct xk_findings *sink, struct xk_err *err);
+/* Does a row belong to what --only and --skip leave? */
+bool xk_check_wanted(const struct xk_check *check, const struct xk_words *only, const struct xk_words *skip);
+
 struct xk_check_set {
     const char *name;    /* "vhd", "machine" */
     const char *summary; /* what it examines */

@@ -184,7 +184,7 @@ static int write_device(const struct xk_fs *fs, const char *path, const struct l
     return code;
 }
 
-static int write_image(const struct xk_fs *fs, const char *path, const struct layout *l, bool overwrite,
+static int write_image(const struct xk_fs *fs, const char *path, const struct layout *l, bool overwrite, bool dry_run,
                        struct xk_err *err)
 {
     struct xk_newfile n;
@@ -192,10 +192,14 @@ static int write_image(const struct xk_fs *fs, const char *path, const struct la
 
     if (stat(path, &st) == 0) {
         if (S_ISBLK(st.st_mode))
-            return write_device(fs, path, l, err);
+            return dry_run ? 0 : write_device(fs, path, l, err);
         if (!S_ISREG(st.st_mode))
             return xk_fail(err, -EINVAL, "%s: is neither a regular file nor a block device", path);
+        if (!overwrite)
+            return xk_fail(err, -EEXIST, "%s: is there already", path);
     }
+    if (dry_run)
+        return 0;
     int code = xk_newfile_begin(&n, fs, path, 0644, !overwrite, err);
     if (code < 0)
         return code;
@@ -231,7 +235,7 @@ int vhd_create(const struct xk_fs *fs, const struct vhd_create *how, struct xk_e
     fill_footer(&l.footer, how->type, XK_ROUND_UP(how->bytes, unit), how->unix_seconds, how->random);
     if (how->type != VHD_FIXED)
         fill_tables(&l, XK_MAX(l.footer.current_bytes, how->reserve_bytes));
-    return write_image(fs, how->path, &l, how->overwrite, err);
+    return write_image(fs, how->path, &l, how->overwrite, how->dry_run, err);
 }
 
 /* The real path of the folder where `path` is, or will be; the caller frees it. */
@@ -363,30 +367,26 @@ static int find_base(struct base *b, const struct xk_fs *fs, const struct vhd_sn
 static int check_depth(const struct xk_fs *fs, const struct base *b, const struct vhd_snapshot *how, unsigned *ret_depth,
                        struct xk_err *err)
 {
-    if (!how->depth_limit || b->raw)
-        return 0;
-    const int depth = vhd_chain_depth(fs, b->path, &how->search, err);
+    const int depth = b->raw ? 1 : vhd_chain_depth(fs, b->path, &how->search, err);
     if (depth < 0)
         return depth;
-    if (ret_depth)
-        *ret_depth = (unsigned)depth + 1;
-    if ((unsigned)depth + 1 > how->depth_limit) {
-        xk_fail(err, -ENOSPC, "%s: the parent's chain has %d images already, the limit is %u", how->path, depth,
-                how->depth_limit);
-        xk_err_hint(err, "coalesce the chain first, or raise the limit");
-        return -ENOSPC;
-    }
-    return 0;
+    *ret_depth = (unsigned)depth + 1;
+    if (b->raw || !how->depth_limit || *ret_depth <= how->depth_limit)
+        return 0;
+    xk_fail(err, -ENOSPC, "%s: the parent's chain has %d images already, the limit is %u", how->path, depth,
+            how->depth_limit);
+    xk_err_hint(err, "coalesce the chain first, or raise the limit");
+    return -ENOSPC;
 }
 
-int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, unsigned *ret_depth, struct xk_err *err)
+int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, struct vhd_snapshot_made *ret, struct xk_err *err)
 {
     xk_auto(layout_done) struct layout l = {0};
     xk_auto(base_done) struct base b = {0};
 
     int code = find_base(&b, fs, how, err);
     if (code == 0)
-        code = check_depth(fs, &b, how, ret_depth, err);
+        code = check_depth(fs, &b, how, &ret->depth, err);
     if (code < 0)
         return code;
     const uint64_t bytes = b.named_bytes ? XK_ROUND_UP(b.named_bytes, VHD_BLOCK_BYTES) : b.bytes;
@@ -409,7 +409,13 @@ int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, unsigne
         memcpy(l.batmap.hash, b.hash, sizeof(b.hash));
     }
     code = add_parent(&l, how->path, b.path, err);
-    return code < 0 ? code : write_image(fs, how->path, &l, how->overwrite, err);
+    if (code == 0)
+        code = write_image(fs, how->path, &l, how->overwrite, how->dry_run, err);
+    if (code < 0)
+        return code;
+    ret->bytes = bytes;
+    ret->parent = XK_TAKE(b.path);
+    return 0;
 }
 
 int vhd_chain_depth(const struct xk_fs *fs, const char *path, const struct vhd_parent_search *search, struct xk_err *err)

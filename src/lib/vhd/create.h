@@ -15,6 +15,7 @@ struct vhd_create {
     bool exact;              /* keep bytes as they are (a multiple of 512) */
     bool preallocate;        /* fixed: allocate the space instead of leaving a hole */
     bool overwrite;          /* replace an existing file; else -EEXIST */
+    bool dry_run;            /* check everything, write nothing */
     int64_t unix_seconds;    /* creation stamp */
     struct xk_random *random; /* for the UUID */
 };
@@ -32,17 +33,24 @@ struct vhd_snapshot {
     bool keep_empty;         /* link to the named parent even when it is an empty differencing image */
     uint64_t reserve_bytes;
     unsigned depth_limit;    /* 0: none; -ENOSPC when the new image's chain would be deeper */
-    bool overwrite;
+    bool overwrite, dry_run;
     int64_t unix_seconds;
     struct xk_random *random;
     struct vhd_parent_search search;
 };
 
+/* What came of it. */
+struct vhd_snapshot_made {
+    char *parent;    /* real path of the image it stands on; the caller frees it */
+    uint64_t bytes;  /* of the disk */
+    unsigned depth;  /* layers, itself and a raw parent included; also set when depth_limit refused it */
+};
+
 /*
  * A differencing image on top of a parent.
- * returns   as vhd_create(); -ENOSPC: depth_limit reached (*ret_depth, if not NULL, holds the depth it would have).
+ * returns   as vhd_create(); -ENOSPC: depth_limit reached; the errors of opening the parent's chain.
  */
-int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, unsigned *ret_depth, struct xk_err *err);
+int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, struct vhd_snapshot_made *ret, struct xk_err *err);
 
 /*
  * The number of layers, a raw parent included, without opening tables; 1 for an image without a parent.
