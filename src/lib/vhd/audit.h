@@ -23,7 +23,7 @@ enum vhd_problem_kind {
     VHD_P_HEADER,
     VHD_P_HEADER_FIELD,
     VHD_P_GEOMETRY,          /* geometry and size say different things */
-    VHD_P_SIZE,              /* too large for the format or its readers */
+    VHD_P_SIZE,              /* too large for the format or its readers, or (fixed) for the file */
     VHD_P_BAT_OUTSIDE,       /* the table does not fit into the file, or overlaps other parts */
     VHD_P_BAT_SHORT,         /* fewer entries than the disk has blocks */
     VHD_P_BAT_PAST_END,      /* a block lies (partly) outside the file */
@@ -60,22 +60,33 @@ struct vhd_problem {
 #define VHD_PROBLEMS_MAX 64
 
 struct vhd_problems {
-    struct vhd_problem items[VHD_PROBLEMS_MAX];
+    struct vhd_problem *items; /* grows; free with vhd_problems_done() */
     size_t count;
+    int error; /* -ENOMEM, else 0 */
 };
+
+/* Time stamps may lie this far ahead of us before they count as wrong: clocks of file servers differ. */
+#define VHD_CLOCK_SLACK_SECONDS 1800
 
 struct vhd_audit_options {
     bool bitmaps; /* read each block's bitmap */
-    bool data;    /* and its data: a whole-file read */
-    void (*progress)(void *context, uint64_t done_bytes); /* may be NULL */
+    bool data;    /* and the data of sectors that the bitmap calls absent; implies bitmaps */
+    int64_t unix_seconds; /* now; 0: do not judge time stamps */
+    /* May be NULL. Called now and then while bitmaps and data are read; done_bytes grows up to the file's size. */
+    void (*progress)(void *context, uint64_t done_bytes);
     void *context;
 };
 
 /*
  * Audit an image opened with VHD_LENIENT.
+ *
+ * ret       zeroed, or holding problems already: new ones are added. vhd_problems_done() it, also after an error.
+ * options   NULL: neither bitmaps nor data.
  * returns   0 (whatever was found); -ENOMEM; -EINTR: stopped by a signal.
  */
 int vhd_audit(struct vhd_problems *ret, const struct vhd *v, const struct vhd_audit_options *options, struct xk_err *err);
+void vhd_problems_done(struct vhd_problems *list);
+/* Past VHD_PROBLEMS_MAX nothing is added; without memory list->error is set. */
 void vhd_problem_add(struct vhd_problems *list, enum vhd_problem_kind kind, enum xk_severity severity, uint64_t count,
                      const char *evidence, ...) XK_PRINTF(5, 6);
 
