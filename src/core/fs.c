@@ -508,7 +508,8 @@ static int read_all(struct xk_buf *ret, const char *root, const char *path)
     xk_autofree char *full = xk_asprintf("%s%s", root, path);
     if (!full)
         return -ENOMEM;
-    xk_autoclose const int fd = RETRY(open(full, O_RDONLY | O_CLOEXEC | O_NOCTTY));
+    /* Not blocking: a FIFO without a writer is an empty file, it does not hang. */
+    xk_autoclose const int fd = RETRY(open(full, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
     if (fd < 0)
         return -errno;
     for (;;) {
