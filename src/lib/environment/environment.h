@@ -3,8 +3,8 @@
  * from outside, file systems.
  *
  * Everything is read below a root directory ("" for none), so a folder of fixtures can stand for a machine. What cannot
- * be read, is too long, or makes no sense is "unknown": an empty text, a count of 0, NAN. Foreign texts are cut to their
- * field and may hold any byte but NUL; writers escape them.
+ * be read, is too long, or makes no sense is "unknown": an empty text, a count of 0, NAN. Foreign texts are cut to
+ * their field and may hold any byte but NUL; writers escape them.
  */
 #ifndef ENVIRONMENT_H
 #define ENVIRONMENT_H
@@ -86,16 +86,17 @@ struct environment {
     struct {
         char release[ENVIRONMENT_TEXT_MAX], version[ENVIRONMENT_LINE_MAX];
         char clocksource[ENVIRONMENT_TEXT_MAX];
-        char parameters[ENVIRONMENT_LINE_MAX]; /* words of the command line that change timing or protection; no others */
+        char parameters[ENVIRONMENT_LINE_MAX]; /* words of the command line that change timing or protection; no others
+                                                */
     } kernel;
 
     struct {
         enum environment_xen xen;
         char xen_version[ENVIRONMENT_TEXT_MAX]; /* 4.17.7 */
         char guest_type[ENVIRONMENT_TEXT_MAX];  /* PV, HVM, PVH */
-        char hypervisor[ENVIRONMENT_TEXT_MAX];  /* xen, kvm, hyperv, vmware …; "unknown" when there is a nameless one */
+        char hypervisor[ENVIRONMENT_TEXT_MAX]; /* xen, kvm, hyperv, vmware …; "unknown" when there is a nameless one */
         char vendor[ENVIRONMENT_TEXT_MAX], product[ENVIRONMENT_TEXT_MAX]; /* of the hardware, real or virtual (DMI) */
-        char container[ENVIRONMENT_TEXT_MAX];   /* docker, podman, lxc … */
+        char container[ENVIRONMENT_TEXT_MAX];                             /* docker, podman, lxc … */
     } virtualisation;
 
     struct {
