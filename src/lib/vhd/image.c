@@ -196,6 +196,23 @@ uint64_t vhd_bat_bytes(const struct vhd_header *h)
     return XK_ROUND_UP((uint64_t)h->max_entries * sizeof(uint32_t), VHD_SECTOR);
 }
 
+uint64_t vhd_batmap_summed_bytes(const struct vhd *v)
+{
+    const uint64_t bytes = v->footer.current_bytes / VHD_BLOCK_BYTES / 8;
+    return XK_MAX(XK_ROUND_UP(bytes, (uint64_t)VHD_SECTOR), (uint64_t)VHD_SECTOR);
+}
+
+int vhd_write_batmap(struct vhd *v, struct xk_err *err)
+{
+    uint8_t sector[VHD_SECTOR];
+
+    v->batmap.checksum =
+        vhd_batmap_checksum(v->batmap.version, v->batmap_bits, (size_t)vhd_batmap_summed_bytes(v));
+    vhd_batmap_encode(sector, &v->batmap);
+    const int code = xk_file_write(&v->file, v->batmap_bits, v->batmap_bytes, v->batmap.offset, err);
+    return code < 0 ? code : xk_file_write(&v->file, sector, sizeof(sector), v->batmap_header_offset, err);
+}
+
 static int read_batmap(struct vhd *v, unsigned flags, struct xk_err *err)
 {
     uint8_t sector[VHD_SECTOR];
@@ -249,9 +266,7 @@ static int read_batmap(struct vhd *v, unsigned flags, struct xk_err *err)
     }
     v->batmap_bytes = (size_t)bytes;
 
-    /* XenServer sums the sectors that the current size needs, not the whole map. */
-    const uint64_t summed = XK_MAX(
-        XK_ROUND_UP(v->footer.current_bytes / VHD_BLOCK_BYTES / 8, (uint64_t)VHD_SECTOR), (uint64_t)VHD_SECTOR);
+    const uint64_t summed = vhd_batmap_summed_bytes(v);
     if (summed > bytes ||
         vhd_batmap_checksum(v->batmap.version, v->batmap_bits, (size_t)summed) != v->batmap.checksum) {
         v->batmap_state = VHD_DAMAGED;

@@ -113,6 +113,10 @@ uint32_t vhd_allocated(const struct vhd *v);
  * Entries that lie outside the file are left out.
  */
 uint64_t vhd_data_end(const struct vhd *v);
+/* Bytes of the batmap that its checksum covers: the sectors that the current size needs, whatever the map's size. */
+uint64_t vhd_batmap_summed_bytes(const struct vhd *v);
+/* Write the batmap from memory with a new checksum, map first. returns 0 or the I/O error. */
+int vhd_write_batmap(struct vhd *v, struct xk_err *err);
 /* Read block b's bitmap (vhd_bitmap_sectors() * 512 bytes). returns 0; -EBADMSG when it lies outside the file. */
 int vhd_read_bitmap(const struct vhd *v, uint32_t block, uint8_t *ret, struct xk_err *err);
 
