@@ -17,8 +17,12 @@
  *
  *     bytes _bytes   duration _ns   rate _bps   percent _percent   time (text, ISO 8601 UTC, key as it is)
  *
- * CSV, JSON lines and plain text carry the document's first section of rows (or first record when it has no rows
- * before); the other sections are left to table and JSON. Missing values (xk_put_none) are null, "" and "-".
+ * CSV, JSON lines and plain text carry the document's first section of rows, or its first record when it has no rows
+ * at all; the other sections are left to table and JSON. Missing values (xk_put_none) are null, "" and "-".
+ * A record in plain text is a line "key TAB value" for each cell. In a row of a table or of CSV a nested record's cells
+ * are columns of their own (parent.name), and a list is one cell, joined with ", " or ";".
+ * Rows should have the same keys in the same order. Columns are learned from the first rows (1000 at most, or those
+ * before a flush); a key that first comes later has no column in table, CSV and plain text.
  * All functions are quiet after the first write error, which xk_out_finish() reports.
  */
 #ifndef XK_OUT_H
@@ -80,6 +84,7 @@ void xk_put_rate(struct xk_out *out, const char *key, uint64_t bps);
 void xk_put_pct(struct xk_out *out, const char *key, double percent); /* 0…100 */
 void xk_put_time(struct xk_out *out, const char *key, int64_t unix_seconds);
 void xk_put_bool(struct xk_out *out, const char *key, bool v);
+/* The key as JSON has it, with the unit: xk_put_none(out, "size_bytes") stands where xk_put_bytes(out, "size", …) would. */
 void xk_put_none(struct xk_out *out, const char *key);
 /* Nested: cells until xk_put_end(). A list's items have no key (pass NULL). */
 void xk_put_record(struct xk_out *out, const char *key);
@@ -92,7 +97,10 @@ void xk_out_color(struct xk_out *out, enum xk_color color);
 
 /* ---- text and bytes ---- */
 
-/* Free text between sections; shown only in the table format. Own words: foreign parts pass through xk_out_clean(). */
+/*
+ * Free text between sections, newlines and all; shown only in the table format. Own words: foreign parts pass through
+ * xk_out_clean(). Sections that follow each other are parted by an empty line; one after a text is not.
+ */
 void xk_say(struct xk_out *out, const char *format, ...) XK_PRINTF(2, 3);
 /* The same in a colour. */
 void xk_say_color(struct xk_out *out, enum xk_color color, const char *format, ...) XK_PRINTF(3, 4);
