@@ -108,3 +108,9 @@ void xk_json_null(struct xk_json *j, const char *key)
     begin_value(j, key);
     xk_buf_add_str(j->buf, "null");
 }
+
+void xk_json_raw(struct xk_json *j, const char *key, const char *json, size_t bytes)
+{
+    begin_value(j, key);
+    xk_buf_add(j->buf, json, bytes);
+}

@@ -28,5 +28,7 @@ void xk_json_i64(struct xk_json *j, const char *key, int64_t v);
 void xk_json_double(struct xk_json *j, const char *key, double v); /* not finite: null */
 void xk_json_bool(struct xk_json *j, const char *key, bool v);
 void xk_json_null(struct xk_json *j, const char *key);
+/* A whole JSON value that another writer made; taken as it is. */
+void xk_json_raw(struct xk_json *j, const char *key, const char *json, size_t bytes);
 
 #endif
