@@ -644,9 +644,14 @@ double environment_steal_percent(const struct environment_ticks *before, const s
     return 100.0 * (double)(after->steal - before->steal) / (double)(after->total - before->total);
 }
 
-void environment_read(struct environment *ret, const char *root, const struct environment_system *system)
+void environment_init(struct environment *ret)
 {
     *ret = (struct environment){.cpu = {.family = -1, .model_number = -1, .stepping = -1}};
+}
+
+void environment_read(struct environment *ret, const char *root, const struct environment_system *system)
+{
+    environment_init(ret);
     read_topology(ret, root);
     read_cpuinfo(ret, root);
     read_frequency(ret, root);
@@ -723,7 +728,26 @@ static void put_memory(struct xk_json *j, const struct environment *e)
     xk_json_end(j);
 }
 
-void environment_json(struct xk_json *j, const char *key, const struct environment *e)
+void environment_file_system_json(struct xk_json *j, const char *key, const struct environment_file_system *f)
+{
+    xk_json_object(j, key);
+    xk_json_str(j, "path", f->path);
+    put_text(j, "point", f->point);
+    put_text(j, "type", f->type);
+    put_text(j, "source", f->source);
+    put_text(j, "options", f->options);
+    xk_json_u64(j, "magic", f->magic);
+    xk_json_u64(j, "size_bytes", f->size_bytes);
+    xk_json_u64(j, "free_bytes", f->free_bytes);
+    xk_json_u64(j, "available_bytes", f->available_bytes);
+    xk_json_u64(j, "block_bytes", f->block_bytes);
+    xk_json_u64(j, "inodes", f->inodes);
+    xk_json_u64(j, "inodes_free", f->inodes_free);
+    xk_json_end(j);
+}
+
+void environment_json(struct xk_json *j, const char *key, const struct environment *e,
+                      const struct environment_file_system *file_system)
 {
     xk_json_object(j, key);
     xk_json_str(j, "xenkit_version", XK_VERSION);
@@ -782,23 +806,9 @@ void environment_json(struct xk_json *j, const char *key, const struct environme
     xk_json_end(j);
 
     put_known(j, "uptime_ns", e->uptime_ns);
-    xk_json_end(j);
-}
-
-void environment_file_system_json(struct xk_json *j, const char *key, const struct environment_file_system *f)
-{
-    xk_json_object(j, key);
-    xk_json_str(j, "path", f->path);
-    put_text(j, "point", f->point);
-    put_text(j, "type", f->type);
-    put_text(j, "source", f->source);
-    put_text(j, "options", f->options);
-    xk_json_u64(j, "magic", f->magic);
-    xk_json_u64(j, "size_bytes", f->size_bytes);
-    xk_json_u64(j, "free_bytes", f->free_bytes);
-    xk_json_u64(j, "available_bytes", f->available_bytes);
-    xk_json_u64(j, "block_bytes", f->block_bytes);
-    xk_json_u64(j, "inodes", f->inodes);
-    xk_json_u64(j, "inodes_free", f->inodes_free);
+    if (file_system)
+        environment_file_system_json(j, "file_system", file_system);
+    else
+        xk_json_null(j, "file_system");
     xk_json_end(j);
 }

@@ -114,6 +114,8 @@ struct environment {
     uint64_t uptime_ns; /* 0: unknown */
 };
 
+/* Everything unknown. */
+void environment_init(struct environment *ret);
 /* Look at the machine. Never fails: what cannot be read stays unknown. system NULL: environment_system_of(root). */
 void environment_read(struct environment *ret, const char *root, const struct environment_system *system);
 
@@ -180,8 +182,12 @@ int environment_file_system_read(struct environment_file_system *ret, const char
 
 /* ---- writing ---- */
 
-/* One object under `key` (NULL inside an array or at the top). Unknown values are null; units end the names. */
-void environment_json(struct xk_json *j, const char *key, const struct environment *e);
+/*
+ * One object under `key` (NULL inside an array or at the top). Unknown values are null; units end the names.
+ * file_system   where the measured files lie, its member "file_system"; NULL: null.
+ */
+void environment_json(struct xk_json *j, const char *key, const struct environment *e,
+                      const struct environment_file_system *file_system);
 void environment_file_system_json(struct xk_json *j, const char *key, const struct environment_file_system *f);
 
 #endif

@@ -346,7 +346,7 @@ static void as_json(const struct environment *e, char *text, size_t size)
     xk_auto(xk_buf_done) struct xk_buf buf = XK_BUF_INIT(XK_MIB);
     struct xk_json j;
     xk_json_init(&j, &buf, 0);
-    environment_json(&j, NULL, e);
+    environment_json(&j, NULL, e, NULL);
     assert_int_equal(buf.error, 0);
     assert_int_equal(j.depth, 0);
     assert_true(buf.len < size);
