@@ -14,9 +14,9 @@ struct check {
 
 static const struct xk_opt check_opts[] = {
     XK_OPT_FLAG(0, "data", struct check, data, "read all data, too: sectors that hold data although marked absent"),
-    XK_OPT_FLAG(0, "bitmaps", struct check, bitmaps, "read the bitmap of each block [yes]"),
+    XK_OPT_ON(0, "bitmaps", struct check, bitmaps, "do not read the bitmap of each block (faster, finds less)"),
     XK_OPT_FLAG('r', "recurse", struct check, recurse, "look into subfolders"),
-    XK_OPT_FLAG(0, "parents", struct check, follow, "examine parents that were not named, too [yes]"),
+    XK_OPT_ON(0, "parents", struct check, follow, "do not examine parents that were not named"),
     XK_OPT_LIST(0, "only", struct check, only, "ID", "look for this only; may be given again"),
     XK_OPT_LIST(0, "skip", struct check, skip, "ID", "do not look for this; may be given again"),
     VHD_OPT_CHAIN_ROOT(struct check),
