@@ -65,7 +65,7 @@ struct report_head {
     const char *title;    /* what was examined */
     const char *subtitle; /* a sentence, or NULL */
     enum report_state state;
-    const char *verdict; /* the one line to remember; NULL: no verdict */
+    const char *verdict;  /* the one line to remember; NULL: no verdict */
     int64_t unix_seconds; /* when; 0: not shown */
     const char *machine;  /* where it ran: name and system; NULL: not shown */
     const char *command;  /* how to do it again, can be copied; NULL: not shown */
@@ -78,8 +78,8 @@ struct report {
     struct xk_buf contents; /* the list of sections, put in its place at the end */
     size_t contents_at, rows, rows_left_off;
     unsigned sections, last_id;
-    int block;                            /* what is open: enum in inner.h */
-    const struct report_column *columns;  /* of the open table */
+    int block;                           /* what is open: enum in inner.h */
+    const struct report_column *columns; /* of the open table */
     size_t column_count, column;
     bool section_open, item_open, series;
 };
