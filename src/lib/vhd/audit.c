@@ -62,7 +62,8 @@ static XK_PRINTF(2, 3) void place_add(struct places *p, const char *format, ...)
     va_start(args, format);
     const int added = vsnprintf(p->text + p->length, sizeof(p->text) - p->length, format, args);
     va_end(args);
-    p->length = XK_MIN(p->length + (size_t)XK_MAX(added, 0), sizeof(p->text) - 3);
+    /* Cut, it leaves room for the next comma. */
+    p->length = XK_MIN(p->length + (added > 0 ? (size_t)added : 0), sizeof(p->text) - 3);
 }
 
 static const char *places_rest(const struct places *p)

@@ -93,8 +93,7 @@ const struct xk_check vhd_checks[] = {
         "NEW.vhd`"),
     ROW(VHD_P_GEOMETRY, "geometry", XK_WARNING, "Geometry and size disagree",
         "Some programs (old Virtual PC, qemu for foreign creators) take the size from cylinders, heads and sectors: "
-        "they "
-        "see a disk of another length, and a guest may miss its last sectors.",
+        "they see a disk of another length, and a guest may miss its last sectors.",
         "compare both with `xenkit vhd info FILE`; a copy made by `vhd-util copy -n FILE -N NEW.vhd` has the right "
         "geometry"),
     ROW(VHD_P_SIZE, "size", XK_CRITICAL, "Size that the image cannot have",
