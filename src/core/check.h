@@ -56,6 +56,20 @@ void xk_find(struct xk_findings *sink, const struct xk_check *check, enum xk_sev
 /* Worst first, then by check id and object. */
 void xk_findings_sort(struct xk_findings *f);
 
+/* What findings amount to. */
+struct xk_tally {
+    size_t count[XK_CRITICAL + 1]; /* by severity */
+    enum xk_severity worst;        /* meaningful when there are findings */
+    bool bad;                      /* a warning, something critical, or findings that were left off */
+    char verdict[160];             /* "2 critical, 1 warning, 0 notes" */
+};
+void xk_findings_tally(struct xk_tally *ret, const struct xk_findings *f);
+/*
+ * Draw sorted findings: in the table format text for people, grouped by check; in the others the rows "findings". The
+ * record "summary" follows, in the table format the verdict alone.
+ */
+void xk_findings_show(struct xk_out *out, const struct xk_findings *f);
+
 /*
  * Run the rows over a subject.
  *

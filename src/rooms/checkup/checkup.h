@@ -25,9 +25,7 @@ struct checkup {
     struct checkup_part parts[CHECKUP_SETS_MAX];
     size_t part_count;
     struct xk_findings findings; /* sorted */
-    size_t counts[XK_CRITICAL + 1];
-    enum xk_severity worst; /* meaningful when there are findings */
-    char verdict[200];
+    struct xk_tally tally;
 };
 
 /*
@@ -38,8 +36,6 @@ struct checkup {
 int checkup_examine(struct checkup *ret, struct xk_app *app, const char *const *targets, size_t count,
                     const struct xk_words *only, const struct xk_words *skip, struct xk_err *err);
 void checkup_done(struct checkup *c);
-/* True when something is of severity warning or worse, or findings were left off. */
-bool checkup_is_bad(const struct checkup *c);
 
 /* ---- page.c ---- */
 

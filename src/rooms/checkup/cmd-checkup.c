@@ -1,12 +1,9 @@
-/*
- * `xenkit checkup`: the main job. In a table's place stands text for people, grouped by check; every other format gets
- * the findings as rows.
- */
+/* `xenkit checkup`: the main job. */
 #include "rooms/checkup/checkup.h"
 
 #include "core/text.h"
 
-#include <string.h>
+
 
 #define LOCALHOST "localhost"
 
@@ -25,11 +22,6 @@ static const struct xk_opt checkup_opts[] = {
     XK_OPT_LIST(0, "skip", struct checkup_opts, skip, "ID", "leave this check or set out; may be given again"),
     XK_OPT_END,
 };
-
-static enum xk_color color_of(enum xk_severity severity)
-{
-    return severity == XK_CRITICAL ? XK_COLOR_BAD : severity == XK_WARNING ? XK_COLOR_WARN : XK_COLOR_NOTE;
-}
 
 static int list_checks(struct xk_app *app, const struct checkup_opts *opts)
 {
@@ -52,80 +44,6 @@ static int list_checks(struct xk_app *app, const struct checkup_opts *opts)
     return XK_EXIT_OK;
 }
 
-/* ---- text for people ---- */
-
-#define OBJECTS_SHOWN 8 /* of one check and severity; the rest is counted */
-
-/* The findings [from, to) share check and severity. */
-static void say_group(struct xk_out *out, const struct xk_findings *found, size_t from, size_t to)
-{
-    const struct xk_finding *first = &found->items[from];
-
-    xk_say_color(out, color_of(first->severity), "%s", xk_severity_name(first->severity));
-    xk_say(out, "  %s  (%s)\n", first->check->title, first->check->id);
-    for (size_t i = from; i < to && i < from + OBJECTS_SHOWN; i++) {
-        const struct xk_finding *f = &found->items[i];
-        xk_say(out, "    %s\n", xk_out_clean(out, f->object));
-        xk_say(out, "      found: %s\n", xk_out_clean(out, f->evidence));
-        if (f->fix != f->check->fix)
-            xk_say(out, "      do:    %s\n", xk_out_clean(out, f->fix));
-    }
-    if (to - from > OBJECTS_SHOWN)
-        xk_say(out, "    … and %zu more (all of them: --json)\n", to - from - OBJECTS_SHOWN);
-    xk_say(out, "    why:   %s\n    do:    %s\n\n", first->check->why, first->check->fix);
-}
-
-static void say_findings(struct xk_out *out, const struct checkup *c)
-{
-    const struct xk_findings *found = &c->findings;
-
-    for (size_t from = 0, to; from < found->count; from = to) {
-        for (to = from + 1; to < found->count; to++) {
-            if (found->items[to].check != found->items[from].check ||
-                found->items[to].severity != found->items[from].severity)
-                break;
-        }
-        say_group(out, found, from, to);
-    }
-    xk_say_color(out, found->count ? color_of(c->worst) : XK_COLOR_GOOD, "%s", c->verdict);
-    xk_say(out, "\n");
-}
-
-/* ---- records ---- */
-
-static void put_findings(struct xk_out *out, const struct checkup *c)
-{
-    xk_out_rows(out, "findings");
-    for (size_t i = 0; i < c->findings.count; i++) {
-        const struct xk_finding *f = &c->findings.items[i];
-        xk_row(out);
-        xk_put_str(out, "severity", xk_severity_name(f->severity));
-        xk_put_str(out, "check", f->check->id);
-        xk_put_str(out, "title", f->check->title);
-        xk_put_str(out, "object", f->object);
-        xk_put_str(out, "evidence", f->evidence);
-        xk_put_str(out, "why", f->check->why);
-        xk_put_str(out, "fix", f->fix);
-    }
-    xk_out_end(out);
-    xk_out_record(out, "summary");
-    xk_put_u64(out, "critical", c->counts[XK_CRITICAL]);
-    xk_put_u64(out, "warnings", c->counts[XK_WARNING]);
-    xk_put_u64(out, "notes", c->counts[XK_NOTE]);
-    xk_put_u64(out, "left_off", c->findings.left_off);
-    xk_put_bool(out, "healthy", !checkup_is_bad(c));
-    xk_put_str(out, "verdict", c->verdict);
-    xk_out_end(out);
-}
-
-static void show(struct xk_out *out, const struct checkup *c)
-{
-    if (xk_out_format(out) == XK_OUT_TABLE)
-        say_findings(out, c);
-    else
-        put_findings(out, c);
-}
-
 /* ---- the two ways to run ---- */
 
 static char *join_titles(const char *const *targets, size_t count)
@@ -146,14 +64,14 @@ static int examine(struct xk_app *app, const struct checkup_opts *opts, const ch
 
     int code = checkup_examine(&c, app, targets, count, &opts->only, &opts->skip, err);
     if (code == 0) {
-        show(app->out, &c);
+        xk_findings_show(app->out, &c.findings);
         if (opts->html) {
             xk_autofree char *title = join_titles(targets, count);
             code = title ? checkup_page_write(&c, app, opts->html, title, err) : xk_fail_memory(err);
         }
     }
     if (code == 0)
-        code = checkup_is_bad(&c) ? XK_EXIT_BAD : XK_EXIT_OK;
+        code = c.tally.bad ? XK_EXIT_BAD : XK_EXIT_OK;
     checkup_done(&c);
     return code;
 }
@@ -200,7 +118,7 @@ static int run_demo(struct xk_app *app, const struct checkup_opts *opts, struct 
     const char *const targets[] = {demo.dir, LOCALHOST};
     code = checkup_examine(&c, app, targets, XK_COUNT(targets), &opts->only, &opts->skip, err);
     if (code == 0) {
-        show(app->out, &c);
+        xk_findings_show(app->out, &c.findings);
         code = checkup_page_write(&c, app, page, "Sample images and this machine", err);
     }
     if (code == 0)

@@ -3,9 +3,6 @@
 
 #include "core/text.h"
 
-#include <stdio.h>
-#include <string.h>
-
 static const struct xk_check_set *set_for(const char *target)
 {
     for (const struct xk_check_set *const *set = xk_check_sets; *set; set++) {
@@ -84,21 +81,6 @@ static int examine_set(struct checkup *c, const struct xk_check_set *set, struct
     return xk_checks_run(set->checks, only, skip, part.subject, &c->findings, err);
 }
 
-static void sum_up(struct checkup *c)
-{
-    for (size_t i = 0; i < c->findings.count; i++) {
-        const enum xk_severity severity = c->findings.items[i].severity;
-        c->counts[severity]++;
-        c->worst = XK_MAX(c->worst, severity);
-    }
-    if (c->findings.count == 0)
-        snprintf(c->verdict, sizeof(c->verdict), "all is well: nothing was found");
-    else
-        snprintf(c->verdict, sizeof(c->verdict), "%zu critical, %zu warning%s, %zu note%s", c->counts[XK_CRITICAL],
-                 c->counts[XK_WARNING], c->counts[XK_WARNING] == 1 ? "" : "s", c->counts[XK_NOTE],
-                 c->counts[XK_NOTE] == 1 ? "" : "s");
-}
-
 int checkup_examine(struct checkup *ret, struct xk_app *app, const char *const *targets, size_t count,
                     const struct xk_words *only, const struct xk_words *skip, struct xk_err *err)
 {
@@ -113,7 +95,7 @@ int checkup_examine(struct checkup *ret, struct xk_app *app, const char *const *
     if (code < 0)
         return code;
     xk_findings_sort(&ret->findings);
-    sum_up(ret);
+    xk_findings_tally(&ret->tally, &ret->findings);
     return 0;
 }
 
@@ -123,9 +105,4 @@ void checkup_done(struct checkup *c)
         c->parts[i].set->close(c->parts[i].subject);
     xk_findings_done(&c->findings);
     *c = (struct checkup){0};
-}
-
-bool checkup_is_bad(const struct checkup *c)
-{
-    return c->counts[XK_WARNING] + c->counts[XK_CRITICAL] + c->findings.left_off > 0;
 }

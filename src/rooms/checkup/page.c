@@ -115,8 +115,8 @@ int checkup_page_write(const struct checkup *c, struct xk_app *app, const char *
     report_begin(&r, &(struct report_head){
                          .kind = "checkup",
                          .title = title,
-                         .state = c->findings.count ? report_state_of(c->worst) : REPORT_GOOD,
-                         .verdict = c->verdict,
+                         .state = c->findings.count ? report_state_of(c->tally.worst) : REPORT_GOOD,
+                         .verdict = c->tally.verdict,
                          .unix_seconds = app->clock->utc_ns(app->clock) / (int64_t)XK_NS_PER_S,
                          .machine = environment.host,
                      });

@@ -23,57 +23,12 @@ static const struct xk_opt check_opts[] = {
     XK_OPT_END,
 };
 
-static enum xk_color color_of(enum xk_severity severity)
-{
-    return severity == XK_CRITICAL ? XK_COLOR_BAD : severity == XK_WARNING ? XK_COLOR_WARN : XK_COLOR_NOTE;
-}
-
-static void put_findings(struct xk_out *out, const struct xk_findings *found)
-{
-    xk_out_rows(out, "findings");
-    for (size_t i = 0; i < found->count; i++) {
-        const struct xk_finding *f = &found->items[i];
-        xk_row(out);
-        xk_put_str(out, "severity", xk_severity_name(f->severity));
-        xk_out_color(out, color_of(f->severity));
-        xk_put_str(out, "check", f->check->id);
-        xk_put_str(out, "object", f->object);
-        xk_put_str(out, "evidence", f->evidence);
-        xk_put_str(out, "fix", f->fix);
-    }
-    xk_out_end(out);
-}
-
-static void put_summary(struct xk_out *out, const struct vhd_survey *survey, const struct xk_findings *found)
-{
-    size_t counts[XK_CRITICAL + 1] = {0};
-    for (size_t i = 0; i < found->count; i++)
-        counts[found->items[i].severity]++;
-
-    xk_out_record(out, "summary");
-    xk_put_u64(out, "images", survey->count);
-    xk_put_u64(out, "critical", counts[XK_CRITICAL]);
-    xk_put_u64(out, "warnings", counts[XK_WARNING]);
-    xk_put_u64(out, "notes", counts[XK_NOTE]);
-    xk_put_u64(out, "left_off", found->left_off);
-    xk_put_bool(out, "healthy", counts[XK_CRITICAL] + counts[XK_WARNING] + found->left_off == 0);
-    xk_out_end(out);
-}
-
-static bool is_bad(const struct xk_findings *found)
-{
-    for (size_t i = 0; i < found->count; i++) {
-        if (found->items[i].severity >= XK_WARNING)
-            return true;
-    }
-    return found->left_off > 0;
-}
-
 static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *err)
 {
     const struct check *opts = args->opts;
     struct vhd_survey survey;
     struct xk_findings found = {0};
+    struct xk_tally tally;
     struct xk_prog progress;
 
     xk_prog_begin(&progress, app->log, app->clock, "checking", 0, false);
@@ -92,9 +47,9 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     code = xk_checks_run(vhd_checks, &opts->only, &opts->skip, &survey, &found, err);
     if (code == 0) {
         xk_findings_sort(&found);
-        put_findings(app->out, &found);
-        put_summary(app->out, &survey, &found);
-        code = is_bad(&found) ? XK_EXIT_BAD : XK_EXIT_OK;
+        xk_findings_show(app->out, &found);
+        xk_findings_tally(&tally, &found);
+        code = tally.bad ? XK_EXIT_BAD : XK_EXIT_OK;
     }
     xk_findings_done(&found);
     vhd_survey_done(&survey);
