@@ -14,8 +14,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define DISK_BYTES (64 * XK_MIB)
+#define DISK_BYTES        (64 * XK_MIB)
 #define HEALTHY_SNAPSHOTS 3
+
+/* Kinds that a look without --data finds, and that have no second consequence. */
+static const char *const planted[] = {
+    "footer", "footer-copy", "footers-differ", "short-footer", "poisoned",    "geometry",    "hidden-leaf",
+    "header", "bat-outside", "bat-short",      "bat-past-end", "bat-overlap", "trailing",    "misaligned",
+    "batmap", "locator",     "parent-missing", "parent-uuid",  "parent-loop", "parent-size", "duplicate-uuid",
+};
 
 struct checkup_plant {
     const struct vhd_damage_kind *kind;
@@ -64,19 +71,16 @@ static int make_disk(struct xk_app *app, const char *path, const char *parent, u
 
     if (parent) {
         struct vhd_snapshot_made made = {0};
-        code = vhd_snapshot(app->fs,
-                            &(struct vhd_snapshot){
-                                .path = path, .parent = parent, .unix_seconds = now, .random = app->random},
-                            &made, err);
+        code = vhd_snapshot(
+            app->fs, &(struct vhd_snapshot){.path = path, .parent = parent, .unix_seconds = now, .random = app->random},
+            &made, err);
         free(made.parent);
     } else {
-        code = vhd_create(app->fs,
-                          &(struct vhd_create){.path = path,
-                                               .bytes = DISK_BYTES,
-                                               .type = VHD_DYNAMIC,
-                                               .unix_seconds = now,
-                                               .random = app->random},
-                          err);
+        code = vhd_create(
+            app->fs,
+            &(struct vhd_create){
+                .path = path, .bytes = DISK_BYTES, .type = VHD_DYNAMIC, .unix_seconds = now, .random = app->random},
+            err);
     }
     /* One whole block, and a piece in the middle of the next two. */
     if (code == 0)
@@ -150,7 +154,7 @@ static int plant(struct checkup_demo *demo, struct xk_app *app, const struct vhd
     int code = make_folder(&dir, demo->dir, kind->name, err);
     if (code == 0)
         code = make_chain(&p->path, app, dir, seed, err);
-    return code < 0 ? code : kind->apply(app->fs, p->path, err);
+    return code < 0 ? code : vhd_damage_apply(kind, app->fs, p->path, err);
 }
 
 static int make_root(struct checkup_demo *demo, struct xk_app *app, const char *dir, struct xk_err *err)
@@ -170,21 +174,18 @@ static int make_root(struct checkup_demo *demo, struct xk_app *app, const char *
 
 int checkup_demo_build(struct checkup_demo *ret, struct xk_app *app, const char *dir, struct xk_err *err)
 {
-    size_t kinds = 0;
     struct xk_prog progress;
 
     *ret = (struct checkup_demo){0};
-    while (vhd_damage_kinds[kinds].name)
-        kinds++;
-    ret->plants = xk_array_alloc(kinds, sizeof(*ret->plants));
+    ret->plants = xk_array_alloc(XK_COUNT(planted), sizeof(*ret->plants));
     if (!ret->plants)
         return xk_fail_memory(err);
     int code = make_root(ret, app, dir, err);
     if (code == 0)
         code = make_healthy(app, ret->dir, err);
-    xk_prog_begin(&progress, app->log, app->clock, "making samples", kinds, false);
-    for (size_t i = 0; code == 0 && i < kinds; i++) {
-        code = plant(ret, app, &vhd_damage_kinds[i], (unsigned)i, err);
+    xk_prog_begin(&progress, app->log, app->clock, "making samples", XK_COUNT(planted), false);
+    for (size_t i = 0; code == 0 && i < XK_COUNT(planted); i++) {
+        code = plant(ret, app, vhd_damage_find(planted[i]), (unsigned)i, err);
         xk_prog_set(&progress, i);
     }
     xk_prog_end(&progress);
