@@ -1,0 +1,149 @@
+/*
+ * A VHD and its parents are resolved by lib/vhd; here its sectors become bytes, and layers that are plain files (fixed
+ * images, a raw root) are looked through for holes of the file system.
+ */
+#include "lib/volume/inner.h"
+
+#include "lib/vhd/chain.h"
+
+struct vhd_volume {
+    struct volume volume; /* first */
+    struct vhd_chain chain;
+};
+
+static const struct vhd_volume *vhd_of(const struct volume *v)
+{
+    return (const struct vhd_volume *)v;
+}
+
+struct vhd_walk {
+    const struct vhd_chain *chain;
+    struct volume_join join;
+    uint64_t start, end; /* of the range in bytes; extents are whole sectors and stick out */
+};
+
+static int add_plain(void *context, const struct volume_extent *e)
+{
+    return volume_join_add(context, e);
+}
+
+/* The last sector of a raw parent may be short; what is missing reads as zeros. */
+static int add_raw_parent(struct vhd_walk *w, struct volume_extent *e)
+{
+    const uint64_t file_bytes = w->chain->raw_bytes;
+    const uint64_t there = e->file_offset < file_bytes ? XK_MIN(e->bytes, file_bytes - e->file_offset) : 0;
+    struct volume_extent rest = {.start = e->start + there, .bytes = e->bytes - there, .kind = VOLUME_HOLE};
+    int code = 0;
+
+    rest.layer = e->layer;
+    e->bytes = there;
+    if (e->bytes)
+        code = volume_split_holes(e, add_plain, &w->join);
+    if (code == 0 && rest.bytes)
+        code = volume_join_add(&w->join, &rest);
+    return code;
+}
+
+static int add_extent(void *context, const struct vhd_extent *from)
+{
+    struct vhd_walk *const w = context;
+    const uint64_t from_start = from->start * VHD_SECTOR;
+    const uint64_t start = XK_MAX(from_start, w->start);
+    const uint64_t end = XK_MIN(from_start + from->sectors * VHD_SECTOR, w->end);
+    struct volume_extent e = {.start = start, .bytes = end - start, .layer = from->layer};
+
+    if (from->layer == VHD_LAYER_ZERO) {
+        e.kind = VOLUME_HOLE;
+        e.layer = VOLUME_NO_LAYER;
+        return volume_join_add(&w->join, &e);
+    }
+    const bool raw = (size_t)from->layer == w->chain->count;
+    e.kind = VOLUME_DATA;
+    e.file = raw ? &w->chain->raw : &w->chain->layers[from->layer].file;
+    e.file_offset = from->file_offset + (start - from_start);
+    if (raw)
+        return add_raw_parent(w, &e);
+    if (w->chain->layers[from->layer].footer.type == VHD_FIXED)
+        return volume_split_holes(&e, add_plain, &w->join);
+    return volume_join_add(&w->join, &e);
+}
+
+static int vhd_volume_map(const struct volume *v, uint64_t start, uint64_t bytes, volume_visit *visit, void *context,
+                          struct xk_err *err)
+{
+    struct vhd_walk w = {
+        .chain = &vhd_of(v)->chain, .join = {.visit = visit, .context = context}, .start = start, .end = start + bytes};
+    const uint64_t first = start / VHD_SECTOR;
+    const uint64_t last = XK_DIV_UP(start + bytes, VHD_SECTOR);
+
+    const int code = vhd_chain_map(w.chain, first, last - first, add_extent, &w, err);
+    return code ? code : volume_join_flush(&w.join);
+}
+
+static const char *vhd_layer_path(const struct volume *v, int layer)
+{
+    const struct vhd_chain *const c = &vhd_of(v)->chain;
+
+    return (size_t)layer < c->count ? c->layers[layer].path : c->raw_path;
+}
+
+static void vhd_volume_close(struct volume *v)
+{
+    struct vhd_volume *const self = (struct vhd_volume *)v;
+
+    vhd_chain_close(&self->chain);
+    free(self);
+}
+
+/* A parent that another format's chain came through would be a loop that vhd_chain_open() cannot see. */
+static int check_trail(const struct vhd_chain *c, const struct volume_trail *above,
+                       const struct volume_options *options, struct xk_err *err)
+{
+    struct volume_trail trail;
+
+    for (size_t i = 0; i < c->count + c->raw.open; i++) {
+        const int code = volume_trail_add(&trail, above, i < c->count ? &c->layers[i].file : &c->raw, options, err);
+        if (code < 0)
+            return code;
+    }
+    return 0;
+}
+
+int volume_vhd_open(struct volume **ret, const struct xk_fs *fs, const char *path, const struct volume_options *options,
+                    const struct volume_trail *above, struct xk_err *err)
+{
+    static const struct volume_ops ops = {
+        .map = vhd_volume_map, .layer_path = vhd_layer_path, .close = vhd_volume_close};
+    const size_t depth_left = volume_depth_left(options, above);
+    const struct vhd_chain_options how = {
+        .search = {.root = options->chain_root},
+        .open_flags = VHD_DEVICES | (options->use_copy ? VHD_BACKUP_OK : 0u) | (options->any_size ? VHD_ANY_SIZE : 0u),
+        .depth_max = depth_left,
+    };
+
+    if (depth_left == 0)
+        return xk_fail(err, -ELOOP, "%s: the chain has more than %zu images", path, volume_trail_length(above));
+    struct vhd_volume *const self = xk_zalloc(sizeof(*self));
+    if (!self)
+        return xk_fail_memory(err);
+    int code = vhd_chain_open(&self->chain, fs, path, &how, err);
+    if (code < 0) {
+        free(self);
+        return code;
+    }
+    const struct vhd *const top = &self->chain.layers[0];
+    self->volume = (struct volume){
+        .ops = &ops,
+        .format = VOLUME_VHD,
+        .size_bytes = vhd_sectors(top) * VHD_SECTOR,
+        .block_bytes = vhd_is_sparse(top) ? top->header.block_bytes : 4096,
+        .layers = self->chain.count + self->chain.raw.open,
+    };
+    code = check_trail(&self->chain, above, options, err);
+    if (code < 0) {
+        vhd_volume_close(&self->volume);
+        return code;
+    }
+    *ret = &self->volume;
+    return 0;
+}

@@ -1,0 +1,277 @@
+/*
+ * Reading is a walk over the map that fetches each extent from its file; a format only explains its tables. The other
+ * way, a read function for each format, doubles the number of places where an offset is computed from foreign numbers.
+ *
+ * Formats whose images stand on others of any format (VHDX, qcow2) open those through volume_open_below(), which
+ * carries the trail of files above: depth and loops are looked at in one place.
+ */
+#include "lib/volume/inner.h"
+
+#include "core/text.h"
+#include "lib/vhd/image.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const volume_format_names[] = {"auto", "raw", "vhd", "vhdx", "qcow2", NULL};
+
+#define VHDX_MARK  "vhdxfile"
+#define QCOW2_MARK "QFI\xfb"
+
+enum volume_format volume_probe(const struct xk_fs *fs, const char *path)
+{
+    struct xk_file f;
+    uint8_t mark[8] = {0};
+    uint64_t bytes;
+
+    if (volume_file_open(&f, fs, path, &bytes, NULL) < 0)
+        return VOLUME_RAW;
+    const ssize_t got = xk_file_read_some(&f, mark, sizeof(mark), 0, NULL);
+    xk_file_close(&f);
+    if (got == (ssize_t)sizeof(mark) && memcmp(mark, VHDX_MARK, 8) == 0)
+        return VOLUME_VHDX;
+    if (got == (ssize_t)sizeof(mark) && memcmp(mark, QCOW2_MARK, 4) == 0)
+        return VOLUME_QCOW2;
+    return vhd_probe(fs, path) ? VOLUME_VHD : VOLUME_RAW;
+}
+
+int volume_open_below(struct volume **ret, const struct xk_fs *fs, const char *path,
+                      const struct volume_options *options, const struct volume_trail *above, struct xk_err *err)
+{
+    const enum volume_format format = options->format == VOLUME_AUTO ? volume_probe(fs, path) : options->format;
+
+    switch (format) {
+    case VOLUME_VHD:
+        return volume_vhd_open(ret, fs, path, options, above, err);
+    case VOLUME_RAW:
+        return volume_raw_open(ret, fs, path, options, above, err);
+    default:
+        return xk_fail(err, -ENOTSUP, "%s: a %s image cannot be read", path, volume_format_names[format]);
+    }
+}
+
+int volume_open(struct volume **ret, const struct xk_fs *fs, const char *path, const struct volume_options *options,
+                struct xk_err *err)
+{
+    static const struct volume_options defaults;
+
+    return volume_open_below(ret, fs, path, options ? options : &defaults, NULL, err);
+}
+
+void volume_close(struct volume *v)
+{
+    if (v)
+        v->ops->close(v);
+}
+
+const char *volume_layer_path(const struct volume *v, int layer)
+{
+    return layer >= 0 && (size_t)layer < v->layers ? v->ops->layer_path(v, layer) : NULL;
+}
+
+int volume_map(const struct volume *v, uint64_t start, uint64_t bytes, volume_visit *visit, void *context,
+               struct xk_err *err)
+{
+    uint64_t end;
+
+    if (xk_add(start, bytes, &end) || end > v->size_bytes)
+        return xk_fail(err, -EINVAL, "%s: %llu bytes at %llu pass the end of the disk (%llu bytes)",
+                       volume_layer_path(v, 0), (unsigned long long)bytes, (unsigned long long)start,
+                       (unsigned long long)v->size_bytes);
+    return bytes ? v->ops->map(v, start, bytes, visit, context, err) : 0;
+}
+
+struct read_target {
+    const struct volume *volume;
+    uint8_t *buf;
+    uint64_t start;
+    struct xk_err *err;
+};
+
+static int read_extent(void *context, const struct volume_extent *e)
+{
+    const struct read_target *t = context;
+    uint8_t *const to = t->buf + (e->start - t->start);
+
+    if (e->kind != VOLUME_DATA) {
+        memset(to, 0, (size_t)e->bytes);
+        return 0;
+    }
+    if (e->file)
+        return xk_file_read(e->file, to, (size_t)e->bytes, e->file_offset, t->err);
+    assert(t->volume->ops->read_stored);
+    return t->volume->ops->read_stored(t->volume, to, e->start, (size_t)e->bytes, t->err);
+}
+
+int volume_read(const struct volume *v, void *buf, size_t bytes, uint64_t start, struct xk_err *err)
+{
+    struct read_target t = {.volume = v, .buf = buf, .start = start, .err = err};
+
+    return volume_map(v, start, bytes, read_extent, &t, err);
+}
+
+/* ---- what the formats share ---- */
+
+int volume_file_open(struct xk_file *ret, const struct xk_fs *fs, const char *path, uint64_t *ret_bytes,
+                     struct xk_err *err)
+{
+    struct stat st;
+
+    /* A FIFO must not make us wait; what it is, is asked after opening, so that nobody can swap it in between. */
+    int code = xk_file_open(ret, fs, path, O_RDONLY | O_NONBLOCK, 0, err);
+    if (code < 0)
+        return code;
+    code = fs->ops->fstat(fs, ret->fd, &st);
+    if (code < 0)
+        code = xk_fail_sys(err, code, "cannot look at %s", path);
+    else if (S_ISDIR(st.st_mode))
+        code = xk_fail(err, -EISDIR, "%s is a folder, not a disk image", path);
+    else if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+        code = xk_fail(err, -ENOTSUP, "%s is neither a regular file nor a block device", path);
+    else
+        code = xk_file_size(ret_bytes, ret, err);
+    if (code < 0)
+        xk_file_close(ret);
+    return code;
+}
+
+size_t volume_trail_length(const struct volume_trail *t)
+{
+    size_t length = 0;
+
+    for (; t; t = t->above)
+        length++;
+    return length;
+}
+
+size_t volume_depth_left(const struct volume_options *options, const struct volume_trail *above)
+{
+    const size_t most = options->depth_max ? XK_MIN(options->depth_max, (size_t)VOLUME_DEPTH_MAX) : VOLUME_DEPTH_MAX;
+    const size_t used = volume_trail_length(above);
+
+    return used < most ? most - used : 0;
+}
+
+int volume_trail_add(struct volume_trail *ret, const struct volume_trail *above, const struct xk_file *file,
+                     const struct volume_options *options, struct xk_err *err)
+{
+    struct stat st;
+
+    if (volume_depth_left(options, above) == 0)
+        return xk_fail(err, -ELOOP, "%s: the chain has more than %zu images", file->path, volume_trail_length(above));
+    const int code = file->fs->ops->fstat(file->fs, file->fd, &st);
+    if (code < 0)
+        return xk_fail_sys(err, code, "cannot look at %s", file->path);
+    for (const struct volume_trail *t = above; t; t = t->above) {
+        if (t->dev == st.st_dev && t->ino == st.st_ino)
+            return xk_fail(err, -ELOOP, "%s is its own ancestor (through %s)", file->path, above->path);
+    }
+    *ret = (struct volume_trail){.above = above, .path = file->path, .dev = st.st_dev, .ino = st.st_ino};
+    return 0;
+}
+
+static bool lies_below(const char *path, const char *folder)
+{
+    const size_t length = strlen(folder);
+
+    return strcmp(folder, "/") == 0 || (strncmp(path, folder, length) == 0 && path[length] == '/');
+}
+
+int volume_parent_path(char **ret, const char *child, const char *name, const char *root, struct xk_err *err)
+{
+    xk_autofree char *child_real = realpath(child, NULL);
+    if (!child_real)
+        return xk_fail_sys(err, -errno, "%s", child);
+    xk_autofree char *dir = xk_dir_name(child_real);
+    xk_autofree char *joined = dir ? xk_path_join(dir, name) : NULL;
+    if (!joined)
+        return xk_fail_memory(err);
+    xk_autofree char *real = realpath(joined, NULL);
+    if (!real)
+        return xk_fail_sys(err, -errno, "%s: its parent %s", child, joined);
+    if (root) {
+        xk_autofree char *real_root = realpath(root, NULL);
+        if (!real_root)
+            return xk_fail_sys(err, -errno, "chain root %s", root);
+        if (!lies_below(real, real_root))
+            return xk_fail(err, -EXDEV, "%s: its parent %s lies outside the chain root %s", child, real, real_root);
+    }
+    *ret = XK_TAKE(real);
+    return 0;
+}
+
+static bool continues(const struct volume_extent *a, const struct volume_extent *b)
+{
+    if (a->kind != b->kind || a->layer != b->layer || a->file != b->file)
+        return false;
+    return a->kind != VOLUME_DATA || !a->file || a->file_offset + a->bytes == b->file_offset;
+}
+
+int volume_join_add(struct volume_join *j, const struct volume_extent *e)
+{
+    if (j->pending.bytes && continues(&j->pending, e)) {
+        j->pending.bytes += e->bytes;
+        return 0;
+    }
+    const int code = volume_join_flush(j);
+    j->pending = *e;
+    return code;
+}
+
+int volume_join_flush(struct volume_join *j)
+{
+    const struct volume_extent e = j->pending;
+
+    j->pending.bytes = 0;
+    return e.bytes ? j->visit(j->context, &e) : 0;
+}
+
+/* The next position at or after `at` of the kind that whence names; `end` when there is none before it. */
+static uint64_t next_of(const struct xk_file *f, uint64_t at, uint64_t end, int whence, bool *cannot_tell)
+{
+    const int64_t found = f->fs->ops->seek(f->fs, f->fd, at, whence);
+
+    /* ENXIO: nothing but a hole from here on. Other errors: the file system cannot tell, or reading will say it better.
+     */
+    if (found < 0 && found != -ENXIO)
+        *cannot_tell = true;
+    return found < 0 ? end : XK_MIN(end, (uint64_t)found);
+}
+
+int volume_split_holes(const struct volume_extent *e, volume_visit *visit, void *context)
+{
+    const uint64_t end = e->file_offset + e->bytes;
+    bool cannot_tell = false;
+
+    for (uint64_t at = e->file_offset; at < end;) {
+        const uint64_t data = next_of(e->file, at, end, SEEK_DATA, &cannot_tell);
+        if (cannot_tell) {
+            const struct volume_extent rest = {.start = e->start + (at - e->file_offset),
+                                               .bytes = end - at,
+                                               .kind = VOLUME_DATA,
+                                               .layer = e->layer,
+                                               .file = e->file,
+                                               .file_offset = at};
+            return visit(context, &rest);
+        }
+        struct volume_extent part = {.start = e->start + (at - e->file_offset), .layer = e->layer};
+        uint64_t to = data;
+        if (data > at) {
+            part.kind = VOLUME_HOLE;
+        } else {
+            to = next_of(e->file, at, end, SEEK_HOLE, &cannot_tell);
+            to = to > at ? to : end; /* the file changes under us: whatever is there, reading it is right */
+            part.kind = VOLUME_DATA;
+            part.file = e->file;
+            part.file_offset = at;
+        }
+        part.bytes = to - at;
+        const int code = visit(context, &part);
+        if (code)
+            return code;
+        at = to;
+    }
+    return 0;
+}
