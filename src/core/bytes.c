@@ -27,7 +27,7 @@ uint8_t xk_u8(struct xk_reader *r)
 uint16_t xk_be16(struct xk_reader *r)
 {
     const uint8_t *p = take(r, 2);
-    return p ? (uint16_t)(p[0] << 8 | p[1]) : 0;
+    return (uint16_t)(p ? p[0] << 8 | p[1] : 0);
 }
 
 uint32_t xk_be32(struct xk_reader *r)

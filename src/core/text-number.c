@@ -207,7 +207,7 @@ static uint64_t rate_unit(const char *name)
         rest++;
     for (size_t i = 0; i < XK_COUNT(units); i++)
         if (!strcmp(rest, units[i].name))
-            return exponent == 6 && binary ? 0 : power(binary ? 1024 : 1000, exponent) * units[i].factor;
+            return power(binary ? 1024 : 1000, exponent) * units[i].factor;
     return 0;
 }
 
@@ -261,11 +261,11 @@ struct xk_word xk_rate(uint64_t bps)
 }
 
 /* The value in units of which `per` make one of the next: "3 d 4 h". */
-static struct xk_word two_units(uint64_t value, uint64_t per, const char *large, const char *small)
+static struct xk_word two_units(uint64_t value, unsigned per, const char *large, const char *small)
 {
     struct xk_word word;
     if (value % per)
-        snprintf(word.s, sizeof(word.s), "%" PRIu64 " %s %" PRIu64 " %s", value / per, large, value % per, small);
+        snprintf(word.s, sizeof(word.s), "%" PRIu64 " %s %u %s", value / per, large, (unsigned)(value % per), small);
     else
         snprintf(word.s, sizeof(word.s), "%" PRIu64 " %s", value / per, large);
     return word;
