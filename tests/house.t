@@ -72,7 +72,7 @@ requires nm strings
 
 # d and b: variables that can be written. Tables of pointers are const but relocated (.data.rel.ro): nm calls these d
 # too, so the section decides. The one exception is what a signal handler sets.
-find "$XENKIT_BUILD/src" "$XENKIT_BUILD/xenkit.p" -name '*.o' ! -path '*/embed.p/*' | sort |
+find "$XENKIT_BUILD/src" "$XENKIT_BUILD/xenkit.p" -name '*.o' ! -path '*/embed.p/*' ! -path '*/libfault.a.p/*' | sort |
     while read -r object; do
         objdump -t "$object" | awk -v object="${object##*/}" '
             $0 ~ /[ \t]\.(data|bss|tdata|tbss)(\.[^ \t]*)?[ \t]/ && $0 !~ /\.data\.rel\.ro/ && $0 !~ / d  ?\.|[ \t]d[ \t]/ {
