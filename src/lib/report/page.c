@@ -456,7 +456,7 @@ static void add_fix(struct report *r, const char *fix)
 {
     if (is_empty(fix))
         return;
-    xk_buf_add_str(&r->html, "<p class=\"fix\"><b>What to do</b> ");
+    xk_buf_add_str(&r->html, "<p class=\"fix\"><b>What to do:</b> ");
     add_rich(r, fix);
     xk_buf_add_str(&r->html, "</p>\n");
 }
