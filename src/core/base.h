@@ -13,30 +13,30 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define XK_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define XK_COUNT(array)        (sizeof(array) / sizeof((array)[0]))
 #define XK_PRINTF(text, first) __attribute__((format(printf, text, first)))
-#define XK_MUST_USE __attribute__((warn_unused_result))
-#define XK_UNUSED __attribute__((unused))
+#define XK_MUST_USE            __attribute__((warn_unused_result))
+#define XK_UNUSED              __attribute__((unused))
 
-#define XK_KIB (UINT64_C(1) << 10)
-#define XK_MIB (UINT64_C(1) << 20)
-#define XK_GIB (UINT64_C(1) << 30)
-#define XK_TIB (UINT64_C(1) << 40)
+#define XK_KIB                 (UINT64_C(1) << 10)
+#define XK_MIB                 (UINT64_C(1) << 20)
+#define XK_GIB                 (UINT64_C(1) << 30)
+#define XK_TIB                 (UINT64_C(1) << 40)
 
-#define XK_NS_PER_S UINT64_C(1000000000)
-#define XK_NS_PER_MS UINT64_C(1000000)
+#define XK_NS_PER_S            UINT64_C(1000000000)
+#define XK_NS_PER_MS           UINT64_C(1000000)
 
-#define XK_MIN(a, b)            \
-    ({                          \
-        __auto_type a_ = (a);   \
-        __auto_type b_ = (b);   \
-        a_ < b_ ? a_ : b_;      \
+#define XK_MIN(a, b)                                                                                                   \
+    ({                                                                                                                 \
+        __auto_type a_ = (a);                                                                                          \
+        __auto_type b_ = (b);                                                                                          \
+        a_ < b_ ? a_ : b_;                                                                                             \
     })
-#define XK_MAX(a, b)            \
-    ({                          \
-        __auto_type a_ = (a);   \
-        __auto_type b_ = (b);   \
-        a_ > b_ ? a_ : b_;      \
+#define XK_MAX(a, b)                                                                                                   \
+    ({                                                                                                                 \
+        __auto_type a_ = (a);                                                                                          \
+        __auto_type b_ = (b);                                                                                          \
+        a_ > b_ ? a_ : b_;                                                                                             \
     })
 
 /* Unsigned operands only. True means the result did not fit; *ret is then meaningless. */
@@ -44,15 +44,15 @@
 #define xk_mul(a, b, ret) __builtin_mul_overflow((a), (b), (ret))
 
 /* Round up to a multiple of unit (not zero). The caller knows that x + unit does not overflow. */
-#define XK_ROUND_UP(x, unit) (((x) + (unit) - 1) / (unit) * (unit))
-#define XK_DIV_UP(x, unit) (((x) + (unit) - 1) / (unit))
+#define XK_ROUND_UP(x, unit) (((x) + ((unit) - 1)) / (unit) * (unit))
+#define XK_DIV_UP(x, unit)   (((x) + ((unit) - 1)) / (unit))
 
 /* Hand a scope-bound pointer over to someone else: the value, and NULL left behind. */
-#define XK_TAKE(pointer)            \
-    ({                              \
-        __auto_type p_ = (pointer); \
-        (pointer) = NULL;           \
-        p_;                         \
+#define XK_TAKE(pointer)                                                                                               \
+    ({                                                                                                                 \
+        __auto_type p_ = (pointer);                                                                                    \
+        (pointer) = NULL;                                                                                              \
+        p_;                                                                                                            \
     })
 
 /* Memory of 0 bytes is a valid, distinct pointer. Everything is freed with free(). */
@@ -78,8 +78,8 @@ static inline void xk_autoclose_(const int *fd)
     if (*fd >= 0)
         (void)close(*fd);
 }
-#define xk_autofree __attribute__((cleanup(xk_autofree_)))
-#define xk_autoclose __attribute__((cleanup(xk_autoclose_)))
+#define xk_autofree   __attribute__((cleanup(xk_autofree_)))
+#define xk_autoclose  __attribute__((cleanup(xk_autoclose_)))
 #define xk_auto(done) __attribute__((cleanup(done)))
 
 #endif

@@ -7,8 +7,8 @@
 #include "core/base.h"
 
 struct xk_clock {
-    uint64_t (*monotonic_ns)(const struct xk_clock *clock); /* for durations */
-    int64_t (*utc_ns)(const struct xk_clock *clock);        /* since 1970, for stamps */
+    uint64_t (*monotonic_ns)(const struct xk_clock *clock);      /* for durations */
+    int64_t (*utc_ns)(const struct xk_clock *clock);             /* since 1970, for stamps */
     void (*sleep_ns)(const struct xk_clock *clock, uint64_t ns); /* returns early when a stop was asked for */
     void *state;
 };

@@ -29,8 +29,8 @@ enum xk_exit {
 #define XK_ERR_HINT_MAX 320
 
 struct xk_err {
-    int code;              /* negative errno value, 0: no error */
-    int exit;              /* enum xk_exit; from the table in err.c unless xk_err_exit() set another */
+    int code;                   /* negative errno value, 0: no error */
+    int exit;                   /* enum xk_exit; from the table in err.c unless xk_err_exit() set another */
     char text[XK_ERR_TEXT_MAX]; /* one sentence without a final period, cut at the end when it is too long */
     char hint[XK_ERR_HINT_MAX]; /* what to do next; may be empty */
 };

@@ -25,10 +25,11 @@ struct xk_fs_ops {
     int (*allocate)(const struct xk_fs *fs, int fd, int mode, uint64_t offset, uint64_t bytes); /* as fallocate(2) */
     int (*sync)(const struct xk_fs *fs, int fd, bool data_only);
     int (*fstat)(const struct xk_fs *fs, int fd, struct stat *ret);
-    int (*chmod_chown)(const struct xk_fs *fs, int fd, const struct stat *like); /* owner first, then mode */
+    int (*chmod_chown)(const struct xk_fs *fs, int fd, const struct stat *like);  /* owner first, then mode */
     int64_t (*seek)(const struct xk_fs *fs, int fd, uint64_t offset, int whence); /* SEEK_DATA, SEEK_HOLE, SEEK_END */
     int (*rename)(const struct xk_fs *fs, const char *from, const char *to);
-    int (*link)(const struct xk_fs *fs, const char *from, const char *to); /* -EEXIST when `to` exists */
+    /* -EEXIST when `to` exists. A file system without links moves instead: then `from` is gone. */
+    int (*link)(const struct xk_fs *fs, const char *from, const char *to);
     int (*unlink)(const struct xk_fs *fs, const char *path);
     int (*sync_dir)(const struct xk_fs *fs, const char *dir);
 };
@@ -43,12 +44,13 @@ const struct xk_fs *xk_fs_posix(void);
 /* One open file. Storage is the caller's; xk_file_close() accepts a zeroed or closed one. */
 struct xk_file {
     const struct xk_fs *fs;
-    int fd;           /* -1 when closed */
+    int fd; /* -1 when closed */
     bool open;
     const char *path; /* borrowed, for messages */
 };
 
-int xk_file_open(struct xk_file *ret, const struct xk_fs *fs, const char *path, int flags, mode_t mode, struct xk_err *err);
+int xk_file_open(struct xk_file *ret, const struct xk_fs *fs, const char *path, int flags, mode_t mode,
+                 struct xk_err *err);
 void xk_file_close(struct xk_file *f);
 /*
  * Bytes of the file or the block device.
@@ -82,14 +84,16 @@ int xk_newfile_commit(struct xk_newfile *n, struct xk_err *err);
 void xk_newfile_abort(struct xk_newfile *n);
 
 /* Replace a file's content at once: xk_newfile_* around one write. */
-int xk_file_replace(const struct xk_fs *fs, const char *path, const void *data, size_t bytes, mode_t mode, struct xk_err *err);
+int xk_file_replace(const struct xk_fs *fs, const char *path, const void *data, size_t bytes, mode_t mode,
+                    struct xk_err *err);
 
 /*
  * A whole small text file below a root directory ("" for none), such as /proc/meminfo.
  * ret       NUL-terminated, the caller frees it. -EFBIG past `max` bytes, other negative errno values as open and read.
  */
 int xk_slurp(char **ret, const char *root, const char *path, size_t max, struct xk_err *err);
-/* The first line of such a file without its newline, or "" when it cannot be read. The caller frees; NULL: no memory. */
+/* The first line of such a file without its newline, or "" when it cannot be read. The caller frees; NULL: no memory.
+ */
 char *xk_slurp_line(const char *root, const char *path) XK_MUST_USE;
 
 #endif

@@ -10,8 +10,8 @@
 #define XK_JSON_DEPTH_MAX 64
 
 struct xk_json {
-    struct xk_buf *buf;              /* the caller's; may be drained between calls */
-    int indent;                      /* spaces a level; 0: compact, one line */
+    struct xk_buf *buf; /* the caller's; may be drained between calls */
+    int indent;         /* spaces a level; 0: compact, one line */
     int depth;
     bool array[XK_JSON_DEPTH_MAX];   /* kind of each open level */
     bool started[XK_JSON_DEPTH_MAX]; /* it has a member already */
@@ -21,7 +21,7 @@ void xk_json_init(struct xk_json *j, struct xk_buf *buf, int indent);
 /* key is NULL inside an array and at the top. */
 void xk_json_object(struct xk_json *j, const char *key);
 void xk_json_array(struct xk_json *j, const char *key);
-void xk_json_end(struct xk_json *j); /* the innermost object or array */
+void xk_json_end(struct xk_json *j);                                    /* the innermost object or array */
 void xk_json_str(struct xk_json *j, const char *key, const char *text); /* NULL text: null */
 void xk_json_u64(struct xk_json *j, const char *key, uint64_t v);
 void xk_json_i64(struct xk_json *j, const char *key, int64_t v);
