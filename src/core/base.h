@@ -43,9 +43,9 @@
 #define xk_add(a, b, ret) __builtin_add_overflow((a), (b), (ret))
 #define xk_mul(a, b, ret) __builtin_mul_overflow((a), (b), (ret))
 
-/* Round up to a multiple of unit (not zero). The caller knows that x + unit does not overflow. */
-#define XK_ROUND_UP(x, unit) (((x) + ((unit) - 1)) / (unit) * (unit))
-#define XK_DIV_UP(x, unit)   (((x) + ((unit) - 1)) / (unit))
+/* Unsigned operands, unit not zero. Rounding up overflows when the multiple itself does not fit. */
+#define XK_DIV_UP(x, unit)   ((x) / (unit) + ((x) % (unit) != 0))
+#define XK_ROUND_UP(x, unit) (XK_DIV_UP(x, unit) * (unit))
 
 /* Hand a scope-bound pointer over to someone else: the value, and NULL left behind. */
 #define XK_TAKE(pointer)                                                                                               \
