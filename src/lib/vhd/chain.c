@@ -12,7 +12,8 @@ static int check_loop(const struct vhd_chain *c, const struct vhd *next, struct 
 {
     for (size_t i = 0; i < c->count; i++) {
         if (c->layers[i].dev == next->dev && c->layers[i].ino == next->ino)
-            return xk_fail(err, -ELOOP, "%s is its own ancestor (through %s)", next->path, c->layers[c->count - 1].path);
+            return xk_fail(err, -ELOOP, "%s is its own ancestor (through %s)", next->path,
+                           c->layers[c->count - 1].path);
     }
     return 0;
 }

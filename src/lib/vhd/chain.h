@@ -10,9 +10,9 @@
 #define VHD_DEPTH_MAX 1024 /* layers; XenServer itself stops at 30 */
 
 struct vhd_chain {
-    struct vhd *layers;   /* [0] is the image itself, the last one the root that is a VHD */
+    struct vhd *layers; /* [0] is the image itself, the last one the root that is a VHD */
     size_t count;
-    struct xk_file raw;   /* below the last layer when that one's parent is raw; else not open */
+    struct xk_file raw; /* below the last layer when that one's parent is raw; else not open */
     char *raw_path;
     uint64_t raw_bytes;
 };
@@ -32,8 +32,8 @@ struct vhd_chain_options {
  * returns   0; vhd_open()'s and vhd_find_parent()'s errors; -ELOOP: a loop, or deeper than depth_max; -ESTALE: the
  *           parent's UUID is not the one the child names.
  */
-int vhd_chain_open(struct vhd_chain *ret, const struct xk_fs *fs, const char *path, const struct vhd_chain_options *options,
-                   struct xk_err *err);
+int vhd_chain_open(struct vhd_chain *ret, const struct xk_fs *fs, const char *path,
+                   const struct vhd_chain_options *options, struct xk_err *err);
 void vhd_chain_close(struct vhd_chain *c);
 
 static inline uint64_t vhd_chain_bytes(const struct vhd_chain *c)

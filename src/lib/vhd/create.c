@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TABLE_OFFSET (VHD_FOOTER_BYTES + VHD_HEADER_BYTES)
+#define TABLE_OFFSET    (VHD_FOOTER_BYTES + VHD_HEADER_BYTES)
 #define CREATOR_VERSION 0x00010003u
 
 /* What is to be written. */
@@ -80,8 +80,8 @@ static void fill_tables(struct layout *l, uint64_t table_bytes)
 static void add_locator(struct layout *l, int n, uint32_t code, const struct xk_buf *text)
 {
     const uint32_t space = XK_ROUND_UP((uint32_t)text->len, VHD_SECTOR);
-    l->header.locators[n] = (struct vhd_locator){
-        .code = code, .space = space, .length = (uint32_t)text->len, .offset = l->metadata_bytes};
+    l->header.locators[n] =
+        (struct vhd_locator){.code = code, .space = space, .length = (uint32_t)text->len, .offset = l->metadata_bytes};
     l->metadata_bytes += space;
 }
 
@@ -171,13 +171,14 @@ static int write_device(const struct xk_fs *fs, const char *path, const struct l
     if (code < 0)
         return code;
     code = xk_file_size(&bytes, &f, err);
-    const uint64_t needed = (l->footer.type == VHD_FIXED ? l->footer.current_bytes : l->metadata_bytes) + VHD_FOOTER_BYTES;
+    const uint64_t needed =
+        (l->footer.type == VHD_FIXED ? l->footer.current_bytes : l->metadata_bytes) + VHD_FOOTER_BYTES;
     if (code == 0 && bytes < needed)
         code = xk_fail(err, -ENOSPC, "%s: the device has %s, the image needs %s", path, xk_size(bytes).s,
                        xk_size(needed).s);
     if (code == 0)
-        code = l->footer.type == VHD_FIXED ? write_fixed(&f, l, err)
-                                           : write_sparse(&f, l, bytes - VHD_FOOTER_BYTES, err);
+        code =
+            l->footer.type == VHD_FIXED ? write_fixed(&f, l, err) : write_sparse(&f, l, bytes - VHD_FOOTER_BYTES, err);
     if (code == 0)
         code = xk_file_sync(&f, err);
     xk_file_close(&f);
@@ -203,8 +204,8 @@ static int write_image(const struct xk_fs *fs, const char *path, const struct la
     int code = xk_newfile_begin(&n, fs, path, 0644, !overwrite, err);
     if (code < 0)
         return code;
-    code = l->footer.type == VHD_FIXED ? write_fixed(&n.file, l, err)
-                                       : write_sparse(&n.file, l, l->metadata_bytes, err);
+    code =
+        l->footer.type == VHD_FIXED ? write_fixed(&n.file, l, err) : write_sparse(&n.file, l, l->metadata_bytes, err);
     if (code == 0)
         code = xk_newfile_commit(&n, err);
     xk_newfile_abort(&n);
@@ -253,8 +254,8 @@ static int set_parent_name(struct vhd_header *h, const char *parent, struct xk_e
     xk_auto(xk_buf_done) struct xk_buf name = XK_BUF_INIT(sizeof(h->parent_name));
     const int code = xk_utf8_to_utf16(&name, xk_base_name(parent), true);
     if (code < 0)
-        return xk_fail(err, code == -EFBIG ? -ENAMETOOLONG : code, "%s: the name cannot be stored as UTF-16 in 512 bytes",
-                       parent);
+        return xk_fail(err, code == -EFBIG ? -ENAMETOOLONG : code,
+                       "%s: the name cannot be stored as UTF-16 in 512 bytes", parent);
     memset(h->parent_name, 0, sizeof(h->parent_name));
     memcpy(h->parent_name, name.data, name.len);
     return 0;
@@ -279,10 +280,10 @@ static int add_parent(struct layout *l, const char *path, const char *parent, st
 
 /* What the new image will stand on. */
 struct base {
-    char *path;              /* real */
+    char *path; /* real */
     bool raw;
-    uint64_t bytes;          /* of the base's disk */
-    uint64_t named_bytes;    /* of the disk that was asked for when that is another one; 0: the same */
+    uint64_t bytes;       /* of the base's disk */
+    uint64_t named_bytes; /* of the disk that was asked for when that is another one; 0: the same */
     int64_t mtime;
     uint8_t uuid[16];
     bool keyhash_set;
@@ -364,8 +365,8 @@ static int find_base(struct base *b, const struct xk_fs *fs, const struct vhd_sn
     return xk_fail(err, -ELOOP, "%s: more than %d empty images below one another", how->parent, VHD_DEPTH_MAX);
 }
 
-static int check_depth(const struct xk_fs *fs, const struct base *b, const struct vhd_snapshot *how, unsigned *ret_depth,
-                       struct xk_err *err)
+static int check_depth(const struct xk_fs *fs, const struct base *b, const struct vhd_snapshot *how,
+                       unsigned *ret_depth, struct xk_err *err)
 {
     const int depth = b->raw ? 1 : vhd_chain_depth(fs, b->path, &how->search, err);
     if (depth < 0)
@@ -379,7 +380,8 @@ static int check_depth(const struct xk_fs *fs, const struct base *b, const struc
     return -ENOSPC;
 }
 
-int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, struct vhd_snapshot_made *ret, struct xk_err *err)
+int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, struct vhd_snapshot_made *ret,
+                 struct xk_err *err)
 {
     xk_auto(layout_done) struct layout l = {0};
     xk_auto(base_done) struct base b = {0};
@@ -418,7 +420,8 @@ int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, struct 
     return 0;
 }
 
-int vhd_chain_depth(const struct xk_fs *fs, const char *path, const struct vhd_parent_search *search, struct xk_err *err)
+int vhd_chain_depth(const struct xk_fs *fs, const char *path, const struct vhd_parent_search *search,
+                    struct xk_err *err)
 {
     struct vhd_chain chain;
     const struct vhd_chain_options options = {

@@ -9,14 +9,14 @@
 
 struct vhd_create {
     const char *path;
-    uint64_t bytes;          /* of the disk; rounded up to 2 MiB unless exact */
-    enum vhd_type type;      /* VHD_FIXED or VHD_DYNAMIC */
-    uint64_t reserve_bytes;  /* tables for a disk of this size (online growth); 0: just enough */
-    bool exact;              /* keep bytes as they are (a multiple of 512) */
-    bool preallocate;        /* fixed: allocate the space instead of leaving a hole */
-    bool overwrite;          /* replace an existing file; else -EEXIST */
-    bool dry_run;            /* check everything, write nothing */
-    int64_t unix_seconds;    /* creation stamp */
+    uint64_t bytes;           /* of the disk; rounded up to 2 MiB unless exact */
+    enum vhd_type type;       /* VHD_FIXED or VHD_DYNAMIC */
+    uint64_t reserve_bytes;   /* tables for a disk of this size (online growth); 0: just enough */
+    bool exact;               /* keep bytes as they are (a multiple of 512) */
+    bool preallocate;         /* fixed: allocate the space instead of leaving a hole */
+    bool overwrite;           /* replace an existing file; else -EEXIST */
+    bool dry_run;             /* check everything, write nothing */
+    int64_t unix_seconds;     /* creation stamp */
     struct xk_random *random; /* for the UUID */
 };
 
@@ -30,9 +30,9 @@ int vhd_create(const struct xk_fs *fs, const struct vhd_create *how, struct xk_e
 struct vhd_snapshot {
     const char *path, *parent;
     bool parent_raw;
-    bool keep_empty;         /* link to the named parent even when it is an empty differencing image */
+    bool keep_empty; /* link to the named parent even when it is an empty differencing image */
     uint64_t reserve_bytes;
-    unsigned depth_limit;    /* 0: none; -ENOSPC when the new image's chain would be deeper */
+    unsigned depth_limit; /* 0: none; -ENOSPC when the new image's chain would be deeper */
     bool overwrite, dry_run;
     int64_t unix_seconds;
     struct xk_random *random;
@@ -41,21 +41,23 @@ struct vhd_snapshot {
 
 /* What came of it. */
 struct vhd_snapshot_made {
-    char *parent;    /* real path of the image it stands on; the caller frees it */
-    uint64_t bytes;  /* of the disk */
-    unsigned depth;  /* layers, itself and a raw parent included; also set when depth_limit refused it */
+    char *parent;   /* real path of the image it stands on; the caller frees it */
+    uint64_t bytes; /* of the disk */
+    unsigned depth; /* layers, itself and a raw parent included; also set when depth_limit refused it */
 };
 
 /*
  * A differencing image on top of a parent.
  * returns   as vhd_create(); -ENOSPC: depth_limit reached; the errors of opening the parent's chain.
  */
-int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, struct vhd_snapshot_made *ret, struct xk_err *err);
+int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, struct vhd_snapshot_made *ret,
+                 struct xk_err *err);
 
 /*
  * The number of layers, a raw parent included, without opening tables; 1 for an image without a parent.
  * returns   the depth; vhd_chain_open()'s errors.
  */
-int vhd_chain_depth(const struct xk_fs *fs, const char *path, const struct vhd_parent_search *search, struct xk_err *err);
+int vhd_chain_depth(const struct xk_fs *fs, const char *path, const struct vhd_parent_search *search,
+                    struct xk_err *err);
 
 #endif

@@ -538,8 +538,8 @@ static int duplicate_uuid(struct vhd *v, struct xk_err *err)
 /* ---- the table ---- */
 
 const struct vhd_damage_kind vhd_damage_kinds[] = {
-    {"footer", "the footer at the end is overwritten with zeros", "vhd.footer", VHD_DAMAGE_ANY, footer},
-    {"footer-cookie", "the footer begins with 'Conectix' instead of 'conectix'", "vhd.footer", VHD_DAMAGE_ANY,
+    {"footer", "the footer at the end is overwritten with zeros", "vhd.footer", VHD_DAMAGE_SPARSE, footer},
+    {"footer-cookie", "the footer begins with 'Conectix' instead of 'conectix'", "vhd.footer", VHD_DAMAGE_SPARSE,
      footer_cookie},
     {"footer-bit", "one bit in the footer's reserved bytes is flipped", "vhd.footer", VHD_DAMAGE_ANY, footer_bit},
     {"footer-copy", "the copy of the footer is overwritten with zeros", "vhd.footer-copy", VHD_DAMAGE_SPARSE,

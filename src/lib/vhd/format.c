@@ -73,7 +73,7 @@ static uint32_t checksum_without(const uint8_t *bytes, size_t count, size_t fiel
 }
 
 #define FOOTER_CHECKSUM_AT 64
-#define FOOTER_HIDDEN_AT 85
+#define FOOTER_HIDDEN_AT   85
 #define HEADER_CHECKSUM_AT 36
 
 int64_t vhd_unix_time(uint32_t timestamp)

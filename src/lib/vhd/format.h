@@ -13,21 +13,21 @@
 #include "core/bytes.h"
 #include "core/err.h"
 
-#define VHD_SECTOR 512u
-#define VHD_FOOTER_BYTES 512u
+#define VHD_SECTOR             512u
+#define VHD_FOOTER_BYTES       512u
 #define VHD_SHORT_FOOTER_BYTES 511u /* Virtual PC before 2004 */
-#define VHD_HEADER_BYTES 1024u
-#define VHD_BLOCK_BYTES (2u << 20)  /* what everybody uses, and the largest that XenServer takes */
-#define VHD_BAT_FREE UINT32_MAX
-#define VHD_LOCATORS 8
-#define VHD_SIZE_MAX (UINT64_C(0xff000000) * VHD_SECTOR) /* 2040 GiB */
-#define VHD_EPOCH 946684800                              /* 2000-01-01 00:00 UTC in Unix seconds */
-#define VHD_PAGE 4096u
+#define VHD_HEADER_BYTES       1024u
+#define VHD_BLOCK_BYTES        (2u << 20) /* what everybody uses, and the largest that XenServer takes */
+#define VHD_BAT_FREE           UINT32_MAX
+#define VHD_LOCATORS           8
+#define VHD_SIZE_MAX           (UINT64_C(0xff000000) * VHD_SECTOR) /* 2040 GiB */
+#define VHD_EPOCH              946684800                           /* 2000-01-01 00:00 UTC in Unix seconds */
+#define VHD_PAGE               4096u
 
-#define VHD_COOKIE "conectix"
-#define VHD_COOKIE_POISON "v_poison" /* an unfinished resize disabled the image */
-#define VHD_HEADER_COOKIE "cxsparse"
-#define VHD_BATMAP_COOKIE "tdbatmap"
+#define VHD_COOKIE             "conectix"
+#define VHD_COOKIE_POISON      "v_poison" /* an unfinished resize disabled the image */
+#define VHD_HEADER_COOKIE      "cxsparse"
+#define VHD_BATMAP_COOKIE      "tdbatmap"
 
 enum vhd_type {
     VHD_FIXED = 2,
@@ -74,12 +74,12 @@ uint32_t vhd_timestamp(int64_t unix_seconds);
 #define VHD_LOCATOR_WI2K 0x5769326bu /* Windows absolute, ANSI (old) */
 #define VHD_LOCATOR_W2RU 0x57327275u /* Windows relative, UTF-16LE */
 #define VHD_LOCATOR_W2KU 0x57326b75u /* Windows absolute, UTF-16LE */
-#define VHD_LOCATOR_MAC 0x4d616320u
+#define VHD_LOCATOR_MAC  0x4d616320u
 #define VHD_LOCATOR_MACX 0x4d616358u /* file URL, UTF-8 */
 
 struct vhd_locator {
     uint32_t code;
-    uint32_t space; /* bytes reserved; old writers stored sectors: see vhd_locator_space() */
+    uint32_t space;  /* bytes reserved; old writers stored sectors: see vhd_locator_space() */
     uint32_t length; /* bytes used */
     uint32_t reserved;
     uint64_t offset; /* bytes from the start of the file */
@@ -93,7 +93,7 @@ struct vhd_header {
     uint64_t data_offset;  /* unused, all ones */
     uint64_t table_offset; /* bytes */
     uint32_t version;
-    uint32_t max_entries;  /* of the BAT */
+    uint32_t max_entries; /* of the BAT */
     uint32_t block_bytes;
     uint32_t checksum, checksum_computed;
     uint8_t parent_uuid[16]; /* zeros with type differencing: the parent is raw */
@@ -110,12 +110,12 @@ const char *vhd_header_problem(const struct vhd_header *h, char *buf, size_t byt
 
 struct vhd_batmap {
     char cookie[8];
-    uint64_t offset;        /* of the map, bytes */
-    uint32_t size_sectors;  /* of the map */
-    uint32_t version;       /* 0x10002 today; 0x10001 summed signed chars */
-    uint32_t checksum;      /* of the map's bytes, not of this header */
+    uint64_t offset;       /* of the map, bytes */
+    uint32_t size_sectors; /* of the map */
+    uint32_t version;      /* 0x10002 today; 0x10001 summed signed chars */
+    uint32_t checksum;     /* of the map's bytes, not of this header */
     uint8_t marker;
-    uint8_t keyhash_set;    /* 1: nonce and hash are there */
+    uint8_t keyhash_set; /* 1: nonce and hash are there */
     uint8_t nonce[32], hash[32];
 };
 #define VHD_BATMAP_VERSION 0x10002u

@@ -15,7 +15,7 @@
 
 #define FRONT_BYTES (VHD_FOOTER_BYTES + VHD_HEADER_BYTES)
 
-/* Remember the first trouble; strict opening fails with it. */
+/* Remember the first trouble; strict opening fails with it, lenient opening tells it. */
 static XK_PRINTF(3, 4) void trouble(struct vhd *v, int code, const char *format, ...)
 {
     if (v->trouble_code)
@@ -82,8 +82,10 @@ static int choose_footer(struct vhd *v, unsigned flags, struct xk_err *err)
                                                                 : vhd_footer_problem(&v->end_footer, why, sizeof(why));
             xk_fail(err, -EBADMSG, "%s: the footer at the end is damaged (%s), its copy at the front is good", v->path,
                     reason ? reason : "it cannot be read");
-            xk_err_hint(err, "`xenkit vhd check %s` shows everything that is wrong; `vhd-util repair -n %s` rewrites the footer",
-                        v->path, v->path);
+            xk_err_hint(
+                err,
+                "`xenkit vhd check %s` shows everything that is wrong; `vhd-util repair -n %s` rewrites the footer",
+                v->path, v->path);
             return -EBADMSG;
         }
         if (has_cookie(&v->end_footer))
@@ -144,8 +146,8 @@ static int read_bat(struct vhd *v, unsigned flags, struct xk_err *err)
     v->bat_state = VHD_UNREADABLE;
     if (!block_size_usable(&v->header))
         return 0;
-    const uint64_t needed = v->footer.current_bytes / v->header.block_bytes +
-                            (v->footer.current_bytes % v->header.block_bytes != 0);
+    const uint64_t needed =
+        v->footer.current_bytes / v->header.block_bytes + (v->footer.current_bytes % v->header.block_bytes != 0);
     const uint64_t entries = XK_MIN(needed, (uint64_t)v->header.max_entries);
     if (needed > v->header.max_entries)
         trouble(v, -EBADMSG, "the disk needs %llu blocks, the table has %u entries", (unsigned long long)needed,
@@ -204,22 +206,30 @@ uint64_t vhd_batmap_summed_bytes(const struct vhd *v)
 
 int vhd_write_batmap(struct vhd *v, struct xk_err *err)
 {
-    uint8_t sector[VHD_SECTOR];
+    const size_t bytes = VHD_SECTOR + v->batmap_bytes;
+    xk_autofree uint8_t *both = xk_alloc(bytes);
+    if (!both)
+        return xk_fail_memory(err);
 
-    v->batmap.checksum =
-        vhd_batmap_checksum(v->batmap.version, v->batmap_bits, (size_t)vhd_batmap_summed_bytes(v));
-    vhd_batmap_encode(sector, &v->batmap);
-    const int code = xk_file_write(&v->file, v->batmap_bits, v->batmap_bytes, v->batmap.offset, err);
-    return code < 0 ? code : xk_file_write(&v->file, sector, sizeof(sector), v->batmap_header_offset, err);
+    v->batmap.checksum = vhd_batmap_checksum(v->batmap.version, v->batmap_bits, (size_t)vhd_batmap_summed_bytes(v));
+    vhd_batmap_encode(both, &v->batmap);
+    memcpy(both + VHD_SECTOR, v->batmap_bits, v->batmap_bytes);
+    /* The map nearly always follows its header: then one write keeps sum and map together. */
+    if (v->batmap.offset == v->batmap_header_offset + VHD_SECTOR)
+        return xk_file_write(&v->file, both, bytes, v->batmap_header_offset, err);
+    const int code = xk_file_write(&v->file, both + VHD_SECTOR, v->batmap_bytes, v->batmap.offset, err);
+    return code < 0 ? code : xk_file_write(&v->file, both, VHD_SECTOR, v->batmap_header_offset, err);
 }
 
-static int read_batmap(struct vhd *v, unsigned flags, struct xk_err *err)
+/*
+ * The batmap only says what the bitmaps say, too: without a good one the image is read through its bitmaps. So its
+ * trouble is told, but never keeps a strict opening from succeeding.
+ */
+static int read_batmap(struct vhd *v, struct xk_err *err)
 {
     uint8_t sector[VHD_SECTOR];
     uint64_t at;
 
-    if (!vhd_has_batmap(&v->footer) || (flags & VHD_NO_TABLES))
-        return 0;
     if (xk_add(v->header.table_offset, vhd_bat_bytes(&v->header), &at) || at > v->file_bytes ||
         v->file_bytes - at < VHD_SECTOR) {
         v->batmap_state = VHD_UNREADABLE;
@@ -230,7 +240,7 @@ static int read_batmap(struct vhd *v, unsigned flags, struct xk_err *err)
     if (code < 0) {
         v->batmap_state = VHD_UNREADABLE;
         trouble(v, code, "the batmap header cannot be read");
-        return flags & VHD_LENIENT ? 0 : code;
+        return 0;
     }
     v->batmap_header_offset = at;
     vhd_batmap_decode(&v->batmap, sector);
@@ -262,7 +272,7 @@ static int read_batmap(struct vhd *v, unsigned flags, struct xk_err *err)
         free(XK_TAKE(v->batmap_bits));
         v->batmap_state = VHD_UNREADABLE;
         trouble(v, code, "the batmap cannot be read");
-        return flags & VHD_LENIENT ? 0 : code;
+        return 0;
     }
     v->batmap_bytes = (size_t)bytes;
 
@@ -305,10 +315,12 @@ static int read_parts(struct vhd *v, unsigned flags, struct xk_err *err)
         return code;
     if (v->header_state != VHD_GOOD && (!(flags & VHD_LENIENT) || v->header_state == VHD_UNREADABLE))
         return 0;
-    code = read_bat(v, flags, err);
-    if (code < 0)
-        return code;
-    return read_batmap(v, flags, err);
+    return read_bat(v, flags, err);
+}
+
+static bool wants_batmap(const struct vhd *v, unsigned flags)
+{
+    return vhd_has_batmap(&v->footer) && v->bat_state == VHD_GOOD && !(flags & VHD_NO_TABLES);
 }
 
 static int describe_file(struct vhd *v, unsigned flags, struct xk_err *err)
@@ -346,6 +358,8 @@ int vhd_open(struct vhd *ret, const struct xk_fs *fs, const char *path, unsigned
         code = xk_fail(err, v->trouble_code, "%s: %s", path, v->trouble);
         xk_err_hint(err, "`xenkit vhd check %s` shows everything that is wrong", path);
     }
+    if (code == 0 && wants_batmap(v, flags))
+        code = read_batmap(v, err);
     if (code < 0) {
         vhd_close(v);
         return code;
@@ -378,7 +392,7 @@ bool vhd_probe(const struct xk_fs *fs, const char *path)
     if (fs->ops->fstat(fs, f.fd, &st) == 0 && S_ISREG(st.st_mode) && xk_file_size(&bytes, &f, NULL) == 0 &&
         bytes >= VHD_SHORT_FOOTER_BYTES) {
         const uint64_t end = bytes - (bytes % VHD_SECTOR == VHD_SHORT_FOOTER_BYTES ? VHD_SHORT_FOOTER_BYTES
-                                                                                      : XK_MIN(bytes, VHD_FOOTER_BYTES));
+                                                                                   : XK_MIN(bytes, VHD_FOOTER_BYTES));
         found = (xk_file_read(&f, cookie, 8, 0, NULL) == 0 && memcmp(cookie, VHD_COOKIE, 8) == 0) ||
                 (xk_file_read(&f, cookie, 8, end, NULL) == 0 && memcmp(cookie, VHD_COOKIE, 8) == 0);
     }

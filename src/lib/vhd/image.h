@@ -18,55 +18,55 @@
 
 enum vhd_open_flags {
     VHD_READ = 0,
-    VHD_WRITE = 1 << 0,    /* open the file for writing, too */
-    VHD_LENIENT = 1 << 1,  /* go on after damage; every part has its own state */
+    VHD_WRITE = 1 << 0,     /* open the file for writing, too */
+    VHD_LENIENT = 1 << 1,   /* go on after damage; every part has its own state */
     VHD_NO_TABLES = 1 << 2, /* footers and header only: no BAT, no batmap (fast) */
-    VHD_ANY_SIZE = 1 << 3, /* lift VHD_METADATA_MAX to VHD_METADATA_MAX_ASKED */
-    VHD_DEVICES = 1 << 4,  /* accept block devices */
+    VHD_ANY_SIZE = 1 << 3,  /* lift VHD_METADATA_MAX to VHD_METADATA_MAX_ASKED */
+    VHD_DEVICES = 1 << 4,   /* accept block devices */
     VHD_BACKUP_OK = 1 << 5, /* take the footer copy when the footer itself is damaged */
 };
 
-#define VHD_METADATA_MAX (64u * XK_MIB)          /* memory for the tables of one image */
+#define VHD_METADATA_MAX       (64u * XK_MIB) /* memory for the tables of one image */
 #define VHD_METADATA_MAX_ASKED (4u * XK_GIB)
 
 /* How a part was found. */
 enum vhd_state {
-    VHD_ABSENT,   /* this kind of image has none, or it was not asked for */
+    VHD_ABSENT, /* this kind of image has none, or it was not asked for */
     VHD_GOOD,
     VHD_UNREADABLE, /* lies outside the file, or an I/O error: see vhd.trouble */
-    VHD_DAMAGED,  /* read, but cookie, checksum or contents are wrong */
+    VHD_DAMAGED,    /* read, but cookie, checksum or contents are wrong */
 };
 
 struct vhd {
     struct xk_file file;
-    char *path;            /* as given */
+    char *path; /* as given */
     uint64_t file_bytes;
     bool block_device, writable;
     dev_t dev;
     ino_t ino;
-    int64_t mtime;         /* Unix seconds */
+    int64_t mtime; /* Unix seconds */
 
     /* Footers: the one at the end, and for sparse images its copy at the front. `footer` is the one in force. */
     enum vhd_state end_state, copy_state;
     struct vhd_footer footer, end_footer, copy_footer;
-    uint64_t end_offset;      /* bytes; where the footer at the end begins */
-    bool short_footer;        /* 511 bytes at the end */
+    uint64_t end_offset; /* bytes; where the footer at the end begins */
+    bool short_footer;   /* 511 bytes at the end */
     bool footer_from_copy;
 
     enum vhd_state header_state; /* ABSENT for fixed images */
     struct vhd_header header;
 
     enum vhd_state bat_state;
-    uint32_t *bat;            /* host order; sector numbers or VHD_BAT_FREE */
-    uint32_t blocks;          /* entries in bat: ceil(current_bytes / block_bytes), at most max_entries */
+    uint32_t *bat;   /* host order; sector numbers or VHD_BAT_FREE */
+    uint32_t blocks; /* entries in bat: ceil(current_bytes / block_bytes), at most max_entries */
 
     enum vhd_state batmap_state; /* ABSENT when the creator writes none */
     struct vhd_batmap batmap;
     uint64_t batmap_header_offset; /* 0: none */
-    uint8_t *batmap_bits;     /* batmap_bytes of them, bit per block, 1: every sector present */
+    uint8_t *batmap_bits;          /* batmap_bytes of them, bit per block, 1: every sector present */
     size_t batmap_bytes;
 
-    int trouble_code;         /* VHD_LENIENT: why the first bad part is bad */
+    int trouble_code; /* VHD_LENIENT: why the first bad part is bad */
     char trouble[256];
 };
 

@@ -39,7 +39,8 @@ int vhd_find_parent(char **ret_path, const struct vhd *v, const struct vhd_paren
 struct vhd_locator_texts {
     struct xk_buf macx, w2ku, w2ru;
 };
-int vhd_locator_texts_make(struct vhd_locator_texts *ret, const char *child_dir, const char *parent, struct xk_err *err);
+int vhd_locator_texts_make(struct vhd_locator_texts *ret, const char *child_dir, const char *parent,
+                           struct xk_err *err);
 void vhd_locator_texts_done(struct vhd_locator_texts *t);
 /* "./x" or "../y/x": how to get from the real folder to the real file. NULL: no memory. */
 char *vhd_relative_path(const char *from_dir, const char *to_file) XK_MUST_USE;

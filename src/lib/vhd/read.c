@@ -8,13 +8,13 @@
 #include <string.h>
 
 #define UNIT_SECTORS (VHD_BLOCK_BYTES / VHD_SECTOR)
-#define NOBODY UINT16_MAX
+#define NOBODY       UINT16_MAX
 _Static_assert(VHD_DEPTH_MAX < NOBODY, "a layer's number fits");
 
 struct unit {
-    uint64_t start;                /* on the disk, in sectors */
-    uint32_t sectors, open;        /* of the unit; not yet found in a layer */
-    uint16_t owner[UNIT_SECTORS];  /* layer, or NOBODY */
+    uint64_t start;               /* on the disk, in sectors */
+    uint32_t sectors, open;       /* of the unit; not yet found in a layer */
+    uint16_t owner[UNIT_SECTORS]; /* layer, or NOBODY */
 };
 
 struct walk {
@@ -36,9 +36,8 @@ static int flush(struct walk *w)
 static int emit(struct walk *w, struct vhd_extent e)
 {
     struct vhd_extent *p = &w->pending;
-    const bool continues =
-        p->sectors && p->layer == e.layer &&
-        (e.layer == VHD_LAYER_ZERO || p->file_offset + p->sectors * VHD_SECTOR == e.file_offset);
+    const bool continues = p->sectors && p->layer == e.layer &&
+                           (e.layer == VHD_LAYER_ZERO || p->file_offset + p->sectors * VHD_SECTOR == e.file_offset);
     if (continues) {
         p->sectors += e.sectors;
         return 0;
@@ -177,8 +176,8 @@ int vhd_chain_map(const struct vhd_chain *c, uint64_t start, uint64_t sectors,
     uint64_t end;
 
     if (xk_add(start, sectors, &end) || end > vhd_sectors(&c->layers[0]))
-        return xk_fail(err, -EINVAL, "%s: sectors %llu to %llu pass the end of the disk (%llu sectors)", c->layers[0].path,
-                       (unsigned long long)start, (unsigned long long)(start + sectors),
+        return xk_fail(err, -EINVAL, "%s: sectors %llu to %llu pass the end of the disk (%llu sectors)",
+                       c->layers[0].path, (unsigned long long)start, (unsigned long long)(start + sectors),
                        (unsigned long long)vhd_sectors(&c->layers[0]));
     for (u.start = start; u.start < end; u.start += u.sectors) {
         u.sectors = (uint32_t)XK_MIN(end - u.start, UNIT_SECTORS - u.start % UNIT_SECTORS);

@@ -8,35 +8,35 @@
 #include "lib/vhd/audit.h"
 #include "lib/vhd/locator.h"
 
-#define VHD_SURVEY_IMAGES_MAX 200000
-#define VHD_SURVEY_LEVELS_MAX 64       /* folders below a target */
+#define VHD_SURVEY_IMAGES_MAX  200000
+#define VHD_SURVEY_LEVELS_MAX  64      /* folders below a target */
 #define VHD_SURVEY_ENTRIES_MAX 4000000 /* directory entries looked at */
 #define VHD_SURVEY_THREADS_MAX 4
-#define VHD_SURVEY_DEEP 30             /* what XenServer allows; deeper chains are a finding */
-#define VHD_NO_IMAGE SIZE_MAX
+#define VHD_SURVEY_DEEP        30 /* what XenServer allows; deeper chains are a finding */
+#define VHD_NO_IMAGE           SIZE_MAX
 
 struct vhd_survey_image {
-    char *path;              /* as found */
+    char *path; /* as found */
     char *real_path;
-    const char *name;        /* base name inside path */
-    bool usable;             /* footer (and header) could be decoded */
+    const char *name;                /* base name inside path */
+    bool usable;                     /* footer (and header) could be decoded */
     uint64_t file_bytes, used_bytes; /* size; space taken on the file system (st_blocks) */
     dev_t dev;
     ino_t ino;
     int64_t mtime;
     struct vhd_footer footer;
-    struct vhd_header header; /* zeros for a fixed image */
-    bool from_folder;        /* found in a folder (so its neighbours are known), not named by itself */
-    bool outside;            /* a parent that lies outside the targets */
+    struct vhd_header header;   /* zeros for a fixed image */
+    bool from_folder;           /* found in a folder (so its neighbours are known), not named by itself */
+    bool outside;               /* a parent that lies outside the targets */
     uint32_t blocks, allocated; /* allocated, data_end: 0 without options.tables */
-    uint32_t shared;         /* blocks that both it and its parent have; an estimate when memory was short */
+    uint32_t shared;            /* blocks that both it and its parent have; an estimate when memory was short */
     uint64_t data_end;
-    char *parent_text;       /* what the image says of its parent: resolved path, or the name it looks for; NULL: none */
-    size_t parent;           /* index; VHD_NO_IMAGE: none, or not in the survey */
-    bool parent_found;       /* it exists, in the survey or not (a raw file, too) */
+    char *parent_text; /* what the image says of its parent: resolved path, or the name it looks for; NULL: none */
+    size_t parent;     /* index; VHD_NO_IMAGE: none, or not in the survey */
+    bool parent_found; /* it exists, in the survey or not (a raw file, too) */
     size_t first_child, next_sibling; /* VHD_NO_IMAGE ends */
     unsigned children;
-    unsigned depth;          /* 1 for a root, a raw parent counts; 0 in a loop or above one */
+    unsigned depth;                /* 1 for a root, a raw parent counts; 0 in a loop or above one */
     struct vhd_problems *problems; /* never NULL after vhd_survey_run() */
 };
 
@@ -49,18 +49,18 @@ struct vhd_survey {
         dev_t dev;
         const char *example; /* a path on it */
         uint64_t free_bytes, total_bytes, growth_bytes;
-    } *file_systems;
+    } * file_systems;
     size_t file_system_count;
 };
 
 struct vhd_survey_options {
-    bool recurse;              /* into subfolders */
-    bool tables;               /* read BAT and batmap (check), else footers and header only (scan) */
+    bool recurse; /* into subfolders */
+    bool tables;  /* read BAT and batmap (check), else footers and header only (scan) */
     struct vhd_audit_options audit;
-    unsigned threads;          /* 0: as many as help */
+    unsigned threads; /* 0: as many as help */
     struct vhd_parent_search search;
-    bool follow_parents;       /* add parents that lie outside the given targets; else they are only looked at */
-    struct xk_prog *progress;  /* begun by the caller, or NULL; counts images, its total is set here */
+    bool follow_parents;      /* add parents that lie outside the given targets; else they are only looked at */
+    struct xk_prog *progress; /* begun by the caller, or NULL; counts images, its total is set here */
 };
 
 /*

@@ -152,7 +152,8 @@ static void check_parent(struct survey_work *w, size_t n)
                         parent->path, xk_uuid_text(parent->footer.uuid).s);
         return;
     }
-    check_touched(w, n, parent);
+    if (image->depth)
+        check_touched(w, n, parent);
     if (image->footer.current_bytes < parent->footer.current_bytes)
         vhd_problem_add(image->problems, VHD_P_PARENT_SIZE, XK_WARNING,
                         parent->footer.current_bytes - image->footer.current_bytes,

@@ -13,19 +13,20 @@ struct vhd_touched {
     uint32_t block;
     uint32_t sector;   /* where the block is or will be */
     uint64_t gap_from; /* placed now: bytes from here to the bitmap belong to nobody */
-    bool placed_now; /* not in the table yet */
-    bool zeroed;     /* the file is known to read as zeros where nothing was written */
+    bool placed_now;   /* not in the table yet */
+    bool zeroed;       /* the file is known to read as zeros where nothing was written */
     uint8_t *bitmap;
 };
 
-#define ZEROS_BYTES (256u * 1024)
+#define ZEROS_BYTES      (256u * 1024)
 #define FILE_SECTORS_MAX UINT32_MAX /* sector numbers in the table have 32 bits, all ones means free */
 
 int vhd_writer_begin(struct vhd_writer *ret, struct vhd *image, struct xk_err *err)
 {
     *ret = (struct vhd_writer){0};
     if (!vhd_is_sparse(image) || !image->writable)
-        return xk_fail(err, -EINVAL, "%s: only a sparse image that was opened for writing can be written to block by block",
+        return xk_fail(err, -EINVAL,
+                       "%s: only a sparse image that was opened for writing can be written to block by block",
                        image->path);
     if (image->bat_state != VHD_GOOD || image->end_state != VHD_GOOD)
         return xk_fail(err, -EBADMSG, "%s: damaged images are not written to", image->path);
@@ -96,7 +97,8 @@ static int place_block(struct vhd_writer *w, struct vhd_touched *t, struct xk_er
         return xk_fail(err, -EFBIG, "%s: a block at byte %llu cannot be named by 32-bit sector numbers", v->path,
                        (unsigned long long)at);
     if (v->block_device && end > v->end_offset)
-        return xk_fail(err, -ENOSPC, "%s: no room for block %u: it would end at byte %llu, the device's footer begins at %llu",
+        return xk_fail(err, -ENOSPC,
+                       "%s: no room for block %u: it would end at byte %llu, the device's footer begins at %llu",
                        v->path, t->block, (unsigned long long)end, (unsigned long long)v->end_offset);
     t->sector = (uint32_t)(at / VHD_SECTOR);
     t->gap_from = w->end;
@@ -185,7 +187,8 @@ int vhd_writer_place(struct vhd_writer *w, uint64_t sector, uint64_t count_in_bl
     uint64_t end;
 
     if (xk_add(sector, count_in_block, &end) || end > vhd_sectors(v) || sector / per_block >= v->blocks)
-        return xk_fail(err, -EINVAL, "%s: sector %llu lies past the end of the disk", v->path, (unsigned long long)sector);
+        return xk_fail(err, -EINVAL, "%s: sector %llu lies past the end of the disk", v->path,
+                       (unsigned long long)sector);
     int code = touch(w, (uint32_t)(sector / per_block), &t, err);
     if (code < 0)
         return code;

@@ -24,9 +24,9 @@ struct vhd_writer {
     struct vhd *image;
     struct vhd_touched *touched; /* blocks with a changed bitmap, by block number */
     size_t count, capacity;
-    uint64_t end;                /* where the next block goes, bytes */
-    uint64_t stale_end;          /* bytes of the file below this may hold something else than zeros */
-    bool grown;                  /* blocks were added: the footer moves */
+    uint64_t end;       /* where the next block goes, bytes */
+    uint64_t stale_end; /* bytes of the file below this may hold something else than zeros */
+    bool grown;         /* blocks were added: the footer moves */
 };
 
 /*

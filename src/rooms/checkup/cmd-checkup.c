@@ -3,8 +3,6 @@
 
 #include "core/text.h"
 
-
-
 #define LOCALHOST "localhost"
 
 struct checkup_opts {
@@ -15,7 +13,8 @@ struct checkup_opts {
 
 static const struct xk_opt checkup_opts[] = {
     XK_OPT_FLAG(0, "demo", struct checkup_opts, demo, "make sample images, healthy and damaged, and examine them"),
-    XK_OPT_TEXT(0, "demo-dir", struct checkup_opts, demo_dir, "DIR", "with --demo: make them in DIR, new or empty [a new folder]"),
+    XK_OPT_TEXT(0, "demo-dir", struct checkup_opts, demo_dir, "DIR",
+                "with --demo: make them in DIR, new or empty [a new folder]"),
     XK_OPT_TEXT(0, "html", struct checkup_opts, html, "FILE", "write the findings as one HTML page, too"),
     XK_OPT_FLAG('l', "list", struct checkup_opts, list, "list the checks, examine nothing"),
     XK_OPT_LIST(0, "only", struct checkup_opts, only, "ID", "run this check or set of checks only; may be given again"),
@@ -100,7 +99,8 @@ static int tell_demo(struct xk_app *app, const struct checkup_demo *demo, const 
         return XK_EXIT_BAD;
     }
     xk_say_color(app->out, XK_COLOR_GOOD, "The demo worked:");
-    xk_say(app->out, " each of the %zu planted faults was found, and nothing else in the sample images.\n", demo->count);
+    xk_say(app->out, " each of the %zu planted faults was found, and nothing else in the sample images.\n",
+           demo->count);
     return XK_EXIT_OK;
 }
 
@@ -157,7 +157,8 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
 
 static const struct xk_exit_row exits[] = {
     {XK_EXIT_OK, "nothing of severity warning or critical; with --demo: exactly the planted faults were found"},
-    {XK_EXIT_BAD, "something of severity warning or critical was found; with --demo: the findings differ from the plan"},
+    {XK_EXIT_BAD,
+     "something of severity warning or critical was found; with --demo: the findings differ from the plan"},
     {0, NULL},
 };
 static const char *const example[] = {LOCALHOST, NULL};

@@ -51,8 +51,13 @@ static void add_tree(struct report *r, const struct vhd_survey *s)
 static void add_images(struct report *r, const struct vhd_survey *s)
 {
     static const struct report_column columns[] = {
-        {.title = "Image"}, {.title = "State"},          {.title = "Kind"},          {.title = "Disk", .number = true},
-        {.title = "File", .number = true}, {.title = "Depth", .number = true}, {.title = "Parent"},
+        {.title = "Image"},
+        {.title = "State"},
+        {.title = "Kind"},
+        {.title = "Disk", .number = true},
+        {.title = "File", .number = true},
+        {.title = "Depth", .number = true},
+        {.title = "Parent"},
     };
 
     report_table(r, "Images", columns, XK_COUNT(columns));

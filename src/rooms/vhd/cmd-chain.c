@@ -19,8 +19,8 @@ static const struct xk_opt chain_opts[] = {
 
 /* The images in the order of the drawing, found without recursion: depths are foreign. */
 struct order {
-    size_t *items;   /* indexes */
-    char **lines;    /* "├─ name" for each; owned */
+    size_t *items; /* indexes */
+    char **lines;  /* "├─ name" for each; owned */
     size_t count;
 };
 

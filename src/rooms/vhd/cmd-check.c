@@ -1,6 +1,6 @@
 /*
- * `xenkit vhd check`: everything that is wrong with images and between them. Runs the rows of lib/vhd/checks.c, the same
- * that `xenkit checkup` runs.
+ * `xenkit vhd check`: everything that is wrong with images and between them. Runs the rows of lib/vhd/checks.c, the
+ * same that `xenkit checkup` runs.
  */
 #include "rooms/vhd/room.h"
 

@@ -14,7 +14,7 @@ extern const struct xk_command vhd_cmd_info, vhd_cmd_check, vhd_cmd_scan, vhd_cm
 extern const struct xk_classic vhd_classic_vhd_util;
 
 /* Where an option says the same in several commands, it is the same row. `type` is the command's struct. */
-#define VHD_OPT_CHAIN_ROOT(type) \
+#define VHD_OPT_CHAIN_ROOT(type)                                                                                       \
     XK_OPT_TEXT(0, "chain-root", type, chain_root, "DIR", "refuse parents that lie outside DIR")
 
 #endif
