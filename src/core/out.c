@@ -117,7 +117,7 @@ struct xk_out {
 
     bool in_row;
     bool cards, card_drawn; /* the rows of this section are drawn one below the other */
-    struct xk_arena arena; /* rows not yet drawn, or the record */
+    struct xk_arena arena;  /* rows not yet drawn, or the record */
     struct node *rows[LEARN_ROWS];
     size_t row_count;
     struct node *stack[DEPTH_MAX]; /* open records and lists; [0] is the row or the record */
@@ -454,11 +454,18 @@ static void add_for_programs(struct xk_buf *b, enum cell_kind kind, union cell_v
     }
 }
 
+static bool is_missing(const struct node *n)
+{
+    const bool real = n->kind == CELL_DOUBLE || n->kind == CELL_PERCENT;
+
+    return n->kind == CELL_NONE || (real && !isfinite(n->v.d));
+}
+
 static void add_leaf(const struct xk_out *out, struct xk_buf *b, const struct node *n)
 {
     if (out->format == XK_OUT_TABLE)
         add_for_people(b, n->kind, n->v);
-    else if (out->format == XK_OUT_PLAIN && n->kind == CELL_NONE)
+    else if (out->format == XK_OUT_PLAIN && is_missing(n))
         xk_buf_add_char(b, '-');
     else
         add_for_programs(b, n->kind, n->v);
@@ -1236,8 +1243,10 @@ void xk_out_rawf(struct xk_out *out, const char *format, ...)
 
 void xk_out_flush(struct xk_out *out)
 {
-    if (out->section == SECTION_ROWS && !is_json(out) && !out->in_row)
+    if (out->section == SECTION_ROWS) {
+        end_row(out);
         draw_rows(out, &out->buf);
+    }
     drain(out);
 }
 

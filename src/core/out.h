@@ -44,8 +44,8 @@ struct xk_out; /* opaque */
 
 struct xk_out_settings {
     enum xk_out_format format;
-    const char *file;   /* NULL or "-": standard output. A regular file is replaced when the command ends well */
-    bool color;         /* allowed at all; used only on a terminal */
+    const char *file; /* NULL or "-": standard output. A regular file is replaced when the command ends well */
+    bool color;       /* allowed at all; used only on a terminal */
     const struct xk_fs *fs;
 };
 
@@ -65,8 +65,9 @@ size_t xk_out_width(const struct xk_out *out); /* columns; 0: not a terminal, ne
 
 /* ---- sections ---- */
 
-void xk_out_rows(struct xk_out *out, const char *name);   /* begin a list of rows */
-void xk_out_cards(struct xk_out *out, const char *name);  /* rows of many cells: a table shows them as "key: value" blocks */
+void xk_out_rows(struct xk_out *out, const char *name); /* begin a list of rows */
+void xk_out_cards(struct xk_out *out,
+                  const char *name); /* rows of many cells: a table shows them as "key: value" blocks */
 void xk_out_record(struct xk_out *out, const char *name); /* begin a single record; drawn as "key: value" lines */
 void xk_out_end(struct xk_out *out);                      /* end the section */
 void xk_row(struct xk_out *out);                          /* begin the next row */
@@ -84,7 +85,8 @@ void xk_put_rate(struct xk_out *out, const char *key, uint64_t bps);
 void xk_put_pct(struct xk_out *out, const char *key, double percent); /* 0…100 */
 void xk_put_time(struct xk_out *out, const char *key, int64_t unix_seconds);
 void xk_put_bool(struct xk_out *out, const char *key, bool v);
-/* The key as JSON has it, with the unit: xk_put_none(out, "size_bytes") stands where xk_put_bytes(out, "size", …) would. */
+/* The key as JSON has it, with the unit: xk_put_none(out, "size_bytes") stands where xk_put_bytes(out, "size", …)
+ * would. */
 void xk_put_none(struct xk_out *out, const char *key);
 /* Nested: cells until xk_put_end(). A list's items have no key (pass NULL). */
 void xk_put_record(struct xk_out *out, const char *key);
@@ -109,6 +111,7 @@ const char *xk_out_clean(struct xk_out *out, const char *foreign);
 /* The exact bytes, whatever the format: for classic commands and for data streams. */
 void xk_out_raw(struct xk_out *out, const void *bytes, size_t count);
 void xk_out_rawf(struct xk_out *out, const char *format, ...) XK_PRINTF(2, 3);
+/* Show what there is so far, for whoever waits for the next row; ends the row. */
 void xk_out_flush(struct xk_out *out);
 /* The first write error so far, 0: none. Long loops ask it. */
 int xk_out_error(const struct xk_out *out);
@@ -116,8 +119,8 @@ int xk_out_error(const struct xk_out *out);
 /* ---- monitoring formats, for rooms that offer them ---- */
 
 /* Append one Nagios performance datum: 'label'=value[UOM];[warn];[crit];[min];[max]. Limits that are NAN stay empty. */
-void xk_perfdata(struct xk_buf *b, const char *label, double value, const char *unit, double warn, double crit, double min,
-                 double max);
+void xk_perfdata(struct xk_buf *b, const char *label, double value, const char *unit, double warn, double crit,
+                 double min, double max);
 /* One Prometheus sample; labels are name, value pairs ended by NULL. Writes # HELP and # TYPE when help is not NULL. */
 void xk_prometheus(struct xk_buf *b, const char *metric, const char *help, const char *type, const char *const *labels,
                    double value);
