@@ -228,7 +228,7 @@ static const struct {
     {'U', XK_NOTE, "a program asked for the mark"},
     {'D', XK_CRITICAL, "the kernel died in an oops or BUG since it was started"},
     {'A', XK_NOTE, "an ACPI table was replaced"},
-    {'W', XK_WARNING, "the kernel warned about itself"},
+    {'W', XK_NOTE, "the kernel warned about itself"},
     {'C', XK_NOTE, "a driver from staging was loaded"},
     {'I', XK_NOTE, "a fault of the firmware is worked around"},
     {'O', XK_NOTE, "a module from outside the kernel was loaded"},
@@ -475,6 +475,16 @@ static bool measure_fill(const struct machine_volume *v, struct fill *ret)
            !xk_mul(block, (uint64_t)v->sizes.f_bavail, &ret->available_bytes) && ret->size_bytes >= VOLUME_BYTES_MIN;
 }
 
+/*
+ * A command about this mount point; NULL (and the row's own text) when its name would not be safe to paste into a
+ * shell: whoever may mount with FUSE chooses it.
+ */
+static char *fix_for(const char *point, const char *before, const char *after)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:@";
+    return point[strspn(point, plain)] == '\0' ? xk_asprintf("%s%s%s", before, point, after) : NULL;
+}
+
 static int run_full(const struct xk_check *check, const void *subject, struct xk_findings *sink, struct xk_err *err)
 {
     const struct machine *m = subject;
@@ -487,7 +497,7 @@ static int run_full(const struct xk_check *check, const void *subject, struct xk
         if (percent < FULL_PERCENT || (percent < FULL_ALWAYS_PERCENT && fill.available_bytes >= FULL_BYTES))
             continue;
         xk_autofree char *fix =
-            xk_asprintf("see what takes the space: `du -xh -d 2 '%s' | sort -h | tail`", v->mount->point);
+            fix_for(v->mount->point, "see what takes the space: `du -xh -d 2 ", " | sort -h | tail`");
         xk_find(sink, check, percent >= FULL_CRITICAL_PERCENT ? XK_CRITICAL : check->severity, v->mount->point, fix,
                 "%s, %s: %.1f %% used, %s of %s available (limits %.0f %%, and %.0f %% with less than %s)",
                 v->mount->source, v->mount->type, percent, xk_size(fill.available_bytes).s, xk_size(fill.size_bytes).s,
@@ -507,8 +517,8 @@ static int run_inodes(const struct xk_check *check, const void *subject, struct 
         const double percent = used_percent(v->sizes.f_files, v->sizes.f_ffree, v->sizes.f_ffree);
         if (percent < INODES_PERCENT)
             continue;
-        xk_autofree char *fix = xk_asprintf(
-            "see which folder holds that many files: `du --inodes -x -d 2 '%s' | sort -n | tail`", v->mount->point);
+        xk_autofree char *fix = fix_for(
+            v->mount->point, "see which folder holds that many files: `du --inodes -x -d 2 ", " | sort -n | tail`");
         xk_find(sink, check, percent >= INODES_CRITICAL_PERCENT ? XK_CRITICAL : check->severity, v->mount->point, fix,
                 "%s, %s: %.1f %% of the inodes used, %" PRIu64 " of %" PRIu64 " free (limit %.0f %%)", v->mount->source,
                 v->mount->type, percent, (uint64_t)v->sizes.f_ffree, (uint64_t)v->sizes.f_files, INODES_PERCENT);
