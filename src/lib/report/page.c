@@ -771,7 +771,7 @@ void report_cell_usage(struct report *r, enum report_state state, double percent
     xk_buf_printf(&r->html,
                   "<span class=\"usage\"><svg width=\"72\" height=\"8\" aria-hidden=\"true\"><rect class=\"track\" "
                   "width=\"100%%\" height=\"8\" rx=\"2\"/><rect class=\"fill %s\" width=\"%s\" height=\"8\" rx=\"2\"/>"
-                  "</svg> %s</span>",
+                  "</svg><span>%s</span></span>",
                   report_state_name(state), report_percent(percent / 100).s, report_share(percent / 100).s);
     cell_end(r);
 }

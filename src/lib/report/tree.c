@@ -7,8 +7,8 @@
  * than nine lanes: the picture stays narrow enough for a phone. Indenting by depth needs thirty lanes for that chain,
  * and a classic tree drawing needs a metre of width for a golden image with a hundred clones.
  *
- * Each tree is a few SVGs ("pieces") of at most PIECE_ROWS rows that the page sets beside each other as its width
- * allows; on paper none is cut by a page's end.
+ * Each tree is a few SVGs ("pieces") of at most PIECE_ROWS rows, and small trees are stacked to that height, so that
+ * the page can set them in as many columns as its width allows; on paper none is cut by a page's end.
  */
 #include "lib/report/inner.h"
 
@@ -345,11 +345,13 @@ static void add_piece(struct report *r, const struct forest *f, const struct pie
     xk_buf_add_str(&r->html, "</svg>\n");
 }
 
-/* Rows begin..end are one tree. */
+/* Rows begin..end are one tree, written into an open column; all pieces but the first begin a column. */
 static void add_tree(struct report *r, const struct forest *f, size_t begin, size_t end)
 {
     for (size_t from = begin; from < end; from += PIECE_ROWS) {
         const struct piece piece = {from, XK_MIN(from + PIECE_ROWS, end), from > begin ? ROW_PX - BOX_PX : 1};
+        if (from > begin)
+            xk_buf_add_str(&r->html, "</div>\n<div>\n");
         add_piece(r, f, &piece, begin, end);
     }
 }
@@ -358,12 +360,18 @@ static void add_forest(struct report *r, const struct forest *f)
 {
     xk_buf_add_str(&r->html, "<p class=\"words\">An arrow points to the parent that an image reads through; the bar is "
                              "how much of its virtual size an image stores itself.</p>\n<div class=\"pieces\">\n");
+    size_t stacked = 0; /* rows in the open column */
     for (size_t begin = 0, end; begin < f->drawn; begin = end) {
         for (end = begin + 1; end < f->drawn && f->places[f->rows[end]].up != NONE;)
             end++;
+        if (stacked == 0 || stacked + (end - begin) > PIECE_ROWS) {
+            xk_buf_add_str(&r->html, stacked == 0 ? "<div>\n" : "</div>\n<div>\n");
+            stacked = 0;
+        }
+        stacked += end - begin;
         add_tree(r, f, begin, end);
     }
-    xk_buf_add_str(&r->html, "</div>\n");
+    xk_buf_add_str(&r->html, "</div>\n</div>\n");
     report_add_left_off(r, f->count - f->drawn, f->count - f->drawn == 1 ? "image is" : "images are");
 }
 
