@@ -16,6 +16,8 @@
 #include <sys/random.h>
 #include <time.h>
 
+__extension__ typedef unsigned __int128 u128;
+
 /* What the signal handler sets; the only file-scope data that change. */
 static atomic_int stop_signal_number;
 static atomic_int stop_fd = -1;
@@ -139,13 +141,17 @@ uint64_t xk_random_u64(struct xk_random *r)
 
 uint64_t xk_random_below(struct xk_random *r, uint64_t limit)
 {
-    /* 2^64 mod limit numbers at the bottom are thrown away, so that each result has equally many left. */
-    const uint64_t skip = -limit % limit;
-    uint64_t x;
-    do
-        x = xk_random_u64(r);
-    while (x < skip);
-    return x % limit;
+    /*
+     * The high half of x * limit. Of the 2^64 values of x some results would get one more than others; those are the
+     * ones whose low half is below 2^64 mod limit. (Lemire's way: the division is hardly ever needed.)
+     */
+    u128 product = (u128)xk_random_u64(r) * limit;
+    if ((uint64_t)product < limit) {
+        const uint64_t skip = -limit % limit;
+        while ((uint64_t)product < skip)
+            product = (u128)xk_random_u64(r) * limit;
+    }
+    return (uint64_t)(product >> 64);
 }
 
 double xk_random_unit(struct xk_random *r)

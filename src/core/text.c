@@ -1,12 +1,11 @@
 /*
  * UTF-8 and UTF-16, the cleaning of foreign text for each place it can go to, paths, and the nearest word.
  *
- * All cleaners walk the text with next_piece(), which classifies one letter or one bad byte; what differs is only how
- * each writes it.
+ * All cleaners are add_pieces(), which cuts the text into runs of harmless ASCII, letters and bad bytes; what differs
+ * is only how each writes what is not harmless.
  */
 #include "core/text.h"
 
-#include <assert.h>
 #include <string.h>
 
 #define REPLACEMENT 0xfffdU
@@ -160,17 +159,44 @@ static void add_visible(struct xk_buf *b, const struct piece *piece)
         xk_buf_printf(b, "\\u{%x}", (unsigned)piece->point);
 }
 
-void xk_add_clean(struct xk_buf *b, const char *text)
+/* How many bytes from here on are printable ASCII, of no special meaning: nearly all text is. */
+static size_t common_bytes(const char *text, size_t bytes, const char *special)
+{
+    size_t at = 0;
+    while (at < bytes && text[at] >= 0x20 && text[at] < 0x7f && !strchr(special, text[at]))
+        at++;
+    return at;
+}
+
+/* Append text; what is not printable ASCII, or is one of `special`, goes through add(). */
+static void add_pieces(struct xk_buf *b, const char *text, const char *special,
+                       void (*add)(struct xk_buf *b, const struct piece *piece, const char *text))
 {
     for (size_t left = strlen(text); left > 0;) {
-        const struct piece piece = next_piece(text, left);
-        if (piece.kind == PIECE_PLAIN)
-            xk_buf_add(b, text, piece.bytes);
-        else
-            add_visible(b, &piece);
-        text += piece.bytes;
-        left -= piece.bytes;
+        size_t used = common_bytes(text, left, special);
+        if (used > 0) {
+            xk_buf_add(b, text, used);
+        } else {
+            const struct piece piece = next_piece(text, left);
+            add(b, &piece, text);
+            used = piece.bytes;
+        }
+        text += used;
+        left -= used;
     }
+}
+
+static void add_clean_piece(struct xk_buf *b, const struct piece *piece, const char *text)
+{
+    if (piece->kind == PIECE_PLAIN)
+        xk_buf_add(b, text, piece->bytes);
+    else
+        add_visible(b, piece);
+}
+
+void xk_add_clean(struct xk_buf *b, const char *text)
+{
+    add_pieces(b, text, "", add_clean_piece);
 }
 
 static void add_json_piece(struct xk_buf *b, const struct piece *piece, const char *text)
@@ -193,47 +219,46 @@ static void add_json_piece(struct xk_buf *b, const struct piece *piece, const ch
 void xk_add_json_string(struct xk_buf *b, const char *text)
 {
     xk_buf_add_char(b, '"');
-    for (size_t left = strlen(text); left > 0;) {
-        const struct piece piece = next_piece(text, left);
-        add_json_piece(b, &piece, text);
-        text += piece.bytes;
-        left -= piece.bytes;
-    }
+    add_pieces(b, text, "\"\\", add_json_piece);
     xk_buf_add_char(b, '"');
 }
 
-static const char *html_entity(uint32_t point)
+static void add_html_piece(struct xk_buf *b, const struct piece *piece, const char *text)
 {
-    switch (point) {
+    switch (piece->kind == PIECE_PLAIN ? piece->point : 0) {
     case '&':
-        return "&amp;";
+        xk_buf_add_str(b, "&amp;");
+        break;
     case '<':
-        return "&lt;";
+        xk_buf_add_str(b, "&lt;");
+        break;
     case '>':
-        return "&gt;";
+        xk_buf_add_str(b, "&gt;");
+        break;
     case '"':
-        return "&quot;";
+        xk_buf_add_str(b, "&quot;");
+        break;
     case '\'':
-        return "&#39;";
+        xk_buf_add_str(b, "&#39;");
+        break;
     default:
-        return NULL;
+        add_clean_piece(b, piece, text);
     }
 }
 
 void xk_add_html(struct xk_buf *b, const char *text)
 {
-    for (size_t left = strlen(text); left > 0;) {
-        const struct piece piece = next_piece(text, left);
-        const char *entity = piece.kind == PIECE_PLAIN ? html_entity(piece.point) : NULL;
-        if (entity)
-            xk_buf_add_str(b, entity);
-        else if (piece.kind == PIECE_PLAIN)
-            xk_buf_add(b, text, piece.bytes);
-        else
-            add_visible(b, &piece);
-        text += piece.bytes;
-        left -= piece.bytes;
-    }
+    add_pieces(b, text, "&<>\"'", add_html_piece);
+}
+
+static void add_csv_piece(struct xk_buf *b, const struct piece *piece, const char *text)
+{
+    if (piece->kind == PIECE_PLAIN && piece->point == '"')
+        xk_buf_add_str(b, "\"\"");
+    else if (piece->kind == PIECE_CONTROL && strchr("\t\r\n", (int)piece->point))
+        xk_buf_add(b, text, piece->bytes);
+    else
+        add_clean_piece(b, piece, text);
 }
 
 void xk_add_csv(struct xk_buf *b, const char *text)
@@ -245,17 +270,7 @@ void xk_add_csv(struct xk_buf *b, const char *text)
         xk_buf_add_char(b, '"');
     if (formula)
         xk_buf_add_char(b, '\'');
-    for (size_t left = strlen(text); left > 0;) {
-        const struct piece piece = next_piece(text, left);
-        if (piece.kind != PIECE_BAD && piece.point == '"')
-            xk_buf_add_str(b, "\"\"");
-        else if (piece.kind == PIECE_PLAIN || (piece.kind == PIECE_CONTROL && strchr("\t\r\n", (int)piece.point)))
-            xk_buf_add(b, text, piece.bytes);
-        else
-            add_visible(b, &piece);
-        text += piece.bytes;
-        left -= piece.bytes;
-    }
+    add_pieces(b, text, "\"", add_csv_piece);
     if (quoted)
         xk_buf_add_char(b, '"');
 }
@@ -312,8 +327,8 @@ const char *xk_nearest(const char *word, const char *const *candidates, size_t c
             continue;
         size_t wrong = distance(word, length, candidate, candidate_length);
         /* The beginning of a word has no letter wrong; it only stops early. */
-        if (length > 1 && wrong > 1 && strncmp(word, candidate, length) == 0)
-            wrong = length >= 3 ? 1 : 0;
+        if (length > 1 && strncmp(word, candidate, length) == 0)
+            wrong = XK_MIN(wrong, length / 3);
         if (wrong < least) {
             least = wrong;
             nearest = candidate;
