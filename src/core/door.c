@@ -41,7 +41,7 @@ const struct xk_exit_row xk_common_exits[] = {
     {XK_EXIT_DAMAGED, "data damaged beyond safe use"},
     {XK_EXIT_IO, "input, output or memory failed"},
     {XK_EXIT_TIMEOUT, "out of time"},
-    {XK_EXIT_SIGNAL, "plus n: stopped by signal n, results are partial"},
+    {XK_EXIT_SIGNAL, "stopped by signal n, results are partial"},
     {0, NULL},
 };
 

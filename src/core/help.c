@@ -70,22 +70,26 @@ static void put_options(struct xk_out *out, const char *heading, const struct xk
     }
 }
 
-static void put_exits(struct xk_out *out, const struct xk_exit_row *own, bool common)
+static void put_exit(struct xk_out *out, const struct xk_exit_row *row)
 {
     char number[16];
 
+    snprintf(number, sizeof(number), row->status == XK_EXIT_SIGNAL ? "%d+n" : "%d", row->status);
+    put_row(out, 5, number, row->meaning);
+}
+
+static void put_exits(struct xk_out *out, const struct xk_exit_row *own, bool common)
+{
+
     xk_out_rawf(out, "\nExit status:\n");
-    for (const struct xk_exit_row *e = own; e && e->meaning; e++) {
-        snprintf(number, sizeof(number), "%d", e->status);
-        put_row(out, 4, number, e->meaning);
-    }
+    for (const struct xk_exit_row *e = own; e && e->meaning; e++)
+        put_exit(out, e);
     for (const struct xk_exit_row *e = xk_common_exits; common && e->meaning; e++) {
         bool shadowed = false;
         for (const struct xk_exit_row *o = own; o && o->meaning; o++)
             shadowed = shadowed || o->status == e->status;
-        snprintf(number, sizeof(number), "%d", e->status);
         if (!shadowed)
-            put_row(out, 4, number, e->meaning);
+            put_exit(out, e);
     }
 }
 
