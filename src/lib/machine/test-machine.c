@@ -25,7 +25,7 @@ struct plan {
     struct {
         const char *point;
         int answer;
-        int wait_for; /* a descriptor that ends before the answer comes; 0: at once */
+        int wait_for, then_tell; /* the answer comes when the first pipe ends, with a byte on the second; 0: at once */
         struct statfs sizes;
     } volumes[POINTS];
 };
@@ -34,13 +34,16 @@ static int planned_statfs(const struct environment_system *system, const char *p
 {
     const struct plan *plan = system->state;
     for (size_t i = 0; i < POINTS; i++) {
-        char byte;
         if (!plan->volumes[i].point || strcmp(plan->volumes[i].point, path) != 0)
             continue;
-        if (plan->volumes[i].wait_for > 0)
-            (void)!read(plan->volumes[i].wait_for, &byte, 1);
+        const int answer = plan->volumes[i].answer, then_tell = plan->volumes[i].then_tell;
         *ret = plan->volumes[i].sizes;
-        return plan->volumes[i].answer;
+        if (plan->volumes[i].wait_for > 0) {
+            char byte = 0;
+            (void)!read(plan->volumes[i].wait_for, &byte, 1);
+            (void)!write(then_tell, &byte, 1); /* from here on the plan may change */
+        }
+        return answer;
     }
     return -ENOENT;
 }
@@ -602,8 +605,10 @@ static void silent_servers_do_not_hold_us_up(void **state)
 {
     struct world *w = *state;
     const char id[] = "machine.filesystem-silent";
-    int ends[2];
-    assert_int_equal(pipe(ends), 0);
+    int held[2], told[2];
+    char byte;
+    assert_int_equal(pipe(held), 0);
+    assert_int_equal(pipe(told), 0);
     fixture_put(
         &w->f, "/proc/self/mountinfo",
         MOUNTS
@@ -619,16 +624,20 @@ static void silent_servers_do_not_hold_us_up(void **state)
     w->plan.volumes[1].answer = -ESTALE;
     expect(w, id, XK_CRITICAL, "filer:/sr, nfs4: ");
     w->plan.volumes[1].answer = 0;
-    w->plan.volumes[1].wait_for = ends[0];
+    w->plan.volumes[1].wait_for = held[0];
+    w->plan.volumes[1].then_tell = told[1];
     w->answer_ms = 20;
     expect(w, id, XK_CRITICAL, "filer:/sr, nfs4: no answer to statfs in time");
     assert_string_equal(finding(w, id)->object, "/run/sr-mount/1");
 
     /* The one left behind ends by itself when the server is back. */
-    assert_int_equal(close(ends[1]), 0);
+    assert_int_equal(close(held[1]), 0);
+    assert_int_equal(read(told[0], &byte, 1), 1);
     w->answer_ms = 10000;
     expect_nothing(w);
-    assert_int_equal(close(ends[0]), 0);
+    assert_int_equal(close(held[0]), 0);
+    assert_int_equal(close(told[0]), 0);
+    assert_int_equal(close(told[1]), 0);
 }
 
 static void hostile_machines(void **state)
