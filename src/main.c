@@ -37,6 +37,7 @@ int main(int argc, char **argv)
         .root = "",
         .env = environ,
         .rooms = xk_rooms,
+        .summary = "debug, measure and test XenServer and XCP-ng with one file",
     };
     return xk_door(&app, argc, argv);
 }

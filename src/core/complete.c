@@ -39,10 +39,10 @@ static void offer_verbs(const struct asked *a, const struct xk_room *room)
         offer(a, (*c)->name);
 }
 
-/* --no-NAME is offered for what is on by itself, and to whoever begins to write it. */
+/* --no-NAME is offered for what is on by itself, and, of the command's own, to whoever begins to write it. */
 static void offer_options(const struct asked *a, const struct xk_opt *opts, bool formats)
 {
-    const bool negated = xk_has_prefix(a->word, "--no-");
+    const bool negated = opts != xk_common_opts && xk_has_prefix(a->word, "--no-");
 
     for (const struct xk_opt *o = opts; o && o->kind != XK_OPT_KIND_END; o++) {
         const bool flag = o->kind == XK_OPT_KIND_FLAG;

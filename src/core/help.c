@@ -93,27 +93,65 @@ static void put_exits(struct xk_out *out, const struct xk_exit_row *own, bool co
     }
 }
 
+static void put_name(struct xk_out *out, const struct xk_room *room, const struct xk_command *command)
+{
+    xk_out_rawf(out, "xenkit %s%s%s", room->name, room->plain ? "" : " ", room->plain ? "" : command->name);
+}
+
+/* The first command that has an example, as it would be typed. */
+static void put_example(struct xk_out *out, const struct xk_app *app)
+{
+    for (const struct xk_room *const *room = app->rooms; *room; room++) {
+        for (const struct xk_command *const *c = (*room)->commands; *c; c++) {
+            if (!(*c)->example)
+                continue;
+            xk_out_rawf(out, "  ");
+            put_name(out, *room, *c);
+            for (const char *const *word = (*c)->example; *word; word++)
+                xk_out_rawf(out, " %s", *word);
+            xk_out_rawf(out, "\n");
+            return;
+        }
+    }
+}
+
+static void put_classics(struct xk_out *out, const struct xk_app *app)
+{
+    const char *before = "\nAnswers to the classic names: ";
+
+    for (const struct xk_room *const *room = app->rooms; *room; room++) {
+        for (const struct xk_classic *const *c = (*room)->classics; c && *c; c++) {
+            xk_out_rawf(out, "%s%s", before, (*c)->name);
+            before = ", ";
+        }
+    }
+    if (before[0] == ',')
+        xk_out_rawf(out, "\n");
+}
+
+/* A room to ask about: one with several verbs. */
+static const char *room_to_ask(const struct xk_app *app)
+{
+    for (const struct xk_room *const *room = app->rooms; *room; room++) {
+        if (!(*room)->plain)
+            return (*room)->name;
+    }
+    return "ROOM";
+}
+
 void xk_help_house(struct xk_out *out, const struct xk_app *app, bool whole)
 {
-    xk_out_rawf(out, "xenkit %s: debug, measure and test XenServer and XCP-ng with one file\n\n", XK_VERSION);
+    xk_out_rawf(out, "xenkit %s: %s\n\n", XK_VERSION, app->summary);
     xk_out_rawf(out, "Usage: xenkit ROOM VERB [OPTIONS] [OPERANDS]\n\nRooms:\n");
     for (const struct xk_room *const *room = app->rooms; *room; room++)
         put_row(out, NAME_CELLS, (*room)->name, (*room)->summary);
     xk_out_rawf(out, "\nAlso:\n");
     for (const struct xk_room *const *room = xk_house_rooms; *room; room++)
         put_row(out, NAME_CELLS, (*room)->name, (*room)->summary);
-    bool first = true;
-    for (const struct xk_room *const *room = app->rooms; *room; room++) {
-        for (const struct xk_classic *const *c = (*room)->classics; c && *c; c++) {
-            xk_out_rawf(out, "%s%s", first ? "\nAnswers to the classic names: " : ", ", (*c)->name);
-            first = false;
-        }
-    }
-    xk_out_rawf(out,
-                "%s\nExamples:\n"
-                "  xenkit checkup --demo            find what is wrong with damaged sample disks\n"
-                "  xenkit help vhd                  the verbs of a room\n",
-                first ? "" : "\n");
+    put_classics(out, app);
+    xk_out_rawf(out, "\nExamples:\n");
+    put_example(out, app);
+    xk_out_rawf(out, "  xenkit help %s\n", room_to_ask(app));
     if (!whole)
         return;
     put_options(out, "Options of every verb", xk_common_opts, true);
@@ -136,11 +174,6 @@ void xk_help_room(struct xk_out *out, const struct xk_room *room)
     for (const struct xk_classic *const *c = room->classics; c && *c; c++)
         put_row(out, NAME_CELLS, (*c)->name, (*c)->summary);
     xk_out_rawf(out, "\nxenkit help %s VERB explains one of them.\n", room->name);
-}
-
-static void put_name(struct xk_out *out, const struct xk_room *room, const struct xk_command *command)
-{
-    xk_out_rawf(out, "xenkit %s%s%s", room->name, room->plain ? "" : " ", room->plain ? "" : command->name);
 }
 
 void xk_help_command(struct xk_out *out, const struct xk_room *room, const struct xk_command *command)

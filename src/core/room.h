@@ -20,6 +20,7 @@ struct xk_app {
     const char *root;  /* "" or a folder that stands for / : /proc, /sys and /etc are read below it */
     char **env;        /* as environ */
     const struct xk_room *const *rooms; /* all, NULL-ended */
+    const char *summary; /* what the program is for, in a few words */
 };
 
 /* NULL when it is not set. */

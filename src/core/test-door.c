@@ -152,7 +152,8 @@ static void call_with(struct called *c, char **env, const char *const *words)
                                .fs = xk_fs_posix(),
                                .root = "",
                                .env = env,
-                               .rooms = rooms};
+                               .rooms = rooms,
+                               .summary = "toys for all"};
     (void)fflush(stdout);
     assert_true(dup2(out, STDOUT_FILENO) >= 0);
     c->status = xk_door(&app, argc, argv);
@@ -349,8 +350,12 @@ static void nobody_reads_and_nothing_is_said(void **state)
     close(ends[0]);
     const int before = dup(STDOUT_FILENO);
     struct xk_log log = {.fd = memfd_create("err", 0), .level = XK_LOG_ERROR};
-    const struct xk_app app = {
-        .log = &log, .clock = xk_clock_system(), .fs = xk_fs_posix(), .root = "", .rooms = rooms};
+    const struct xk_app app = {.log = &log,
+                               .clock = xk_clock_system(),
+                               .fs = xk_fs_posix(),
+                               .root = "",
+                               .rooms = rooms,
+                               .summary = "toys for all"};
     char *argv[] = {(char[]){"xenkit"}, (char[]){"toys"}, (char[]){"show"}, (char[]){"x"}, NULL};
     (void)fflush(stdout);
     assert_true(dup2(ends[1], STDOUT_FILENO) >= 0);
@@ -389,6 +394,8 @@ static void help_goes_to_standard_output(void **state)
     assert_int_equal(c.status, 0);
     assert_non_null(strstr(c.out, "toys"));
     assert_non_null(strstr(c.out, "old-tool"));
+    assert_non_null(strstr(c.out, ": toys for all\n"));
+    assert_non_null(strstr(c.out, "\nExamples:\n  xenkit toys show thing\n  xenkit help toys\n"));
     assert_string_equal(c.err, "");
     CALL(&c, "toys", "show", "-h");
     assert_int_equal(c.status, 0);
