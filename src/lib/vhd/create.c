@@ -253,6 +253,8 @@ static int set_parent_name(struct vhd_header *h, const char *parent, struct xk_e
 {
     xk_auto(xk_buf_done) struct xk_buf name = XK_BUF_INIT(sizeof(h->parent_name));
     const int code = xk_utf8_to_utf16(&name, xk_base_name(parent), true);
+    if (code == -ENOMEM)
+        return xk_fail_memory(err);
     if (code < 0)
         return xk_fail(err, code == -EFBIG ? -ENAMETOOLONG : code,
                        "%s: the name cannot be stored as UTF-16 in 512 bytes", parent);

@@ -207,13 +207,17 @@ int vhd_locator_texts_make(struct vhd_locator_texts *ret, const char *child_dir,
         if (windows.data[i] == '/')
             windows.data[i] = '\\';
     }
-    int code = xk_utf8_to_utf16(&ret->w2ku, xk_buf_str(&windows), false);
+    int code = ret->macx.error ? ret->macx.error : windows.error;
+    if (code == 0)
+        code = xk_utf8_to_utf16(&ret->w2ku, xk_buf_str(&windows), false);
     if (code == 0)
         code = xk_utf8_to_utf16(&ret->w2ru, xk_buf_str(&windows), false);
     if (code == -EILSEQ)
-        code = xk_fail(err, -EILSEQ, "the path %s is not UTF-8 and cannot be stored as a parent", relative);
-    else if (code < 0 || ret->macx.error || windows.error)
-        code = xk_fail(err, code ? code : -ENAMETOOLONG, "the path %s cannot be stored as a parent", relative);
+        xk_fail(err, code, "the path %s is not UTF-8 and cannot be stored as a parent", relative);
+    else if (code == -EFBIG)
+        code = xk_fail(err, -ENAMETOOLONG, "the path %s is too long to be stored as a parent", relative);
+    else if (code < 0)
+        xk_fail_memory(err);
     if (code < 0)
         vhd_locator_texts_done(ret);
     return code;
