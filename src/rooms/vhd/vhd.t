@@ -1,0 +1,180 @@
+#!/bin/bash
+# The native verbs: what they print, refuse, and leave behind.
+. "$XENKIT_SOURCE/tests/tap.sh"
+
+# value KEY…: the last run's JSON without a JSON parser: the first "KEY":VALUE.
+value() {
+    sed -n "s/.*\"$1\":\(\"[^\"]*\"\|[^,}]*\).*/\1/p" "$out" | head -n 1
+}
+
+# ---- create ----
+
+run xenkit vhd create --size 10M a.vhd
+check "create says what it made" 0 "path:    a.vhd
+type:    dynamic
+size:    10 MiB
+written: yes"
+run xenkit vhd create --size 10M a.vhd
+check "an image is not overwritten" 6 "" "~a.vhd: is there already"
+run xenkit vhd create --size 12M --force a.vhd
+check "unless told" 0 "~size: +12 MiB"
+run xenkit vhd create --size 5M --dry-run b.vhd
+check "a dry run rounds up and writes nothing" 0 "~size: +6 MiB"
+nok "there is no b.vhd" test -e b.vhd
+run xenkit vhd create --size 1025k --exact --json b.vhd
+check "an exact size is kept" 0 "~size_bytes\":1049600,"
+run xenkit vhd create --size 1000 --exact c.vhd
+check "half a sector is refused" 2 "" "~not a whole number"
+run xenkit vhd create --size 2041G c.vhd
+check "2041 GiB are refused" 6 "" "~2040 GiB"
+run xenkit vhd create c.vhd
+check "the size is needed" 2 "" "~--size SIZE"
+run xenkit vhd create --size 4M --preallocate c.vhd
+check "preallocation is for fixed images" 2 "" "~goes with --fixed"
+run xenkit vhd create --size 4M --fixed fixed.vhd
+check "a fixed image" 0 "~type: +fixed"
+is "has its size and a footer" "$(stat -c %s fixed.vhd)" $((4 * 1048576 + 512))
+run xenkit vhd create --size 4M --fixed --preallocate full.vhd
+check "a fixed image with its space" 0 "-"
+ok "its space is taken" test "$(stat -c %b full.vhd)" -ge 8192
+run xenkit vhd create --size 4M --reserve 1G r.vhd
+check "tables for growth" 0 "-"
+run xenkit vhd query --json r.vhd
+check "the tables hold 1 GiB" 0 "~\"max_bytes\":1073741824"
+run xenkit vhd create --size 4M /nowhere/x.vhd
+check "a missing folder is named" 6 "" "~/nowhere"
+
+# ---- snapshot, query, chain ----
+
+run xenkit vhd snapshot --parent a.vhd s1.vhd
+check "a snapshot" 0 "~depth: +2"
+run xenkit vhd snapshot --parent s1.vhd s2.vhd
+check "of an empty snapshot stands on its parent" 0 "~parent: .*/a.vhd"
+run xenkit vhd snapshot --parent s1.vhd --keep-empty s3.vhd
+check "unless told" 0 "~depth: +3"
+run xenkit vhd snapshot --parent s3.vhd --keep-empty --depth-limit 3 s4.vhd
+check "the depth limit holds" 6 "" "~3 images already, the limit is 3"
+run xenkit vhd snapshot x.vhd
+check "a parent is needed" 2 "" "~--parent FILE"
+truncate -s 3M raw
+run xenkit vhd snapshot --parent raw --raw onraw.vhd
+check "a snapshot of a raw disk" 0 "~size: +3 MiB"
+run xenkit vhd query --plain s3.vhd
+check "query follows the chain" 0 "s3.vhd	12582912	5120	12582912	0	false	0	3	$PWD/s1.vhd"
+mkdir away && mv s1.vhd away/
+run xenkit vhd query --json s3.vhd
+check "query tells of a missing parent, and gives the rest" 0 "~\"depth\":null,\"parent\":null" "~parent is missing"
+run xenkit vhd chain s3.vhd
+check "chain names a missing parent" 1 "~s3.vhd .* parent missing"
+mv away/s1.vhd .
+mkdir tree && xenkit vhd create -q --size 4M tree/root.vhd >/dev/null
+for name in left right; do
+    xenkit vhd snapshot --parent tree/root.vhd "tree/$name.vhd" >/dev/null
+done
+xenkit vhd snapshot --parent tree/left.vhd --keep-empty tree/leaf.vhd >/dev/null
+run xenkit vhd chain --csv tree
+check "chain as CSV" 0 "~^tree/leaf.vhd,3,4194304,.*,$PWD/tree/left.vhd"
+run xenkit vhd chain tree
+like "chain draws the tree" "$(cut -c 1-16 "$out")" "^└─ right.vhd|^├─ left.vhd"
+like "with the grandchild below" "$(cat "$out")" "^(│  |   )└─ leaf.vhd"
+
+# ---- read ----
+
+if command -v qemu-io >/dev/null 2>&1; then
+    qemu-img create -q -f vpc -o subformat=dynamic,force_size=on q.vhd 20M
+    qemu-io -f vpc -c 'write -P 0xa5 1M 3M' -c 'write -P 0x5a 19M 64k' q.vhd >/dev/null
+    qemu-img convert -f vpc -O raw q.vhd q.raw
+    run xenkit vhd read q.vhd
+    check "reads what qemu-io wrote" 0 "@q.raw"
+    run xenkit vhd read --offset 2M --length 1000000 q.vhd
+    dd if=q.raw of=part bs=4096 skip=512 count=1000000 iflag=count_bytes status=none
+    check "reads a part" 0 "@part"
+    run xenkit vhd read --offset 1049000 --length 77 q.vhd
+    dd if=q.raw of=part bs=1 skip=1049000 count=77 status=none
+    check "reads an odd part" 0 "@part"
+    run xenkit vhd check q.vhd
+    check "a qemu image is healthy" 0 "~^0 critical, 0 warnings"
+    qemu-img create -q -f vpc -o subformat=dynamic,force_size=on huge.vhd 200G
+    run xenkit vhd check huge.vhd
+    check "so is one of maximal geometry" 0 "-"
+    ok "qemu reads what we create" qemu-img info -f vpc a.vhd
+    is "with the size we gave" "$(qemu-img info -f vpc --output=json a.vhd | sed -n 's/.*"virtual-size": \([0-9]*\).*/\1/p')" 12582912
+    ok "and compares a fixed one equal to zeros" \
+        sh -c 'truncate -s 4M zeros && qemu-img compare -f raw -F vpc zeros fixed.vhd'
+else
+    skip "qemu images" "qemu-img is not installed"
+fi
+if command -v vhdiinfo >/dev/null 2>&1; then
+    like "vhdiinfo knows a snapshot" "$(vhdiinfo s3.vhd)" "Differential"
+    like "and the disk's size" "$(vhdiinfo a.vhd)" "Media size.*12582912"
+else
+    skip "vhdiinfo" "vhdiinfo is not installed"
+fi
+if [ -n "${VHD_UTIL:-}" ]; then
+    for image in a.vhd s1.vhd s3.vhd r.vhd onraw.vhd b.vhd; do
+        ok "vhd-util finds $image valid" "$VHD_UTIL" check -n $image
+    done
+else
+    skip "vhd-util on our images" "VHD_UTIL does not name one"
+fi
+run xenkit vhd read --offset 1T a.vhd
+check "an offset past the end" 2 "" "~past the end of the disk"
+run xenkit vhd read --json a.vhd
+check "bytes are not records" 2 "~\"error\"" "-"
+run xenkit vhd read -o copy.raw fixed.vhd
+check "read into a file" 0
+is "has the disk's size" "$(stat -c %s copy.raw)" 4194304
+run xenkit vhd read --chain-root away s3.vhd
+check "parents outside the chain root are refused" 6 "" "~outside the chain root"
+
+# ---- info, scan, check ----
+
+run xenkit vhd info s3.vhd
+check "info names the parent" 0 "~path: +.*/s1.vhd"
+run xenkit vhd info --json a.vhd s3.vhd
+check "info of two images is one document" 0 '~^\{"images":\[\{.*\},\{.*\}\]\}$'
+run xenkit vhd info missing.vhd
+check "a missing file" 6 "" "~missing.vhd"
+run xenkit vhd info tree
+check "a folder is no image" 6 "" "~is a folder"
+mkfifo fifo
+run timeout 5 "$XENKIT" vhd info fifo
+check "a FIFO is refused at once" - "" "~not a regular file"
+run xenkit vhd scan tree
+check "scan lists a folder" 0 "~tree/leaf.vhd +differencing"
+run xenkit vhd scan --jsonl tree
+is "one line an image" "$(wc -l <"$out")" 4
+mkdir -p tree/below && cp a.vhd tree/below/
+run xenkit vhd scan --jsonl --recurse tree
+is "and below" "$(wc -l <"$out")" 5
+cp a.vhd broken.vhd && printf x | dd of=broken.vhd bs=1 seek=3584 conv=notrunc status=none
+cp a.vhd hurt.vhd && printf x | dd of=hurt.vhd bs=1 seek=600 conv=notrunc status=none
+run xenkit vhd check hurt.vhd
+check "a damaged header is critical" 1 "~^critical .*vhd.header"
+run xenkit vhd check --json hurt.vhd
+is "and in the summary" "$(value healthy)" false
+run xenkit vhd check --only vhd.footer hurt.vhd
+check "only what was asked for" 0 "~nothing was found"
+run xenkit vhd check --skip vhd.header hurt.vhd
+nok "the skipped finding is not there" grep -q vhd.header "$out"
+run xenkit vhd check a.vhd s3.vhd tree
+check "healthy images" 1 "~vhd.duplicate-uuid"
+rm -r tree/below
+run xenkit vhd check a.vhd s3.vhd tree
+check "are healthy" 0 "~all is well"
+truncate -s 100 tiny.vhd
+run xenkit vhd check tiny.vhd
+check "100 bytes are no image" 1 "~critical"
+run xenkit vhd check /dev/null
+check "a device is no image" 1 "~critical"
+
+# ---- the grammar ----
+
+run xenkit vhd chek a.vhd
+check "an unknown verb gets the nearest one" 2 "" "~check"
+run xenkit vhd che a.vhd
+check "an abbreviation is not run" 2 "" "-"
+run xenkit vhd check --onyl x a.vhd
+check "an unknown option gets the nearest one" 2 "" "~--only"
+
+done_testing
