@@ -2,8 +2,9 @@
 """Print the ranges of src/core/text-width.c from the Unicode data of this Python.
 
 Zero cells: non-spacing and enclosing marks, format characters that are not seen, and the vowels and finals of Hangul
-that join the syllable before them. Two cells: East Asian Wide and Fullwidth (UAX 11), and the code points that are
-reserved for more ideographs. Code points that are not assigned do not end a range, which halves the tables.
+that join the syllable before them. Two cells: East Asian Wide and Fullwidth (UAX 11), the code points that are
+reserved for more ideographs, and two blocks that terminals draw wide all the same (Unicode 16 agrees about hexagrams).
+Code points that are not assigned do not end a range, which halves the tables.
 """
 import sys
 import unicodedata
@@ -13,6 +14,7 @@ SEEN_FORMAT = [range(0xAD, 0xAE), range(0x600, 0x606), range(0x6DD, 0x6DE), rang
 JOINING_HANGUL = [range(0x1160, 0x1200), range(0xD7B0, 0xD800)]
 RESERVED_WIDE = [range(0x3400, 0x4DC0), range(0x4E00, 0xA000), range(0xF900, 0xFB00), range(0x20000, 0x2FFFE),
                  range(0x30000, 0x3FFFE)]
+DRAWN_WIDE = [range(0x3248, 0x3250), range(0x4DC0, 0x4E00)]
 
 
 def within(ranges, point):
@@ -27,6 +29,8 @@ def width(point):
         return 0
     if category == "Cn":
         return 2 if within(RESERVED_WIDE, point) else None
+    if within(DRAWN_WIDE, point):
+        return 2
     return 2 if unicodedata.east_asian_width(chr(point)) in ("W", "F") else 1
 
 

@@ -2,10 +2,12 @@
 #include "core/fs.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 
 #include <cmocka.h>
 
@@ -259,6 +261,55 @@ static void only_files_are_replaced(void **state)
     assert_non_null(strstr(err.text, "/none/a: No such file"));
 }
 
+/* As on FAT: there are no links, so the posix operation moves. */
+static int link_by_moving(const struct xk_fs *fs, const char *from, const char *to)
+{
+    return access(to, F_OK) == 0 ? -EEXIST : rename(from, to) == 0 ? 0 : -errno;
+}
+
+static void a_link_may_be_a_move(void **state)
+{
+    struct folder *folder = *state;
+    struct xk_fs_ops ops = *xk_fs_posix()->ops;
+    ops.link = link_by_moving;
+    const struct xk_fs fs = {.ops = &ops};
+    struct xk_newfile n;
+    struct xk_err err;
+    assert_int_equal(xk_newfile_begin(&n, &fs, in(folder, "a"), 0644, true, &err), 0);
+    assert_int_equal(xk_file_write(&n.file, "new", 3, 0, &err), 0);
+    assert_int_equal(xk_newfile_commit(&n, &err), 0);
+    assert_content(in(folder, "a"), "new");
+    unlink(in(folder, "a"));
+}
+
+static const char *fifo_of_handler;
+static int fd_of_handler = -1;
+
+static void open_the_other_end(int signal_number)
+{
+    fd_of_handler = open(fifo_of_handler, O_RDWR);
+}
+
+static void an_interrupted_open_is_tried_again(void **state)
+{
+    struct folder *folder = *state;
+    fifo_of_handler = in(folder, "fifo");
+    assert_int_equal(mkfifo(fifo_of_handler, 0600), 0);
+    const struct sigaction action = {.sa_handler = open_the_other_end}; /* no SA_RESTART */
+    struct sigaction before;
+    assert_int_equal(sigaction(SIGALRM, &action, &before), 0);
+    const struct itimerval soon = {.it_value.tv_usec = 20000};
+    assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
+    struct xk_file f;
+    struct xk_err err;
+    assert_int_equal(xk_file_open(&f, xk_fs_posix(), fifo_of_handler, O_RDONLY, 0, &err), 0);
+    xk_file_close(&f);
+    assert_true(fd_of_handler >= 0);
+    close(fd_of_handler);
+    sigaction(SIGALRM, &before, NULL);
+    unlink(in(folder, "fifo"));
+}
+
 static void long_names_have_room_for_a_temporary_one(void **state)
 {
     struct folder *folder = *state;
@@ -341,6 +392,7 @@ int main(void)
         TEST(a_replacement_keeps_the_mode),  TEST(the_old_file_stays_until_commit),
         TEST(exclusive_replaces_nothing),    TEST(links_stay_links),
         TEST(only_files_are_replaced),       TEST(long_names_have_room_for_a_temporary_one),
+        TEST(a_link_may_be_a_move),          TEST(an_interrupted_open_is_tried_again),
         TEST(a_name_without_folder),         TEST(small_text_files),
         TEST(the_first_line_of_a_huge_file),
     };

@@ -2,12 +2,14 @@
 #include "core/text.h"
 
 #include <float.h>
+#include <locale.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <wchar.h>
 
 #include <cmocka.h>
 
@@ -161,6 +163,26 @@ static void display_widths(void **state)
                                       "b"),
                      4); /* bad bytes */
     assert_int_equal(xk_display_width("a\nb\x1b"), 2);
+}
+
+/* The C library's own table, where it knows a letter; what newer releases of Unicode change is allowed for. */
+static void widths_agree_with_the_c_library(void **state)
+{
+    if (!setlocale(LC_CTYPE, "C.UTF-8"))
+        skip();
+    unsigned known = 0, different = 0;
+    for (uint32_t point = 0xa0; point <= 0x10ffff; point++) {
+        const int want = wcwidth((wchar_t)point);
+        if (want < 0 || (point >= 0xd800 && point <= 0xdfff))
+            continue;
+        xk_auto(xk_buf_done) struct xk_buf b = XK_BUF_INIT(8);
+        xk_utf8_add(&b, point);
+        known++;
+        different += xk_display_width(xk_buf_str(&b)) != (size_t)want;
+    }
+    setlocale(LC_CTYPE, "C");
+    assert_true(known > 200000);
+    assert_in_range(different, 0, 200);
 }
 
 static void display_prefixes(void **state)
@@ -622,6 +644,7 @@ int main(void)
         cmocka_unit_test(utf16_byte_orders),
         cmocka_unit_test(utf16_refusals),
         cmocka_unit_test(display_widths),
+        cmocka_unit_test(widths_agree_with_the_c_library),
         cmocka_unit_test(display_prefixes),
         cmocka_unit_test(cleaned_for_a_terminal),
         cmocka_unit_test(cleaned_for_html),

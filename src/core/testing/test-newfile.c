@@ -143,6 +143,27 @@ static void a_creation_under_faults(void **state)
         fail_msg("%s", why);
 }
 
+static int slurp(void *state, const struct xk_fs *fs, struct xk_err *err)
+{
+    const struct world *world = state;
+    xk_autofree char *content = NULL;
+    const int r = xk_slurp(&content, "", world->path, 100, err);
+    if (r < 0)
+        return r;
+    xk_autofree char *line = xk_slurp_line("", world->path);
+    if (!line)
+        return xk_fail_memory(err);
+    return strcmp(content, OLD) || strcmp(line, OLD) ? xk_fail(err, -EBADMSG, "read \"%s\"", content) : 0;
+}
+
+static void a_small_file_without_memory(void **state)
+{
+    const struct xk_fault_case c = {.name = "slurp", .prepare = prepare, .run = slurp, .state = *state};
+    char why[XK_FAULT_WHY_MAX];
+    if (xk_fault_loop(&c, why) < 0)
+        fail_msg("%s", why);
+}
+
 struct crash {
     const struct world *world;
     size_t last; /* records when the operation had ended */
@@ -264,8 +285,8 @@ static void the_crash_loop_finds_mistakes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_replacement_under_faults), TEST(a_creation_under_faults),       TEST(a_replacement_and_crashes),
-        TEST(a_creation_and_crashes),     TEST(the_crash_loop_finds_mistakes),
+        TEST(a_replacement_under_faults), TEST(a_creation_under_faults), TEST(a_small_file_without_memory),
+        TEST(a_replacement_and_crashes),  TEST(a_creation_and_crashes),  TEST(the_crash_loop_finds_mistakes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
