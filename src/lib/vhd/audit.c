@@ -205,8 +205,10 @@ static void audit_footer_reserved(struct audit *a)
     uint8_t sector[VHD_FOOTER_BYTES] = {0};
     const size_t bytes = v->short_footer && !v->footer_from_copy ? VHD_SHORT_FOOTER_BYTES : VHD_FOOTER_BYTES;
 
-    if (xk_file_read(&v->file, sector, bytes, at, NULL) < 0)
+    if (xk_file_read(&v->file, sector, bytes, at, NULL) < 0) {
+        FOUND(a, VHD_P_UNREADABLE, XK_CRITICAL, "the footer at byte %" PRIu64 " cannot be read a second time", at);
         return;
+    }
     for (size_t i = 86; i < bytes; i++) {
         if (sector[i]) {
             FOUND(a, VHD_P_FOOTER_FIELD, XK_NOTE, "the reserved bytes of the footer are not zero (the first at %zu)",
@@ -328,7 +330,10 @@ static void audit_parent_fields(struct audit *a)
 
     if (a->v->footer.type == VHD_DIFFERENCING) {
         xk_autofree char *name = NULL;
-        if (vhd_parent_name(&name, a->v, NULL) == -EBADMSG)
+        const int code = vhd_parent_name(&name, a->v, NULL);
+        if (code == -ENOMEM)
+            a->found->error = code;
+        else if (code < 0)
             FOUND(a, VHD_P_HEADER_FIELD, XK_WARNING, "the parent's name is not UTF-16");
         if (is_in_future(a, h->parent_timestamp))
             FOUND(a, VHD_P_HEADER_FIELD, XK_WARNING, "the parent's time stamp lies in the future, at %s",
@@ -475,7 +480,9 @@ static bool audit_locator(struct audit *a, int n, const char *parent_name)
         FOUND(a, VHD_P_LOCATOR, XK_NOTE, "locator %d (%s): the reserved field is %08" PRIx32 ", should be zero", n,
               vhd_locator_code_name(l->code), l->reserved);
     const int code = vhd_locator_text(&text, v, n, NULL);
-    if (code == -ENOTSUP)
+    if (code == -ENOMEM)
+        a->found->error = code;
+    if (code == -ENOTSUP || code == -ENOMEM)
         return false;
     if (code < 0) {
         FOUND(a, VHD_P_LOCATOR, XK_WARNING, "locator %d (%s): its text cannot be read", n,
@@ -496,7 +503,9 @@ static void audit_locators(struct audit *a)
 
     if (v->footer.type != VHD_DIFFERENCING)
         return;
-    if (vhd_parent_name(&parent_name, v, NULL) < 0)
+    /* A bad name has been found already. */
+    const int code = vhd_parent_name(&parent_name, v, NULL);
+    if (code < 0 && code != -ENOMEM)
         parent_name = xk_strdup("");
     if (!parent_name) {
         a->found->error = -ENOMEM;

@@ -27,7 +27,7 @@ static int decode(struct xk_buf *ret, uint32_t code, const uint8_t *bytes, size_
     switch (code) {
     case VHD_LOCATOR_W2RU:
     case VHD_LOCATOR_W2KU:
-        if (xk_utf16_to_utf8(ret, bytes, count & ~(size_t)1, false) < 0)
+        if (xk_utf16_to_utf8(ret, bytes, count & ~(size_t)1, false) < 0 && !ret->error)
             return xk_fail(err, -EBADMSG, "the locator is not UTF-16");
         if (ret->data)
             from_windows(ret->data);
