@@ -42,9 +42,9 @@ for room in src/rooms/*/; do
         [ -f "$file" ] || echo "$file is missing"
     done
     grep -q "^rooms = .*'$name'" src/rooms/meson.build || echo "$name is not in the list of rooms"
-    ls "$room"/*.t "$room"/test-*.c >/dev/null 2>&1 || echo "$room has no test"
-done >"$tmp/bad" 2>&1
-is "every room has the same files" "$(sed 's|//|/|g' "$tmp/bad" | grep -v '^ls:')" ""
+    [ -n "$(find "$room" -name '*.t' -o -name 'test-*.c')" ] || echo "$room has no test"
+done >"$tmp/bad"
+is "every room has the same files" "$(sed 's|//|/|g' "$tmp/bad")" ""
 
 # What stands in the tree is built: a test or a fuzz target that no meson.build names would never run.
 find src tests fuzz -name meson.build -exec cat {} + >"$tmp/meson"
@@ -71,14 +71,14 @@ fi
 requires nm strings
 
 # d and b: variables that can be written. Tables of pointers are const but relocated (.data.rel.ro): nm calls these d
-# too, so the section decides. The one exception is what a signal handler sets.
+# too, so the section decides. The exceptions: what a signal handler sets, and glob(3), whose callback is given no context.
 find "$XENKIT_BUILD/src" "$XENKIT_BUILD/xenkit.p" -name '*.o' ! -path '*/embed.p/*' ! -path '*/libfault.a.p/*' | sort |
     while read -r object; do
         objdump -t "$object" | awk -v object="${object##*/}" '
             $0 ~ /[ \t]\.(data|bss|tdata|tbss)(\.[^ \t]*)?[ \t]/ && $0 !~ /\.data\.rel\.ro/ && $0 !~ / d  ?\.|[ \t]d[ \t]/ {
                 print object ": " $NF
             }'
-    done | grep -v '^clock\.c\.o: stop_' >"$tmp/bad"
+    done | grep -vE '^clock\.c\.o: stop_|^src_rooms_vhd_classic-scan\.c\.o: globbing$' >"$tmp/bad"
 is "state is handed in: no variable at file scope" "$(cat "$tmp/bad")" ""
 is "the shipped file names no folder of the machine that built it" "$(strings -a "$XENKIT" | grep -F "$XENKIT_SOURCE" | head -n 5)" ""
 done_testing
