@@ -15,7 +15,7 @@ data=${XENKIT_TESTDATA:-$root/../shared}
 
 build='gcc libc6-dev make meson ninja-build pkg-config scdoc libjs-dygraphs'
 peers='qemu-utils libvhdi-utils'
-tests="libcmocka-dev clang-14 clang-format-14 binutils file jq shellcheck zsh fish util-linux $peers"
+tests="libcmocka-dev libjson-c-dev clang-14 clang-format-14 binutils file jq shellcheck zsh fish util-linux $peers"
 lab='qemu-system-x86 qemu-utils binutils cpio kmod python3'
 
 packages_of() {
