@@ -344,16 +344,21 @@ static int run_vulnerable(const struct xk_check *check, const void *subject, str
     const bool dom0 = e->virtualisation.xen == ENVIRONMENT_XEN_DOM0, guest = environment_is_guest(e);
     const char *fix = NULL;
     if (turned_off)
-        fix = "remove mitigations=off from the kernel's command line, in /etc/default/grub and with `update-grub`, and "
-              "restart";
+        fix =
+            dom0
+                ? "let dom0 start without it: `/opt/xensource/libexec/xen-cmdline --delete-dom0 mitigations`, and "
+                  "restart"
+                : "remove mitigations=off from the kernel's command line, in /etc/default/grub and with `update-grub`, "
+                  "and restart";
     else if (dom0 && check->detail == BY_KERNEL)
         fix = "dom0's kernel does not know what Xen does: ask Xen with `xl dmesg | grep -A 20 Speculative`";
     else if (guest)
         fix = "the host must offer the protection: update its microcode and hypervisor, then stop and start this guest";
     xk_find(sink, check, !turned_off && (guest || dom0) ? XK_NOTE : check->severity, name_of(m), fix,
-            "%zu of the kernel's entries: %s%s; microcode %s%s%s%s", count, xk_buf_str(&list), list.error ? " …" : "",
-            e->cpu.microcode[0] ? e->cpu.microcode : "unknown", turned_off ? "; mitigations=off" : "",
-            guest ? "; this is a guest of " : "", guest ? e->virtualisation.hypervisor : "");
+            "%zu entr%s: %s%s; microcode %s%s%s%s", count, count == 1 ? "y" : "ies", xk_buf_str(&list),
+            list.error ? " …" : "", e->cpu.microcode[0] ? e->cpu.microcode : "unknown",
+            turned_off ? "; mitigations=off" : "", guest ? "; this is a guest of " : "",
+            guest ? e->virtualisation.hypervisor : "");
     return 0;
 }
 
