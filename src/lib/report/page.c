@@ -473,11 +473,13 @@ static void add_card(struct report *r, const struct xk_finding *items, size_t co
 
     xk_buf_printf(h, "<article class=\"finding %s\">\n<p class=\"severity\">", report_state_name(state));
     report_add_sign(r, state);
-    xk_buf_printf(h, "<span>%s</span></p>\n<div>\n<h3>", report_state_name(state));
+    xk_buf_printf(h, "<span>%s</span></p>\n<div>\n<header><h3>", report_state_name(state));
     report_add_text(r, check->title);
     if (count > 1)
         xk_buf_printf(h, " <span class=\"times\">%zu times</span>", count);
-    xk_buf_add_str(h, "</h3>\n");
+    xk_buf_add_str(h, "</h3><p class=\"check\"><span class=\"hidden\">Check </span><code>");
+    report_add_text(r, check->id);
+    xk_buf_add_str(h, "</code></p></header>\n");
     if (!is_empty(check->why)) {
         xk_buf_add_str(h, "<p class=\"why\">");
         add_rich(r, check->why);
@@ -503,9 +505,7 @@ static void add_card(struct report *r, const struct xk_finding *items, size_t co
         report_add_left_off(r, count - REPORT_OBJECTS_MAX, "of the same kind are");
     if (one_fix)
         add_fix(r, items[0].fix);
-    xk_buf_add_str(h, "<p class=\"check\">Check <code>");
-    report_add_text(r, check->id);
-    xk_buf_add_str(h, "</code></p>\n</div>\n</article>\n");
+    xk_buf_add_str(h, "</div>\n</article>\n");
 }
 
 static const enum xk_severity worst_first[] = {XK_CRITICAL, XK_WARNING, XK_NOTE};
@@ -519,7 +519,7 @@ static void add_filter(struct report *r, const size_t counts[], size_t all)
     const unsigned group = report_next_id(r);
     xk_buf_printf(&r->html,
                   "<input type=\"radio\" class=\"pick all\" name=\"pick%u\" id=\"pick%u-all\" checked=\"checked\"/>"
-                  "<label for=\"pick%u-all\"><span class=\"hush\">Show </span>all <b>%zu</b></label>\n",
+                  "<label for=\"pick%u-all\"><span class=\"hidden\">Show </span>all <b>%zu</b></label>\n",
                   group, group, group, all);
     for (size_t i = 0; i < XK_COUNT(worst_first); i++) {
         const enum xk_severity severity = worst_first[i];
@@ -528,7 +528,7 @@ static void add_filter(struct report *r, const size_t counts[], size_t all)
         const char *const name = report_state_name(report_state_of(severity));
         xk_buf_printf(&r->html,
                       "<input type=\"radio\" class=\"pick %s\" name=\"pick%u\" id=\"pick%u-%s\"/>"
-                      "<label for=\"pick%u-%s\"><span class=\"hush\">Show only </span>",
+                      "<label for=\"pick%u-%s\"><span class=\"hidden\">Show only </span>",
                       name, group, group, name, group, name);
         report_add_sign(r, report_state_of(severity));
         xk_buf_printf(&r->html, "%s <b>%zu</b></label>\n", name, counts[severity]);

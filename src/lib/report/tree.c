@@ -18,15 +18,19 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NONE        SIZE_MAX
-#define PIECE_ROWS  14
-#define ROW_PX      62
-#define BOX_PX      50 /* height */
-#define BOX_WIDE_PX 320
-#define LANE_PX     18
-#define RAIL_PX     10 /* from a lane's left edge */
-#define NAME_CELLS  40 /* "<uuid>.vhd" fits */
-#define NOTE_CELLS  22
+#define NONE         SIZE_MAX
+#define PIECE_ROWS   14
+#define GAP_PX       12 /* between rows */
+#define BOX_PX       50 /* height of a box */
+#define REMARK_PX    16 /* and what a remark in a line of its own adds to it */
+#define BOX_WIDE_PX  320
+#define PAD_PX       10 /* inside a box */
+#define SIGN_PX      12
+#define LANE_PX      18
+#define RAIL_PX      10 /* from a lane's left edge */
+#define NAME_CELLS   40 /* "<uuid>.vhd" fits */
+#define REMARK_CELLS 40 /* in a line of its own, beside the sign */
+#define LINE_CELLS   40 /* of the sizes and a remark together */
 
 struct place {
     size_t up;          /* the parent, NONE for a root; never a circle */
@@ -228,12 +232,51 @@ static unsigned rail_x(unsigned lane)
 /* Rows of a tree that are one SVG. */
 struct piece {
     size_t from, to;
-    unsigned top_px; /* room above the first box, for lines that come from the piece before */
+    unsigned y[PIECE_ROWS + 1]; /* the top of each row, and where the next would begin */
 };
 
 static unsigned row_y(const struct piece *piece, size_t row)
 {
-    return piece->top_px + (unsigned)(row - piece->from) * ROW_PX;
+    return piece->y[row - piece->from];
+}
+
+static const char *remark_of(const struct forest *f, size_t i)
+{
+    if (f->places[i].cut)
+        return "circle of parents";
+    const struct report_node *const node = &f->nodes[i];
+    if (node->note != NULL && *node->note != '\0')
+        return node->note;
+    return node->absent ? "not found" : "";
+}
+
+struct sizes_text {
+    char s[200];
+};
+
+static struct sizes_text sizes_of(const struct forest *f, size_t i)
+{
+    const struct report_node *const node = &f->nodes[i];
+    struct sizes_text t;
+    int len = snprintf(t.s, sizeof(t.s), "depth %u", node->depth > 0 ? node->depth : f->places[i].depth);
+    if (!node->absent)
+        len += snprintf(t.s + len, sizeof(t.s) - (size_t)len, " · %s of %s", xk_size(node->physical_bytes).s,
+                        xk_size(node->virtual_bytes).s);
+    if (f->places[i].hidden > 0)
+        snprintf(t.s + len, sizeof(t.s) - (size_t)len, " · %zu more below", f->places[i].hidden);
+    return t;
+}
+
+/* A remark that does not fit beside the sizes gets a line of its own. */
+static bool remark_is_long(const struct forest *f, size_t i)
+{
+    const char *const remark = remark_of(f, i);
+    return *remark != '\0' && strnlen(remark, REPORT_TEXT_MAX) + strlen(sizes_of(f, i).s) > LINE_CELLS;
+}
+
+static unsigned box_height(const struct forest *f, size_t i)
+{
+    return BOX_PX + (remark_is_long(f, i) ? REMARK_PX : 0);
 }
 
 /* The lines from the children of node i, as far as they fall into the piece; drawn before the boxes. */
@@ -245,7 +288,7 @@ static void add_edges(struct report *r, const struct forest *f, size_t i, const 
         return;
     const bool begins = me->row >= piece->from, ends = p[me->heir].row < piece->to;
     const unsigned x = rail_x(me->lane);
-    const unsigned top = begins ? row_y(piece, me->row) + BOX_PX : 0;
+    const unsigned top = begins ? row_y(piece, me->row) + box_height(f, i) : 0;
     const unsigned bottom = row_y(piece, ends ? p[me->heir].row : piece->to);
     xk_buf_printf(&r->html, "<path class=\"edge\" d=\"M%u %uV%u", x, top, bottom);
     for (size_t child = me->first; child != NONE; child = p[child].next) {
@@ -259,66 +302,45 @@ static void add_edges(struct report *r, const struct forest *f, size_t i, const 
     xk_buf_add_str(&r->html, "\n");
 }
 
-static const char *note_of(const struct forest *f, size_t i)
-{
-    if (f->places[i].cut)
-        return "circle of parents";
-    const struct report_node *const node = &f->nodes[i];
-    if (node->note != NULL && *node->note != '\0')
-        return node->note;
-    return node->absent ? "not found" : "";
-}
-
-static void add_sizes(struct report *r, const struct forest *f, size_t i)
-{
-    const struct report_node *const node = &f->nodes[i];
-    xk_buf_printf(&r->html, "depth %u", node->depth > 0 ? node->depth : f->places[i].depth);
-    if (!node->absent)
-        xk_buf_printf(&r->html, " · %s of %s", xk_size(node->physical_bytes).s, xk_size(node->virtual_bytes).s);
-    if (f->places[i].hidden > 0)
-        xk_buf_printf(&r->html, " · %zu more below", f->places[i].hidden);
-}
-
 static void add_box(struct report *r, const struct forest *f, size_t i, const struct piece *piece)
 {
     struct xk_buf *const h = &r->html;
     const struct report_node *const node = &f->nodes[i];
     const enum report_state state = f->places[i].cut ? REPORT_CRITICAL : node->state;
-    const unsigned x = f->places[i].lane * LANE_PX + 1, y = row_y(piece, f->places[i].row);
-    const char *const note = note_of(f, i);
+    const unsigned left = f->places[i].lane * LANE_PX + 1, x = left + PAD_PX;
+    const unsigned y = row_y(piece, f->places[i].row), high = box_height(f, i);
+    const struct sizes_text sizes = sizes_of(f, i);
+    const char *const remark = remark_of(f, i);
 
     xk_buf_printf(h, "<g class=\"node %s%s\"><title>", report_state_name(state), node->absent ? " absent" : "");
     report_add_text(r, node->name);
-    xk_buf_add_str(h, "\n");
-    add_sizes(r, f, i);
-    if (*note != '\0') {
-        xk_buf_add_str(h, "\n");
-        report_add_text(r, note);
-    }
-    xk_buf_printf(h, "</title><rect class=\"box\" x=\"%u\" y=\"%u\" width=\"%d\" height=\"%d\" rx=\"4\"/>", x, y,
-                  BOX_WIDE_PX, BOX_PX);
+    xk_buf_printf(h, "\n%s\n", sizes.s);
+    report_add_text(r, remark);
+    xk_buf_printf(h, "</title><rect class=\"box\" x=\"%u\" y=\"%u\" width=\"%d\" height=\"%u\" rx=\"4\"/>", left, y,
+                  BOX_WIDE_PX, high);
     if (!node->absent && node->virtual_bytes > 0) {
         const double share = (double)node->physical_bytes / (double)node->virtual_bytes;
-        const unsigned wide = (unsigned)(XK_MIN(share, 1.0) * (BOX_WIDE_PX - 20) + 0.5);
-        xk_buf_printf(h,
-                      "<rect class=\"track\" x=\"%u\" y=\"%u\" width=\"%d\" height=\"3\" rx=\"1.5\"/>"
-                      "<rect class=\"fill\" x=\"%u\" y=\"%u\" width=\"%u\" height=\"3\" rx=\"1.5\"/>",
-                      x + 10, y + BOX_PX - 8, BOX_WIDE_PX - 20, x + 10, y + BOX_PX - 8, wide);
+        const unsigned wide = BOX_WIDE_PX - 2 * PAD_PX, full = (unsigned)(XK_MIN(share, 1.0) * wide + 0.5);
+        xk_buf_printf(h, "<rect class=\"track\" x=\"%u\" y=\"%u\" width=\"%u\" height=\"3\" rx=\"1.5\"/>", x,
+                      y + high - 8, wide);
+        xk_buf_printf(h, "<rect class=\"fill\" x=\"%u\" y=\"%u\" width=\"%u\" height=\"3\" rx=\"1.5\"/>", x,
+                      y + high - 8, full);
     }
-    xk_buf_printf(h, "<text class=\"name\" x=\"%u\" y=\"%u\">", x + 10, y + 17);
+    xk_buf_printf(h, "<text class=\"name\" x=\"%u\" y=\"%u\">", x, y + 17);
     report_add_short(r, node->name, NAME_CELLS);
-    xk_buf_printf(h, "</text><text class=\"sizes\" x=\"%u\" y=\"%u\">", x + 10, y + 34);
-    add_sizes(r, f, i);
-    xk_buf_add_str(h, "</text>");
-    unsigned note_x = x + BOX_WIDE_PX - 10;
-    if (state >= REPORT_NOTE) {
+    xk_buf_printf(h, "</text><text class=\"sizes\" x=\"%u\" y=\"%u\">%s</text>", x, y + 34, sizes.s);
+
+    /* The sign and the remark: at the right end of the second line, or at the left of a third. */
+    const bool own_line = remark_is_long(f, i), sign = state >= REPORT_NOTE;
+    const unsigned base = y + (own_line ? 34 + REMARK_PX : 34), right = left + BOX_WIDE_PX - PAD_PX;
+    if (sign)
         xk_buf_printf(h, "<use href=\"#sign-%s\" class=\"sign\" x=\"%u\" y=\"%u\" width=\"12\" height=\"12\"/>",
-                      report_state_name(state), note_x - 12, y + 24);
-        note_x -= 17;
-    }
-    if (*note != '\0') {
-        xk_buf_printf(h, "<text class=\"remark\" x=\"%u\" y=\"%u\">", note_x, y + 34);
-        report_add_short(r, note, NOTE_CELLS);
+                      report_state_name(state), own_line ? x : right - SIGN_PX, base - 10);
+    if (*remark != '\0') {
+        const unsigned inset = sign ? SIGN_PX + 5 : 0;
+        xk_buf_printf(h, "<text class=\"remark\" x=\"%u\" y=\"%u\" text-anchor=\"%s\">",
+                      own_line ? x + inset : right - inset, base, own_line ? "start" : "end");
+        report_add_short(r, remark, REMARK_CELLS);
         xk_buf_add_str(h, "</text>");
     }
     xk_buf_add_str(h, "</g>\n");
@@ -330,7 +352,7 @@ static void add_piece(struct report *r, const struct forest *f, const struct pie
     for (size_t row = piece->from; row < piece->to; row++)
         lanes = XK_MAX(lanes, f->places[f->rows[row]].lane + 1);
     const unsigned wide = (lanes - 1) * LANE_PX + BOX_WIDE_PX + 2;
-    const unsigned high = row_y(piece, piece->to) - (piece->to == end ? ROW_PX - BOX_PX - 1 : 0);
+    const unsigned high = row_y(piece, piece->to) - (piece->to == end ? GAP_PX - 1 : 0);
     const unsigned id = report_next_id(r);
     xk_buf_printf(&r->html,
                   "<svg class=\"tree\" role=\"img\" aria-labelledby=\"x%u\" width=\"%u\" height=\"%u\" "
@@ -349,7 +371,10 @@ static void add_piece(struct report *r, const struct forest *f, const struct pie
 static void add_tree(struct report *r, const struct forest *f, size_t begin, size_t end)
 {
     for (size_t from = begin; from < end; from += PIECE_ROWS) {
-        const struct piece piece = {from, XK_MIN(from + PIECE_ROWS, end), from > begin ? ROW_PX - BOX_PX : 1};
+        struct piece piece = {.from = from, .to = XK_MIN(from + PIECE_ROWS, end)};
+        piece.y[0] = from > begin ? GAP_PX : 1; /* room for the lines that come from the piece before */
+        for (size_t row = from; row < piece.to; row++)
+            piece.y[row - from + 1] = piece.y[row - from] + box_height(f, f->rows[row]) + GAP_PX;
         if (from > begin)
             xk_buf_add_str(&r->html, "</div>\n<div>\n");
         add_piece(r, f, &piece, begin, end);
