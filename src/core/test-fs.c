@@ -13,13 +13,14 @@
 
 struct folder {
     char path[64];
-    char name[300];
+    char name[400];
 };
 
 /* A path in the test's folder, valid until the next call. */
 static const char *in(struct folder *folder, const char *name)
 {
-    snprintf(folder->name, sizeof(folder->name), "%s/%s", folder->path, name);
+    const int length = snprintf(folder->name, sizeof(folder->name), "%s/%s", folder->path, name);
+    assert_in_range(length, 1, sizeof(folder->name) - 1);
     return folder->name;
 }
 

@@ -96,7 +96,8 @@ static int remove_folder(void **state)
 
 static const char *in(char ret[XK_FAULT_PATH_MAX * 2], const char *folder, const char *name)
 {
-    snprintf(ret, XK_FAULT_PATH_MAX * 2, "%s/%s", folder, name);
+    const int length = snprintf(ret, XK_FAULT_PATH_MAX * 2, "%s/%s", folder, name);
+    assert_in_range(length, 1, XK_FAULT_PATH_MAX * 2 - 1);
     return ret;
 }
 
