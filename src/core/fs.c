@@ -556,3 +556,9 @@ char *xk_slurp_line(const char *root, const char *path)
     const char *content = xk_buf_str(&text);
     return xk_strndup(content, strcspn(content, "\n"));
 }
+
+bool xk_exists(const char *root, const char *path)
+{
+    xk_autofree char *full = xk_asprintf("%s%s", root, path);
+    return full && access(full, F_OK) == 0;
+}

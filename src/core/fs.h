@@ -95,5 +95,7 @@ int xk_slurp(char **ret, const char *root, const char *path, size_t max, struct 
 /* The first line of such a file without its newline, or "" when it cannot be read. The caller frees; NULL: no memory.
  */
 char *xk_slurp_line(const char *root, const char *path) XK_MUST_USE;
+/* Is there anything at that path below a root directory? Also false when it cannot be looked up. */
+bool xk_exists(const char *root, const char *path);
 
 #endif

@@ -56,12 +56,6 @@ static char *read_all(const char *root, const char *path, size_t max)
     return xk_slurp(&text, root, path, max, NULL) < 0 ? NULL : text;
 }
 
-static bool exists(const char *root, const char *path)
-{
-    xk_autofree char *below = xk_asprintf("%s%s", root, path);
-    return below && access(below, F_OK) == 0;
-}
-
 struct line {
     const char *text;
     size_t bytes;
@@ -562,7 +556,7 @@ static void ask_xen(struct environment *e, const char *root)
     READ_LINE(type, root, "/sys/hypervisor/type");
     READ_LINE(capabilities, root, "/proc/xen/capabilities");
     const bool control = strstr(capabilities, "control_d") != NULL;
-    if (strcmp(type, "xen") != 0 && !control && !exists(root, "/proc/xen/capabilities"))
+    if (strcmp(type, "xen") != 0 && !control && !xk_exists(root, "/proc/xen/capabilities"))
         return;
     e->virtualisation.xen = control || features_say_dom0(root) ? ENVIRONMENT_XEN_DOM0 : ENVIRONMENT_XEN_DOMU;
     (void)snprintf(e->virtualisation.hypervisor, sizeof(e->virtualisation.hypervisor), "xen");
@@ -578,9 +572,9 @@ static void ask_xen(struct environment *e, const char *root)
 static void read_container(struct environment *e, const char *root)
 {
     READ_LINE(e->virtualisation.container, root, "/run/systemd/container");
-    if (e->virtualisation.container[0] == '\0' && exists(root, "/run/.containerenv"))
+    if (e->virtualisation.container[0] == '\0' && xk_exists(root, "/run/.containerenv"))
         SET_TEXT(e->virtualisation.container, "podman", 6);
-    if (e->virtualisation.container[0] == '\0' && exists(root, "/.dockerenv"))
+    if (e->virtualisation.container[0] == '\0' && xk_exists(root, "/.dockerenv"))
         SET_TEXT(e->virtualisation.container, "docker", 6);
 }
 

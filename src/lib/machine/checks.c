@@ -64,43 +64,56 @@ static bool is_unsynchronised(const struct machine_clock *clock)
     return clock->state == TIME_ERROR || (clock->state >= 0 && (clock->kernel.status & STA_UNSYNC));
 }
 
+struct advice {
+    enum xk_severity severity;
+    const char *fix, *remark; /* NULL fix: the row's own */
+};
+
+/* Why an unsynchronised clock may be so, and what to look at. */
+static struct advice advise(const struct xk_check *check, const struct machine *m)
+{
+    static const char *const look[MACHINE_DAEMONS] = {
+        "see which servers chronyd reaches: `chronyc -n sources -v`, and whether UDP port 123 is let through",
+        "see which servers ntpd reaches: `ntpq -pn`, and whether UDP port 123 is let through",
+        "see which server it asks: `timedatectl timesync-status`, and whether UDP port 123 is let through",
+    };
+    const struct machine_clock *clock = &m->clock;
+    const uint64_t up_ns = m->environment.uptime_ns;
+    if (clock->daemons[MACHINE_CHRONYD] > 0 && clock->chrony_leaves_kernel_alone)
+        return (struct advice){
+            XK_NOTE,
+            "see whether chronyd itself is content (`chronyc tracking`), and add the line rtcsync to chrony.conf",
+            "; chrony.conf has no line rtcsync, so chronyd never tells the kernel that the time is right"};
+    if (count_daemons(clock) > 0 && up_ns > 0 && up_ns < SETTLING_NS)
+        return (struct advice){XK_NOTE, "look again in some minutes: `chronyc tracking`, `ntpq -p` or `timedatectl`",
+                               "; the machine started only minutes ago"};
+    for (size_t i = 0; i < MACHINE_DAEMONS; i++)
+        if (clock->daemons[i] > 0)
+            return (struct advice){check->severity, look[i], ""};
+    return (struct advice){check->severity, NULL, ""};
+}
+
 static int run_clock_unsynchronised(const struct xk_check *check, const void *subject, struct xk_findings *sink,
                                     struct xk_err *err)
 {
     const struct machine *m = subject;
-    const struct machine_clock *clock = &m->clock;
-    xk_auto(xk_buf_done) struct xk_buf daemons = say_daemons(clock);
-    if (clock->state == -ENOSYS) /* a folder, not a running machine */
+    const int state = m->clock.state, status = m->clock.kernel.status;
+    if (state == -ENOSYS) /* a folder, not a running machine */
         return 0;
-    if (clock->state < 0) {
-        xk_find(sink, check, XK_NOTE, name_of(m), NULL, "adjtimex cannot be asked: %s; %s", strerror(-clock->state),
+    xk_auto(xk_buf_done) struct xk_buf daemons = say_daemons(&m->clock);
+    if (state < 0) {
+        xk_find(sink, check, XK_NOTE, name_of(m), NULL, "adjtimex cannot be asked: %s; %s", strerror(-state),
                 xk_buf_str(&daemons));
         return 0;
     }
-    if (!is_unsynchronised(clock))
+    if (!is_unsynchronised(&m->clock))
         return 0;
-
-    const bool runs = count_daemons(clock) > 0;
-    const bool settling = runs && m->environment.uptime_ns > 0 && m->environment.uptime_ns < SETTLING_NS;
-    const bool untold = clock->daemons[MACHINE_CHRONYD] > 0 && clock->chrony_leaves_kernel_alone;
-    const char *fix = NULL, *remark = "";
-    if (untold) {
-        fix = "see whether chronyd itself is content (`chronyc tracking`), and add the line rtcsync to chrony.conf";
-        remark = "; chrony.conf has no line rtcsync, so chronyd never tells the kernel that the time is right";
-    } else if (settling) {
-        fix = "look again in some minutes: `chronyc tracking`, `ntpq -p` or `timedatectl`";
-        remark = "; the machine started only minutes ago";
-    } else if (clock->daemons[MACHINE_CHRONYD] > 0)
-        fix = "see which servers chronyd reaches: `chronyc -n sources -v`, and whether UDP port 123 is let through";
-    else if (clock->daemons[MACHINE_NTPD] > 0)
-        fix = "see which servers ntpd reaches: `ntpq -pn`, and whether UDP port 123 is let through";
-    else if (clock->daemons[MACHINE_TIMESYNCD] > 0)
-        fix = "see which server it asks: `timedatectl timesync-status`, and whether UDP port 123 is let through";
-    xk_find(sink, check, untold || settling ? XK_NOTE : check->severity, name_of(m), fix,
-            "adjtimex: state %d%s, status 0x%04x%s, estimated error %.6g s, largest error %.6g s; %s%s", clock->state,
-            clock->state == TIME_ERROR ? " (TIME_ERROR)" : "", (unsigned)clock->kernel.status,
-            clock->kernel.status & STA_UNSYNC ? " (STA_UNSYNC)" : "", (double)clock->kernel.esterror / 1e6,
-            (double)clock->kernel.maxerror / 1e6, xk_buf_str(&daemons), remark);
+    const struct advice advice = advise(check, m);
+    xk_find(sink, check, advice.severity, name_of(m), advice.fix,
+            "adjtimex: state %d%s, status 0x%04x%s, estimated error %.6g s, largest error %.6g s; %s%s", state,
+            state == TIME_ERROR ? " (TIME_ERROR)" : "", (unsigned)status, status & STA_UNSYNC ? " (STA_UNSYNC)" : "",
+            (double)m->clock.kernel.esterror / 1e6, (double)m->clock.kernel.maxerror / 1e6, xk_buf_str(&daemons),
+            advice.remark);
     return 0;
 }
 
@@ -266,10 +279,8 @@ static int run_restart_pending(const struct xk_check *check, const void *subject
                                struct xk_err *err)
 {
     const struct machine *m = subject;
-    xk_autofree char *packages = NULL, *path = xk_asprintf("%s/run/reboot-required", m->root);
-    if (!path)
-        return xk_fail_memory(err);
-    if (access(path, F_OK) < 0)
+    xk_autofree char *packages = NULL;
+    if (!xk_exists(m->root, "/run/reboot-required"))
         return 0;
     if (xk_slurp(&packages, m->root, "/run/reboot-required.pkgs", SMALL_FILE, NULL) == 0)
         for (char *at = packages; (at = strchr(at, '\n'));)

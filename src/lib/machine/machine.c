@@ -14,12 +14,6 @@
 
 #define CONFIGURATION_BYTES_MAX XK_MIB
 
-static bool exists(const char *root, const char *path)
-{
-    xk_autofree char *below = xk_asprintf("%s%s", root, path);
-    return below && access(below, F_OK) == 0;
-}
-
 static void find_daemons(struct machine_clock *clock, const char *root)
 {
     static const char *const names[MACHINE_DAEMONS] = {
@@ -73,7 +67,7 @@ static void read_clock(struct machine_clock *clock, const struct machine_setting
 {
     clock->state = system->adjtimex(system, &clock->kernel);
     clock->utc_ns = settings->clock->utc_ns(settings->clock);
-    clock->timesyncd_has_synchronised = exists(settings->root, "/run/systemd/timesync/synchronized");
+    clock->timesyncd_has_synchronised = xk_exists(settings->root, "/run/systemd/timesync/synchronized");
     clock->chrony_leaves_kernel_alone = chrony_lacks_rtcsync(settings->root);
     find_daemons(clock, settings->root);
 }
