@@ -19,7 +19,7 @@
 #include <string.h>
 
 #define NONE         SIZE_MAX
-#define PIECE_ROWS   14
+#define PIECE_ROWS   12 /* fit a page of paper, even with a remark in each */
 #define GAP_PX       12 /* between rows */
 #define BOX_PX       50 /* height of a box */
 #define REMARK_PX    16 /* and what a remark in a line of its own adds to it */
