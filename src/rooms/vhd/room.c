@@ -2,8 +2,8 @@
 #include "rooms/vhd/room.h"
 
 static const struct xk_command *const commands[] = {
-    &vhd_cmd_info,  &vhd_cmd_check,  &vhd_cmd_scan,     &vhd_cmd_chain, &vhd_cmd_read,
-    &vhd_cmd_query, &vhd_cmd_create, &vhd_cmd_snapshot, NULL,
+    &vhd_cmd_info,  &vhd_cmd_check,  &vhd_cmd_scan,     &vhd_cmd_chain,    &vhd_cmd_read,
+    &vhd_cmd_query, &vhd_cmd_create, &vhd_cmd_snapshot, &vhd_cmd_coalesce, NULL,
 };
 
 static const struct xk_classic *const classics[] = {
