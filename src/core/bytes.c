@@ -13,9 +13,9 @@ static const uint8_t *take(struct xk_reader *r, size_t bytes)
         r->bad = true;
         return NULL;
     }
-    const uint8_t *from = r->data + r->at;
+    const size_t at = r->at;
     r->at += bytes;
-    return from;
+    return bytes > 0 ? r->data + at : r->data; /* data is NULL for nothing at all */
 }
 
 uint8_t xk_u8(struct xk_reader *r)
@@ -94,9 +94,9 @@ static uint8_t *give(struct xk_writer *w, size_t bytes)
         w->bad = true;
         return NULL;
     }
-    uint8_t *to = w->data + w->at;
+    const size_t at = w->at;
     w->at += bytes;
-    return to;
+    return bytes > 0 ? w->data + at : w->data;
 }
 
 void xk_write_u8(struct xk_writer *w, uint8_t v)
