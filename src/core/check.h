@@ -22,14 +22,14 @@ const char *xk_severity_name(enum xk_severity severity); /* "note", "warning", "
 struct xk_findings;
 
 struct xk_check {
-    const char *id;    /* "vhd.footer-damaged": set, dot, words with dashes */
-    const char *title; /* what is wrong, as a heading */
+    const char *id;            /* "vhd.footer-damaged": set, dot, words with dashes */
+    const char *title;         /* what is wrong, as a heading */
     enum xk_severity severity; /* the usual one; a finding may be milder or worse */
-    const char *why;   /* one or two sentences */
-    const char *fix;   /* what to do next, with the command */
+    const char *why;           /* one or two sentences */
+    const char *fix;           /* what to do next, with the command */
     /* returns 0 or a negative errno value when the check itself could not be done. */
     int (*run)(const struct xk_check *check, const void *subject, struct xk_findings *sink, struct xk_err *err);
-    int detail;        /* the row's own constant for a `run` that serves several rows */
+    int detail; /* the row's own constant for a `run` that serves several rows */
 };
 
 struct xk_finding {
@@ -85,8 +85,8 @@ int xk_checks_run(const struct xk_check *rows, const struct xk_words *only, cons
 bool xk_check_wanted(const struct xk_check *check, const struct xk_words *only, const struct xk_words *skip);
 
 struct xk_check_set {
-    const char *name;    /* "vhd", "machine" */
-    const char *summary; /* what it examines */
+    const char *name;                    /* "vhd", "machine" */
+    const char *summary;                 /* what it examines */
     bool (*accepts)(const char *target); /* e.g. a path; "localhost" */
     /*
      * Examine the targets that this set accepted.

@@ -36,8 +36,8 @@ struct xk_prog {
     uint64_t started_ns, drawn_ns;
 };
 
-void xk_prog_begin(struct xk_prog *p, struct xk_log *log, const struct xk_clock *clock, const char *what, uint64_t total,
-                   bool bytes);
+void xk_prog_begin(struct xk_prog *p, struct xk_log *log, const struct xk_clock *clock, const char *what,
+                   uint64_t total, bool bytes);
 void xk_prog_set(struct xk_prog *p, uint64_t done); /* draws at most ten times a second */
 void xk_prog_end(struct xk_prog *p);                /* wipes the line */
 

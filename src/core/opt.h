@@ -39,45 +39,82 @@ struct xk_words {
 
 struct xk_opt {
     enum xk_opt_kind kind;
-    char letter;       /* 0: none */
-    const char *name;  /* without the dashes; NULL: letter only */
-    size_t offset;     /* of the member in the command's struct */
-    const char *arg;   /* what the value is called in help: FILE, SIZE, N; NULL for flags */
-    const char *help;  /* one line, lower case, the default in [brackets] */
+    char letter;                /* 0: none */
+    const char *name;           /* without the dashes; NULL: letter only */
+    size_t offset;              /* of the member in the command's struct */
+    const char *arg;            /* what the value is called in help: FILE, SIZE, N; NULL for flags */
+    const char *help;           /* one line, lower case, the default in [brackets] */
     const char *const *choices; /* NULL-ended, for CHOICE */
-    uint64_t min, max; /* U64, SIZE, DURATION, RATE: limits, both inclusive; max 0: no limit */
+    uint64_t min, max;          /* U64, SIZE, DURATION, RATE: limits, both inclusive; max 0: no limit */
 };
 
 /* The member's type is checked at compile time. */
-#define XK_OPT_AT_(type, member, want) \
-    (offsetof(type, member) + 0 * sizeof(char[__builtin_types_compatible_p(__typeof__(((type *)0)->member), want) ? 1 : -1]))
+#define XK_OPT_AT_(type, member, want)                                                                                 \
+    (offsetof(type, member) +                                                                                          \
+     0 * sizeof(char[__builtin_types_compatible_p(__typeof__(((type *)0)->member), want) ? 1 : -1]))
 
-#define XK_OPT_FLAG(l, n, t, m, h) \
-    {.kind = XK_OPT_KIND_FLAG, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, bool), .help = (h)}
+#define XK_OPT_FLAG(l, n, t, m, h)                                                                                     \
+    {                                                                                                                  \
+        .kind = XK_OPT_KIND_FLAG, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, bool), .help = (h)            \
+    }
 /* A flag that is on unless --no-NAME is given; help shows that form, so the help text says what that does. */
-#define XK_OPT_ON(l, n, t, m, h) \
-    {.kind = XK_OPT_KIND_FLAG, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, bool), .help = (h), .min = 1}
-#define XK_OPT_COUNT(l, n, t, m, h) \
-    {.kind = XK_OPT_KIND_COUNT, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, unsigned), .help = (h)}
-#define XK_OPT_TEXT(l, n, t, m, a, h) \
-    {.kind = XK_OPT_KIND_TEXT, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, const char *), .arg = (a), .help = (h)}
-#define XK_OPT_LIST(l, n, t, m, a, h) \
-    {.kind = XK_OPT_KIND_LIST, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, struct xk_words), .arg = (a), .help = (h)}
-#define XK_OPT_U64(l, n, t, m, a, lo, hi, h) \
-    {.kind = XK_OPT_KIND_U64, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, uint64_t), .arg = (a), .help = (h), .min = (lo), .max = (hi)}
-#define XK_OPT_I64(l, n, t, m, a, h) \
-    {.kind = XK_OPT_KIND_I64, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, int64_t), .arg = (a), .help = (h)}
-#define XK_OPT_DOUBLE(l, n, t, m, a, h) \
-    {.kind = XK_OPT_KIND_DOUBLE, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, double), .arg = (a), .help = (h)}
-#define XK_OPT_SIZE(l, n, t, m, a, h) \
-    {.kind = XK_OPT_KIND_SIZE, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, uint64_t), .arg = (a), .help = (h)}
-#define XK_OPT_DURATION(l, n, t, m, a, h) \
-    {.kind = XK_OPT_KIND_DURATION, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, uint64_t), .arg = (a), .help = (h)}
-#define XK_OPT_RATE(l, n, t, m, a, h) \
-    {.kind = XK_OPT_KIND_RATE, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, uint64_t), .arg = (a), .help = (h)}
-#define XK_OPT_CHOICE(l, n, t, m, a, c, h) \
-    {.kind = XK_OPT_KIND_CHOICE, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, int), .arg = (a), .help = (h), .choices = (c)}
-#define XK_OPT_END {.kind = XK_OPT_KIND_END}
+#define XK_OPT_ON(l, n, t, m, h)                                                                                       \
+    {                                                                                                                  \
+        .kind = XK_OPT_KIND_FLAG, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, bool), .help = (h), .min = 1  \
+    }
+#define XK_OPT_COUNT(l, n, t, m, h)                                                                                    \
+    {                                                                                                                  \
+        .kind = XK_OPT_KIND_COUNT, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, unsigned), .help = (h)       \
+    }
+#define XK_OPT_TEXT(l, n, t, m, a, h)                                                                                  \
+    {                                                                                                                  \
+        .kind = XK_OPT_KIND_TEXT, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, const char *), .arg = (a),    \
+        .help = (h)                                                                                                    \
+    }
+#define XK_OPT_LIST(l, n, t, m, a, h)                                                                                  \
+    {                                                                                                                  \
+        .kind = XK_OPT_KIND_LIST, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, struct xk_words), .arg = (a), \
+        .help = (h)                                                                                                    \
+    }
+#define XK_OPT_U64(l, n, t, m, a, lo, hi, h)                                                                           \
+    {                                                                                                                  \
+        .kind = XK_OPT_KIND_U64, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, uint64_t), .arg = (a),         \
+        .help = (h), .min = (lo), .max = (hi)                                                                          \
+    }
+#define XK_OPT_I64(l, n, t, m, a, h)                                                                                   \
+    {                                                                                                                  \
+        .kind = XK_OPT_KIND_I64, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, int64_t), .arg = (a),          \
+        .help = (h)                                                                                                    \
+    }
+#define XK_OPT_DOUBLE(l, n, t, m, a, h)                                                                                \
+    {                                                                                                                  \
+        .kind = XK_OPT_KIND_DOUBLE, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, double), .arg = (a),        \
+        .help = (h)                                                                                                    \
+    }
+#define XK_OPT_SIZE(l, n, t, m, a, h)                                                                                  \
+    {                                                                                                                  \
+        .kind = XK_OPT_KIND_SIZE, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, uint64_t), .arg = (a),        \
+        .help = (h)                                                                                                    \
+    }
+#define XK_OPT_DURATION(l, n, t, m, a, h)                                                                              \
+    {                                                                                                                  \
+        .kind = XK_OPT_KIND_DURATION, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, uint64_t), .arg = (a),    \
+        .help = (h)                                                                                                    \
+    }
+#define XK_OPT_RATE(l, n, t, m, a, h)                                                                                  \
+    {                                                                                                                  \
+        .kind = XK_OPT_KIND_RATE, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, uint64_t), .arg = (a),        \
+        .help = (h)                                                                                                    \
+    }
+#define XK_OPT_CHOICE(l, n, t, m, a, c, h)                                                                             \
+    {                                                                                                                  \
+        .kind = XK_OPT_KIND_CHOICE, .letter = (l), .name = (n), .offset = XK_OPT_AT_(t, m, int), .arg = (a),           \
+        .help = (h), .choices = (c)                                                                                    \
+    }
+#define XK_OPT_END                                                                                                     \
+    {                                                                                                                  \
+        .kind = XK_OPT_KIND_END                                                                                        \
+    }
 
 /* One table and the struct its rows point into. */
 struct xk_opt_set {

@@ -17,10 +17,10 @@ struct xk_app {
     const struct xk_clock *clock;
     struct xk_random *random;
     const struct xk_fs *fs;
-    const char *root;  /* "" or a folder that stands for / : /proc, /sys and /etc are read below it */
-    char **env;        /* as environ */
+    const char *root;                   /* "" or a folder that stands for / : /proc, /sys and /etc are read below it */
+    char **env;                         /* as environ */
     const struct xk_room *const *rooms; /* all, NULL-ended */
-    const char *summary; /* what the program is for, in a few words */
+    const char *summary;                /* what the program is for, in a few words */
 };
 
 /* NULL when it is not set. */
@@ -46,8 +46,8 @@ enum xk_command_kind {
 
 struct xk_command {
     const char *name;
-    const char *summary;  /* one line, lower case, no period */
-    const char *operands; /* as in the usage line: "FILE…", "[DIR]"; NULL: none */
+    const char *summary;            /* one line, lower case, no period */
+    const char *operands;           /* as in the usage line: "FILE…", "[DIR]"; NULL: none */
     int min_operands, max_operands; /* max -1: any number */
     const struct xk_opt *opts;
     const void *defaults; /* opts_bytes of them; NULL: zeros */
@@ -78,7 +78,7 @@ struct xk_room {
     const char *summary;
     const struct xk_command *const *commands; /* NULL-ended. A room of one command without a verb: see `plain` */
     const struct xk_classic *const *classics; /* NULL-ended; may be NULL */
-    bool plain; /* `xenkit ROOM …` is commands[0] itself, there are no verbs */
+    bool plain;                               /* `xenkit ROOM …` is commands[0] itself, there are no verbs */
 };
 
 /* The list in src/rooms/meson.build, NULL-ended. */

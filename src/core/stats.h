@@ -24,13 +24,13 @@ struct xk_interval {
  * Percentile bootstrap interval of the median.
  * confidence   such as 0.95;  rounds  resamples, 1000 is usual.  returns 0; -ENOMEM; -EINVAL for no samples.
  */
-int xk_bootstrap_median(struct xk_interval *ret, const double *samples, size_t count, double confidence, unsigned rounds,
-                        struct xk_random *random);
+int xk_bootstrap_median(struct xk_interval *ret, const double *samples, size_t count, double confidence,
+                        unsigned rounds, struct xk_random *random);
 
 struct xk_rank_test {
-    double u;           /* the smaller U */
-    double p;           /* two-sided; normal approximation with tie and continuity correction, exact for small samples */
-    double effect;      /* probability that a sample of a is greater than one of b; 0.5: no difference */
+    double u;      /* the smaller U */
+    double p;      /* two-sided; normal approximation with tie and continuity correction, exact for small samples */
+    double effect; /* probability that a sample of a is greater than one of b; 0.5: no difference */
 };
 /* Mann-Whitney U of two samples. returns 0; -ENOMEM; -EINVAL when one is empty. */
 int xk_mann_whitney(struct xk_rank_test *ret, const double *a, size_t a_count, const double *b, size_t b_count);
@@ -39,7 +39,7 @@ int xk_mann_whitney(struct xk_rank_test *ret, const double *a, size_t a_count, c
  * Log-linear histogram of uint64 values: 64 sub-buckets for each power of two, so a value is known to 1/64 (1.6 %);
  * values below 64 exactly. Fixed size, no allocation; histograms of threads are added up afterwards.
  */
-#define XK_HIST_SUB 64
+#define XK_HIST_SUB     64
 #define XK_HIST_BUCKETS (XK_HIST_SUB * (64 - 6 + 1))
 
 struct xk_hist {
