@@ -288,12 +288,13 @@ int xk_file_sync(const struct xk_file *f, struct xk_err *err)
 #define TEMP_LETTERS   6
 
 /*
- * What stands under a name now, without following a link.
+ * What stands under a name now.
+ * follow    0, or O_NOFOLLOW to look at a link itself.
  * returns   1: something, described in *ret; 0: nothing; a negative errno value.
  */
-static int look_at(struct stat *ret, const struct xk_fs *fs, const char *path, struct xk_err *err)
+static int look_at(struct stat *ret, const struct xk_fs *fs, const char *path, int follow, struct xk_err *err)
 {
-    const int fd = fs->ops->open(fs, path, O_PATH | O_NOFOLLOW, 0);
+    const int fd = fs->ops->open(fs, path, O_PATH | follow, 0);
     if (fd == -ENOENT)
         return 0;
     const int r = fd < 0 ? fd : fs->ops->fstat(fs, fd, ret);
@@ -339,7 +340,7 @@ static int find_target(char **ret, struct stat *ret_old, const struct xk_fs *fs,
     if (!current)
         return xk_fail_memory(err);
     for (int hops = 0; hops <= LINKS_MAX; hops++) {
-        int r = look_at(ret_old, fs, current, err);
+        int r = look_at(ret_old, fs, current, O_NOFOLLOW, err);
         if (r < 0)
             return r;
         if (r == 0 || !S_ISLNK(ret_old->st_mode)) {
@@ -349,8 +350,14 @@ static int find_target(char **ret, struct stat *ret_old, const struct xk_fs *fs,
             *ret = XK_TAKE(current);
             return r;
         }
+        /* Before the text of the link is believed: those below /proc name pipes that stand nowhere. */
+        struct stat end;
+        r = look_at(&end, fs, current, 0, err);
+        if (r > 0)
+            r = check_replaceable(&end, path, err);
         char *next = NULL;
-        r = read_link(&next, current, err);
+        if (r == 0)
+            r = read_link(&next, current, err);
         if (r < 0)
             return r;
         free(current);
@@ -406,7 +413,7 @@ int xk_newfile_begin(struct xk_newfile *ret, const struct xk_fs *fs, const char 
     int r;
     if (exclusive) {
         /* Only a kindness to whoever would write for an hour first: the link in commit decides. */
-        r = look_at(&old, fs, path, err);
+        r = look_at(&old, fs, path, O_NOFOLLOW, err);
         if (r > 0)
             r = xk_fail_sys(err, -EEXIST, "cannot create %s", path);
         if (r == 0 && !(ret->path = xk_strdup(path)))
@@ -445,7 +452,7 @@ int xk_newfile_commit(struct xk_newfile *n, struct xk_err *err)
     xk_autofree char *dir = xk_dir_name(n->path);
     int r = dir ? 0 : xk_fail_memory(err);
     struct stat old;
-    if (r == 0 && !n->exclusive && (r = look_at(&old, fs, n->path, err)) > 0) {
+    if (r == 0 && !n->exclusive && (r = look_at(&old, fs, n->path, O_NOFOLLOW, err)) > 0) {
         r = check_replaceable(&old, n->path, err);
         if (r == 0 && (r = fs->ops->chmod_chown(fs, n->file.fd, &old)) < 0) {
             fail_fs(err, r, "cannot keep the owner and mode of %s", n->path);

@@ -258,6 +258,17 @@ static void only_files_are_replaced(void **state)
     assert_int_equal(stat("/dev/null", &st), 0);
     assert_true(S_ISCHR(st.st_mode));
     assert_int_equal(xk_file_replace(xk_fs_posix(), folder->path, "x", 1, 0644, &err), -EISDIR);
+    assert_int_equal(symlink("/dev/null", in(folder, "device")), 0);
+    assert_int_equal(xk_file_replace(xk_fs_posix(), in(folder, "device"), "x", 1, 0644, &err), -ENOTSUP);
+    assert_int_equal(unlink(in(folder, "device")), 0);
+    int ends[2];
+    assert_int_equal(pipe(ends), 0); /* such as /dev/stdout in a pipeline */
+    char name[64];
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", ends[1]);
+    assert_int_equal(xk_file_replace(xk_fs_posix(), name, "x", 1, 0644, &err), -ENOTSUP);
+    assert_non_null(strstr(err.text, name));
+    close(ends[0]);
+    close(ends[1]);
     assert_int_equal(xk_file_replace(xk_fs_posix(), in(folder, "none/a"), "x", 1, 0644, &err), -ENOENT);
     assert_non_null(strstr(err.text, "/none/a: No such file"));
 }

@@ -20,12 +20,13 @@ struct world {
     char path[XK_FAULT_PATH_MAX + 8];
     char fresh[NEW_BYTES];
     bool exclusive; /* nothing is there before */
+    bool linked;    /* the file is reached through a symbolic link */
 };
 
 static int make_world(void **state)
 {
     static struct world world;
-    world.exclusive = false;
+    world.exclusive = world.linked = false;
     for (size_t i = 0; i < NEW_BYTES; i++)
         world.fresh[i] = (char)('a' + i % 26);
     *state = &world;
@@ -47,6 +48,12 @@ static int prepare(void *state)
     xk_fault_folder_clear(world->folder, false);
     if (world->exclusive)
         return 0;
+    if (world->linked) {
+        char link_path[XK_FAULT_PATH_MAX + 8];
+        snprintf(link_path, sizeof(link_path), "%s/link", world->folder);
+        if (symlink("file", link_path) < 0)
+            return -errno;
+    }
     const int r = xk_file_replace(xk_fs_posix(), world->path, OLD, strlen(OLD), 0640, NULL);
     return r < 0 ? r : chmod(world->path, 0640);
 }
@@ -54,7 +61,9 @@ static int prepare(void *state)
 static int replace(void *state, const struct xk_fs *fs, struct xk_err *err)
 {
     const struct world *world = state;
-    return xk_file_replace(fs, world->path, world->fresh, NEW_BYTES, 0644, err);
+    char path[XK_FAULT_PATH_MAX + 8];
+    snprintf(path, sizeof(path), "%s/%s", world->folder, world->linked ? "link" : "file");
+    return xk_file_replace(fs, path, world->fresh, NEW_BYTES, 0644, err);
 }
 
 /* In three writes, the first one last, as a format with a header does. */
@@ -113,7 +122,7 @@ static int verify(void *state, const struct xk_fault_round *round, char why[XK_F
     const struct world *world = state;
     const enum found before = world->exclusive ? FOUND_NOTHING : FOUND_OLD;
     const enum found now = look(world, world->folder);
-    const size_t files = count_files(world->folder);
+    const size_t files = count_files(world->folder) - world->linked;
     const bool said_complete = strstr(round->err->text, "is complete") != NULL;
     snprintf(why, XK_FAULT_WHY_MAX, "state %d, %zu files", now, files);
     if (now != (round->result == 0 || said_complete ? FOUND_NEW : before))
@@ -127,6 +136,17 @@ static void a_replacement_under_faults(void **state)
 {
     const struct xk_fault_case c = {
         .name = "replace", .prepare = prepare, .run = replace, .verify = verify, .state = *state};
+    char why[XK_FAULT_WHY_MAX];
+    if (xk_fault_loop(&c, why) < 0)
+        fail_msg("%s", why);
+}
+
+static void a_replacement_through_a_link_under_faults(void **state)
+{
+    struct world *world = *state;
+    world->linked = true;
+    const struct xk_fault_case c = {
+        .name = "link", .prepare = prepare, .run = replace, .verify = verify, .state = world};
     char why[XK_FAULT_WHY_MAX];
     if (xk_fault_loop(&c, why) < 0)
         fail_msg("%s", why);
@@ -285,8 +305,10 @@ static void the_crash_loop_finds_mistakes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_replacement_under_faults), TEST(a_creation_under_faults), TEST(a_small_file_without_memory),
-        TEST(a_replacement_and_crashes),  TEST(a_creation_and_crashes),  TEST(the_crash_loop_finds_mistakes),
+        TEST(a_replacement_under_faults),    TEST(a_replacement_through_a_link_under_faults),
+        TEST(a_creation_under_faults),       TEST(a_small_file_without_memory),
+        TEST(a_replacement_and_crashes),     TEST(a_creation_and_crashes),
+        TEST(the_crash_loop_finds_mistakes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
