@@ -158,6 +158,42 @@ static void add_cell(const struct xk_out *out, struct xk_buf *b, const struct no
     }
 }
 
+/* A text that is cut because memory was out must not pass for the whole one. */
+static const char *checked(struct xk_out *out)
+{
+    if (out->work.error)
+        xk_out_set_error(out, out->work.error);
+    return xk_buf_str(&out->work);
+}
+
+/* Valid until the next cell or heading. */
+static const char *cell_text(struct xk_out *out, const struct node *n)
+{
+    xk_buf_reset(&out->work);
+    add_cell(out, &out->work, n);
+    return checked(out);
+}
+
+/* "parent.size_bytes" becomes "PARENT.SIZE": a table says the unit in each cell. */
+static const char *heading_text(struct xk_out *out, const char *path)
+{
+    static const char *const units[] = {"_bytes", "_ns", "_bps", "_percent"};
+    size_t bytes = strlen(path);
+
+    for (size_t i = 0; i < XK_COUNT(units); i++) {
+        if (xk_has_suffix(path, units[i]) && bytes > strlen(units[i])) {
+            bytes -= strlen(units[i]);
+            break;
+        }
+    }
+    xk_buf_reset(&out->work);
+    for (size_t i = 0; i < bytes; i++) {
+        const char c = path[i];
+        xk_buf_add_char(&out->work, c == '_' ? ' ' : c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c);
+    }
+    return checked(out);
+}
+
 /* ---- rows as columns ---- */
 
 struct walk {
@@ -217,9 +253,7 @@ static void learn_leaf(struct walk *w, const struct node *n)
     if (n->kind == CELL_U64 || n->kind == CELL_I64 || n->kind == CELL_DOUBLE || *xk_out_unit_of(n->kind))
         c->right = true;
     if (out->format == XK_OUT_TABLE) {
-        xk_buf_reset(&out->work);
-        add_cell(out, &out->work, n);
-        c->width = XK_MAX(c->width, xk_display_width(xk_buf_str(&out->work)));
+        c->width = XK_MAX(c->width, xk_display_width(cell_text(out, n)));
     }
 }
 
@@ -233,29 +267,10 @@ static void place_leaf(struct walk *w, const struct node *n)
     w->column = at + 1;
 }
 
-/* "parent.size_bytes" becomes "PARENT.SIZE": a table says the unit in each cell. */
-static void add_heading(struct xk_buf *b, const char *path)
-{
-    static const char *const units[] = {"_bytes", "_ns", "_bps", "_percent"};
-    size_t bytes = strlen(path);
-
-    for (size_t i = 0; i < XK_COUNT(units); i++) {
-        if (xk_has_suffix(path, units[i]) && bytes > strlen(units[i])) {
-            bytes -= strlen(units[i]);
-            break;
-        }
-    }
-    for (size_t i = 0; i < bytes; i++) {
-        const char c = path[i];
-        xk_buf_add_char(b, c == '_' ? ' ' : c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c);
-    }
-}
-
-/* Draws the text in out->work into its column. The last one is cut on a terminal, and never padded. */
-static void add_table_cell(struct xk_out *out, size_t at, size_t used_cells, enum xk_color color)
+/* Draws a text into its column. The last one is cut on a terminal, and never padded. Returns the cells it took. */
+static size_t add_table_cell(struct xk_out *out, size_t at, size_t used_cells, const char *text, enum xk_color color)
 {
     const struct column *const c = &out->columns[at];
-    const char *const text = xk_buf_str(&out->work);
     const bool last = at + 1 == out->column_count;
     const size_t cells = xk_display_width(text);
     const size_t pad = cells < c->width ? c->width - cells : 0;
@@ -277,6 +292,7 @@ static void add_table_cell(struct xk_out *out, size_t at, size_t used_cells, enu
         xk_buf_add_repeat(b, ' ', pad);
     if (!last)
         xk_buf_add_repeat(b, ' ', COLUMN_GAP);
+    return cells + pad + COLUMN_GAP;
 }
 
 static void draw_table_line(struct xk_out *out, const struct node *const *cells)
@@ -286,13 +302,8 @@ static void draw_table_line(struct xk_out *out, const struct node *const *cells)
 
     for (size_t i = 0; i < out->column_count; i++) {
         const struct node *const n = cells && cells[i] ? cells[i] : &nothing;
-        xk_buf_reset(&out->work);
-        if (cells)
-            add_cell(out, &out->work, n);
-        else
-            add_heading(&out->work, out->columns[i].path);
-        add_table_cell(out, i, used, cells ? n->color : XK_COLOR_DIM);
-        used += XK_MAX(out->columns[i].width, xk_display_width(xk_buf_str(&out->work))) + COLUMN_GAP;
+        const char *const text = cells ? cell_text(out, n) : heading_text(out, out->columns[i].path);
+        used += add_table_cell(out, i, used, text, cells ? n->color : XK_COLOR_DIM);
     }
     xk_buf_add_char(&out->buf, '\n');
 }
@@ -305,9 +316,7 @@ static void draw_csv_line(struct xk_out *out, struct xk_buf *b, const struct nod
         if (!cells) {
             xk_add_csv(b, out->columns[i].path);
         } else if (cells[i]) {
-            xk_buf_reset(&out->work);
-            add_cell(out, &out->work, cells[i]);
-            xk_add_csv(b, xk_buf_str(&out->work));
+            xk_add_csv(b, cell_text(out, cells[i]));
         }
     }
     xk_buf_add_str(b, "\r\n");
@@ -333,9 +342,8 @@ static void draw_headings(struct xk_out *out, struct xk_buf *b)
     if (out->format != XK_OUT_TABLE)
         return;
     for (size_t i = 0; i < out->column_count; i++) {
-        xk_buf_reset(&out->work);
-        add_heading(&out->work, out->columns[i].path);
-        out->columns[i].width = XK_MAX(out->columns[i].width, xk_display_width(xk_buf_str(&out->work)));
+        out->columns[i].width =
+            XK_MAX(out->columns[i].width, xk_display_width(heading_text(out, out->columns[i].path)));
     }
     draw_table_line(out, NULL);
 }
