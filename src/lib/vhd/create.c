@@ -216,7 +216,9 @@ static int check_size(const char *path, uint64_t bytes, struct xk_err *err)
 {
     if (bytes <= VHD_SIZE_MAX)
         return 0;
-    return xk_fail(err, -EFBIG, "%s: %s is more than the 2040 GiB that a VHD can have", path, xk_size(bytes).s);
+    xk_fail(err, -EFBIG, "%s: %s is more than the 2040 GiB that a VHD can have", path, xk_size(bytes).s);
+    xk_err_exit(err, XK_EXIT_USAGE);
+    return -EFBIG;
 }
 
 int vhd_create(const struct xk_fs *fs, const struct vhd_create *how, struct xk_err *err)
