@@ -1,5 +1,5 @@
 /*
- * A folder that stands for a machine's / in tests: made under the temporary folder, filled file by file, removed.
+ * A folder that stands for a machine's / in tests: made below $TMPDIR or /tmp, filled file by file, removed.
  * Mistakes of the test's own end it by assertion.
  */
 #ifndef TEST_FIXTURE_H
@@ -16,12 +16,15 @@
 #include <unistd.h>
 
 struct fixture {
-    char root[64];
+    char root[256];
 };
 
 static inline void fixture_make(struct fixture *f)
 {
-    (void)snprintf(f->root, sizeof(f->root), "/tmp/xenkit-fixture-XXXXXX");
+    const char *folder = getenv("TMPDIR");
+    const int length = snprintf(f->root, sizeof(f->root), "%s/xenkit-fixture-XXXXXX", folder ? folder : "/tmp");
+    assert(length > 0 && (size_t)length < sizeof(f->root));
+    (void)length;
     const char *made = mkdtemp(f->root);
     assert(made);
     (void)made;

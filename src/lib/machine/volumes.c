@@ -13,6 +13,8 @@
 #include <string.h>
 #include <time.h>
 
+#define STACK_BYTES ((size_t)256 * 1024) /* there can be hundreds of mounts */
+
 /* What an asking thread shares with the one that waits. The last of the two to let go frees it. */
 struct question {
     pthread_mutex_t lock;
@@ -70,13 +72,17 @@ static struct question *ask(const struct environment_system *system, const char 
     (void)pthread_condattr_destroy(&monotonic);
 
     pthread_t thread;
-    if (pthread_create(&thread, NULL, ask_thread, q) != 0) {
-        q->holders = 1;
-        let_go(q);
-        return NULL;
-    }
-    (void)pthread_detach(thread);
-    return q;
+    pthread_attr_t small;
+    (void)pthread_attr_init(&small);
+    (void)pthread_attr_setstacksize(&small, STACK_BYTES);
+    (void)pthread_attr_setdetachstate(&small, PTHREAD_CREATE_DETACHED);
+    const int rc = pthread_create(&thread, &small, ask_thread, q);
+    (void)pthread_attr_destroy(&small);
+    if (rc == 0)
+        return q;
+    q->holders = 1;
+    let_go(q);
+    return NULL;
 }
 
 /* Ends the question. */
