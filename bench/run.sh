@@ -1,6 +1,7 @@
 #!/bin/sh
 # bench/run.sh BUILD-FOLDER [NAME…]: all bench scripts, or the named ones. Each says what it compares and what it found.
-# Exit status 1 when a ratio was not met. ROUNDS=N asks for other numbers of rounds than a script's own.
+# Peers that no package has are named by path: VHD_UTIL. ROUNDS=N asks for other numbers of rounds than a script's own.
+# Exit status 1 when a ratio was not met.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
