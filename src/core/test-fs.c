@@ -1,5 +1,6 @@
 /* Files: whole reads and writes, sizes, replacement, links, small text files. Faults are in testing/test-newfile.c. */
 #include "core/fs.h"
+#include "core/text.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -141,6 +142,59 @@ static void what_has_no_size(void **state)
     assert_int_equal(xk_file_size(&bytes, &f, &err), -ENOTSUP);
     xk_file_close(&f);
     unlink(in(folder, "fifo"));
+}
+
+static int fstat_block_device(const struct xk_fs *fs, int fd, struct stat *ret)
+{
+    *ret = (struct stat){.st_mode = S_IFBLK | 0600};
+    return 0;
+}
+
+static int64_t seek_block_device(const struct xk_fs *fs, int fd, uint64_t offset, int whence)
+{
+    return whence == SEEK_END ? *(const int64_t *)fs->state : -EINVAL;
+}
+
+static void a_block_device_is_as_long_as_it_says(void **state)
+{
+    int64_t end = INT64_C(5) << 30;
+    struct xk_fs_ops ops = *xk_fs_posix()->ops;
+    ops.fstat = fstat_block_device;
+    ops.seek = seek_block_device;
+    const struct xk_fs fs = {.ops = &ops, .state = &end};
+    struct xk_file f;
+    struct xk_err err;
+    uint64_t bytes = 0;
+    assert_int_equal(xk_file_open(&f, &fs, "/dev/null", O_RDONLY, 0, &err), 0);
+    assert_int_equal(xk_file_size(&bytes, &f, &err), 0);
+    assert_true(bytes == UINT64_C(5) << 30);
+    end = -EIO;
+    assert_int_equal(xk_file_size(&bytes, &f, &err), -EIO);
+    xk_file_close(&f);
+}
+
+static void space_and_holes(void **state)
+{
+    struct folder *folder = *state;
+    const struct xk_fs *fs = xk_fs_posix();
+    struct xk_file f;
+    struct xk_err err;
+    uint64_t bytes;
+    assert_int_equal(xk_file_open(&f, fs, in(folder, "a"), O_RDWR | O_CREAT, 0600, &err), 0);
+    assert_int_equal(fs->ops->allocate(fs, f.fd, 0, UINT64_MAX, 1), -EFBIG);
+    assert_int_equal(fs->ops->allocate(fs, f.fd, 0, 1, INT64_MAX), -EFBIG);
+    const int r = fs->ops->allocate(fs, f.fd, 0, 0, 65536);
+    assert_true(r == 0 || r == -EOPNOTSUPP);
+    assert_int_equal(xk_file_size(&bytes, &f, &err), 0);
+    assert_int_equal(bytes, r == 0 ? 65536 : 0);
+    assert_int_equal(xk_file_write(&f, "x", 1, 1000000, &err), 0);
+    assert_int_equal(fs->ops->seek(fs, f.fd, 0, SEEK_END), 1000001);
+    const int64_t data = fs->ops->seek(fs, f.fd, 900000, SEEK_DATA);
+    assert_in_range(data, 900000, 1000000); /* a file system without holes says 900000 */
+    assert_int_equal(fs->ops->seek(fs, f.fd, 1000001, SEEK_DATA), -ENXIO);
+    assert_int_equal(fs->ops->seek(fs, f.fd, UINT64_MAX, SEEK_HOLE), -EINVAL);
+    xk_file_close(&f);
+    unlink(in(folder, "a"));
 }
 
 static void a_replacement_keeps_the_mode(void **state)
@@ -333,6 +387,14 @@ static void long_names_have_room_for_a_temporary_one(void **state)
         assert_int_equal(xk_file_replace(xk_fs_posix(), in(folder, name), "x", 1, 0644, &err), 0);
         assert_int_equal(unlink(in(folder, name)), 0);
     }
+    for (size_t length = 0; length < 254; length += 2) /* one byte off, the cut would split a letter */
+        memcpy(name + length, "ü", 2);
+    name[254] = '\0';
+    struct xk_newfile n;
+    assert_int_equal(xk_newfile_begin(&n, xk_fs_posix(), in(folder, name), 0644, true, &err), 0);
+    assert_true(strlen(xk_base_name(n.temp)) >= 253);
+    assert_int_equal(xk_display_width(n.temp), strlen(folder->path) + strlen("/..xk-") + 6 + 121);
+    xk_newfile_abort(&n);
 }
 
 static void a_name_without_folder(void **state)
@@ -375,6 +437,8 @@ static void small_text_files(void **state)
     assert_string_equal(open_line, "no newline");
     unlink(in(folder, "text"));
 
+    assert_true(xk_exists("", "/proc/self"));
+    assert_false(xk_exists(folder->path, "/none"));
     xk_autofree char *proc = NULL; /* files that say they have no bytes */
     assert_int_equal(xk_slurp(&proc, "", "/proc/self/status", 65536, &err), 0);
     assert_non_null(strstr(proc, "Pid:"));
@@ -399,13 +463,22 @@ static void the_first_line_of_a_huge_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_missing_file_is_named),       TEST(reads_and_writes_are_whole),
-        TEST(impossible_positions),          TEST(what_has_no_size),
-        TEST(a_replacement_keeps_the_mode),  TEST(the_old_file_stays_until_commit),
-        TEST(exclusive_replaces_nothing),    TEST(links_stay_links),
-        TEST(only_files_are_replaced),       TEST(long_names_have_room_for_a_temporary_one),
-        TEST(a_link_may_be_a_move),          TEST(an_interrupted_open_is_tried_again),
-        TEST(a_name_without_folder),         TEST(small_text_files),
+        TEST(a_missing_file_is_named),
+        TEST(reads_and_writes_are_whole),
+        TEST(impossible_positions),
+        TEST(what_has_no_size),
+        TEST(a_block_device_is_as_long_as_it_says),
+        TEST(space_and_holes),
+        TEST(a_replacement_keeps_the_mode),
+        TEST(the_old_file_stays_until_commit),
+        TEST(exclusive_replaces_nothing),
+        TEST(links_stay_links),
+        TEST(only_files_are_replaced),
+        TEST(long_names_have_room_for_a_temporary_one),
+        TEST(a_link_may_be_a_move),
+        TEST(an_interrupted_open_is_tried_again),
+        TEST(a_name_without_folder),
+        TEST(small_text_files),
         TEST(the_first_line_of_a_huge_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -96,6 +96,18 @@ static void foreign_text_stays_json(void **state)
                         "\xf0\x9f\x92\xbe \\u202e\"}");
 }
 
+static void ready_made_json_takes_its_place(void **state)
+{
+    xk_auto(xk_buf_done) struct xk_buf b = XK_BUF_INIT(4096);
+    struct xk_json j;
+    xk_json_init(&j, &b, 0);
+    xk_json_object(&j, NULL);
+    xk_json_raw(&j, "a", "{\"x\":1}", 7);
+    xk_json_raw(&j, "b", "[] cut here", 2);
+    xk_json_end(&j);
+    assert_string_equal(xk_buf_str(&b), "{\"a\":{\"x\":1},\"b\":[]}");
+}
+
 static void the_deepest_document(void **state)
 {
     xk_auto(xk_buf_done) struct xk_buf b = XK_BUF_INIT(4096);
@@ -114,7 +126,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_compact_document),        cmocka_unit_test(an_indented_document),
         cmocka_unit_test(numbers_are_never_invalid), cmocka_unit_test(the_buffer_may_be_drained),
-        cmocka_unit_test(foreign_text_stays_json),   cmocka_unit_test(the_deepest_document),
+        cmocka_unit_test(foreign_text_stays_json),   cmocka_unit_test(ready_made_json_takes_its_place),
+        cmocka_unit_test(the_deepest_document),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

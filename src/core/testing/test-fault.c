@@ -235,6 +235,47 @@ static void each_prefix_is_what_was_there(void **state)
     xk_fault_log_done(NULL);
 }
 
+static void space_is_replayed(void **state)
+{
+    char source[XK_FAULT_PATH_MAX * 2], a[XK_FAULT_PATH_MAX * 2], to[XK_FAULT_PATH_MAX * 2];
+    mkdir(in(source, *state, "source"), 0755);
+    mkdir(in(to, *state, "to"), 0755);
+    in(a, source, "a");
+    put(a, "0123456789");
+    struct xk_err err;
+    struct xk_fault_log log;
+    assert_int_equal(xk_fault_log_begin(&log, source, &err), 0);
+    struct xk_fault_fs f;
+    xk_fault_fs_init(&f, xk_fs_posix());
+    f.log = &log;
+    struct xk_file file;
+    assert_int_equal(xk_file_open(&file, &f.fs, a, O_RDWR, 0, &err), 0);
+    const int r = f.fs.ops->allocate(&f.fs, file.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2, 3);
+    assert_int_equal(f.fs.ops->seek(&f.fs, file.fd, 0, SEEK_END), 10);
+    xk_file_close(&file);
+    if (r == -EOPNOTSUPP) {
+        xk_fault_log_done(&log);
+        skip();
+    }
+    assert_int_equal(r, 0);
+    assert_int_equal(log.count, 1);
+    assert_int_equal(xk_fault_replay(&log, 1, to, XK_CRASH_PREFIX, 0, &err), 0);
+    char path[XK_FAULT_PATH_MAX * 2], got[10];
+    assert_int_equal(xk_file_open(&file, xk_fs_posix(), in(path, to, "a"), O_RDONLY, 0, &err), 0);
+    assert_int_equal(xk_file_read(&file, got, 10, 0, &err), 0);
+    xk_file_close(&file);
+    assert_memory_equal(got,
+                        "01\0\0\0"
+                        "56789",
+                        10);
+
+    /* A move out of the folder cannot be replayed, and is not passed over. */
+    assert_int_equal(f.fs.ops->rename(&f.fs, a, in(path, *state, "gone")), 0);
+    assert_int_equal(xk_fault_replay(&log, 1, to, XK_CRASH_PREFIX, 0, &err), -EXDEV);
+    xk_fault_log_done(&log);
+    assert_int_equal(xk_fault_log_begin(&log, path, &err), -ENOTDIR);
+}
+
 /* What each seed made of three sectors of which none, all, or only the first was made safe. */
 static void lost_writes(void **state)
 {
@@ -332,6 +373,18 @@ static int says_another(void *state, const struct xk_fs *fs, struct xk_err *err)
     return r == -EIO ? xk_fail(err, -EPERM, "something else") : r;
 }
 
+static int never_works(void *state, const struct xk_fs *fs, struct xk_err *err)
+{
+    return xk_fail(err, -EIO, "no");
+}
+
+static int mixes_up_codes(void *state, const struct xk_fs *fs, struct xk_err *err)
+{
+    const struct mistake *mistake = state;
+    const int r = xk_file_replace(fs, mistake->path, "text", 4, 0600, err);
+    return r < 0 ? -EPERM : 0;
+}
+
 static int ignores_short_writes(void *state, const struct xk_fs *fs, struct xk_err *err)
 {
     const struct mistake *mistake = state;
@@ -366,6 +419,8 @@ static void the_loop_finds_mistakes(void **state)
         {stays_open, "leaves a file open"},
         {says_nothing, "without a sentence"},
         {says_another, "another error"},
+        {never_works, "fails undisturbed"},
+        {mixes_up_codes, "not what was returned"},
         {ignores_short_writes, "holds \"t"},
     };
     struct mistake mistake = {.leaked = NULL};
@@ -392,6 +447,7 @@ int main(void)
         TEST(the_nth_operation_fails),
         TEST(transfers_can_be_short),
         TEST(each_prefix_is_what_was_there),
+        TEST(space_is_replayed),
         TEST(lost_writes),
         TEST(the_loop_finds_mistakes),
     };
