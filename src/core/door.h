@@ -30,7 +30,7 @@ const struct xk_classic *xk_classic_find(const struct xk_app *app, const char *n
 /* Report a word that names nothing here, with the nearest name as hint. Both return -EINVAL. */
 int xk_unknown_room(const struct xk_app *app, const char *word, struct xk_err *err);
 int xk_unknown_verb(const struct xk_room *room, const char *word, struct xk_err *err);
-/* --json, --jsonl, --csv, --plain: those that a raw command refuses. */
+/* Whether a row of xk_common_opts is --json, --jsonl, --csv or --plain, which a raw command refuses. */
 bool xk_is_format_option(const struct xk_opt *opt);
 const char *xk_kind_name(enum xk_command_kind kind); /* "one_shot", "server", "interactive" */
 

@@ -364,7 +364,7 @@ void xk_out_draw_rows(struct xk_out *out, struct xk_buf *b)
     }
     for (size_t i = 0; i < out->row_count; i++) {
         struct walk w = {.out = out, .leaf = place_leaf, .cells = cells};
-        memset(cells, 0, sizeof(cells));
+        memset(cells, 0, out->column_count * sizeof(cells[0]));
         walk_record(&w, out->rows[i], 0);
         if (out->format == XK_OUT_TABLE)
             draw_table_line(out, cells);

@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Rows that are kept to learn from take no more memory than this. */
-#define LEARN_BYTES (4 * XK_MIB)
+/* Rows that wait to be drawn take no more memory than this. */
+#define WAITING_BYTES (4 * XK_MIB)
 
 /* ---- sections ---- */
 
@@ -136,7 +136,7 @@ void xk_out_end_row(struct xk_out *out)
     }
     if (out->stack[0] && !out->error)
         out->rows[out->row_count++] = out->stack[0];
-    if (out->row_count == XK_OUT_LEARN_ROWS || out->arena.used >= LEARN_BYTES || out->columns_fixed)
+    if (out->row_count == XK_OUT_LEARN_ROWS || out->arena.used >= WAITING_BYTES)
         xk_out_draw_rows(out, &out->buf);
 }
 

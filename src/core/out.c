@@ -2,9 +2,9 @@
  * Where the bytes of a document go, how it begins and ends, and what is not a record.
  *
  * How the whole works: JSON and JSON lines are written at once, cell by cell. The other formats need a whole row (or
- * record) before the first byte: it is kept as a small tree of nodes in an arena. Rows of a table are collected, at
- * most XK_OUT_LEARN_ROWS of them, to learn columns and widths; what follows is drawn row by row with what was learned,
- * so memory stays bounded and a long list begins to appear early.
+ * record) before the first byte: it is kept as a small tree of nodes in an arena. Rows are collected, at most
+ * XK_OUT_LEARN_ROWS of them, to learn columns and widths, then drawn and forgotten; those that follow are drawn with
+ * what was learned. So memory stays bounded and a long list begins to appear early.
  * Weighed: keeping the whole document and drawing it at the end. That is simpler, and impossible for a scan of a
  * million files or for a command that runs until it is stopped.
  */
