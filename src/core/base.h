@@ -26,18 +26,17 @@
 #define XK_NS_PER_S            UINT64_C(1000000000)
 #define XK_NS_PER_MS           UINT64_C(1000000)
 
-#define XK_MIN(a, b)                                                                                                   \
+/* Each use has names of its own, so that one may stand inside another without a shadow. */
+#define XK_MIN(a, b) XK_PICK_(a, <, b, XK_NAME_(a_, __COUNTER__), XK_NAME_(b_, __COUNTER__))
+#define XK_MAX(a, b) XK_PICK_(a, >, b, XK_NAME_(a_, __COUNTER__), XK_NAME_(b_, __COUNTER__))
+#define XK_PICK_(a, than, b, x, y)                                                                                     \
     ({                                                                                                                 \
-        __auto_type a_ = (a);                                                                                          \
-        __auto_type b_ = (b);                                                                                          \
-        a_ < b_ ? a_ : b_;                                                                                             \
+        __auto_type x = (a);                                                                                           \
+        __auto_type y = (b);                                                                                           \
+        x than y ? x : y;                                                                                              \
     })
-#define XK_MAX(a, b)                                                                                                   \
-    ({                                                                                                                 \
-        __auto_type a_ = (a);                                                                                          \
-        __auto_type b_ = (b);                                                                                          \
-        a_ > b_ ? a_ : b_;                                                                                             \
-    })
+#define XK_NAME_(name, number)  XK_NAME__(name, number)
+#define XK_NAME__(name, number) name##number
 
 /* Unsigned operands only. True means the result did not fit; *ret is then meaningless. */
 #define xk_add(a, b, ret) __builtin_add_overflow((a), (b), (ret))
