@@ -126,7 +126,7 @@ static void progress_is_drawn_at_most_ten_times_a_second(void **state)
     assert_appears(&t, "");
     t.clock.sleep_ns(&t.clock, 1801 * XK_NS_PER_MS);
     xk_prog_set(&p, 100);
-    assert_appears(&t, "\rscan [############............]  50 %  50/s  0:02 left      ");
+    assert_appears(&t, "\rscan [############............]  50 %  50/s  0:02 left     ");
     xk_prog_end(&p);
     assert_appears(&t, "\r" BLANKS "\r");
     xk_prog_end(&p);
