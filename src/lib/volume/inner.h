@@ -59,6 +59,10 @@ struct volume_join {
 };
 int volume_join_add(struct volume_join *j, const struct volume_extent *e);
 int volume_join_flush(struct volume_join *j);
+/* The extents that a parent (NULL: none) has for a range, as those of the next layers; holes behind its end. */
+int volume_join_parent(struct volume_join *j, const struct volume *parent, uint64_t start, uint64_t bytes,
+                       struct xk_err *err);
+int volume_read_parent(const struct volume *parent, uint8_t *buf, uint64_t start, size_t bytes, struct xk_err *err);
 
 /*
  * A stored run of a file, split into what the file system has and its holes. A file system that cannot tell has no

@@ -45,10 +45,12 @@ int volume_open_below(struct volume **ret, const struct xk_fs *fs, const char *p
     switch (format) {
     case VOLUME_VHD:
         return volume_vhd_open(ret, fs, path, options, above, err);
-    case VOLUME_RAW:
-        return volume_raw_open(ret, fs, path, options, above, err);
+    case VOLUME_VHDX:
+        return volume_vhdx_open(ret, fs, path, options, above, err);
+    case VOLUME_QCOW2:
+        return volume_qcow2_open(ret, fs, path, options, above, err);
     default:
-        return xk_fail(err, -ENOTSUP, "%s: a %s image cannot be read", path, volume_format_names[format]);
+        return volume_raw_open(ret, fs, path, options, above, err);
     }
 }
 
@@ -226,6 +228,36 @@ int volume_join_flush(struct volume_join *j)
 
     j->pending.bytes = 0;
     return e.bytes ? j->visit(j->context, &e) : 0;
+}
+
+static int add_from_parent(void *context, const struct volume_extent *from)
+{
+    struct volume_extent e = *from;
+
+    if (e.layer != VOLUME_NO_LAYER)
+        e.layer++;
+    return volume_join_add(context, &e);
+}
+
+int volume_join_parent(struct volume_join *j, const struct volume *parent, uint64_t start, uint64_t bytes,
+                       struct xk_err *err)
+{
+    const uint64_t parent_bytes = parent ? parent->size_bytes : 0;
+    const uint64_t there = start < parent_bytes ? XK_MIN(bytes, parent_bytes - start) : 0;
+    const struct volume_extent rest = {
+        .start = start + there, .bytes = bytes - there, .kind = VOLUME_HOLE, .layer = VOLUME_NO_LAYER};
+    const int code = there ? volume_map(parent, start, there, add_from_parent, j, err) : 0;
+
+    return code || !rest.bytes ? code : volume_join_add(j, &rest);
+}
+
+int volume_read_parent(const struct volume *parent, uint8_t *buf, uint64_t start, size_t bytes, struct xk_err *err)
+{
+    const uint64_t parent_bytes = parent ? parent->size_bytes : 0;
+    const size_t there = start < parent_bytes ? (size_t)XK_MIN((uint64_t)bytes, parent_bytes - start) : 0;
+
+    memset(buf + there, 0, bytes - there);
+    return there ? volume_read(parent, buf, there, start, err) : 0;
 }
 
 /* The next position at or after `at` of the kind that whence names; `end` when there is none before it. */

@@ -16,7 +16,8 @@
 
 #include "core/fs.h"
 
-#define VOLUME_DEPTH_MAX 256 /* images behind one another */
+#define VOLUME_DEPTH_MAX   256        /* images behind one another */
+#define VOLUME_STACK_BYTES (2u << 20) /* what a thread that maps or reads may need for such a chain */
 
 enum volume_format {
     VOLUME_AUTO, /* by the file's own marks; raw when it has none */
