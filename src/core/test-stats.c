@@ -348,6 +348,14 @@ static void percentiles_of_a_histogram_are_near(void **state)
         assert_true(got >= exact && got <= exact + exact / 64 && got <= h.max);
     }
     assert_int_equal(xk_hist_percentile(&h, 1), values[COUNT - 1]);
+
+    xk_hist_init(&h);
+    for (uint64_t v = 1; v <= 100; v++)
+        xk_hist_add(&h, v);
+    assert_int_equal(xk_hist_percentile(&h, 0.07), 7); /* although 0.07 * 100 > 7 in floating point */
+    xk_hist_init(&h);
+    for (size_t i = 0; i < COUNT; i++)
+        xk_hist_add(&h, values[i]);
     assert_true(xk_hist_percentile(&h, 0) <= values[0] + values[0] / 64);
 }
 

@@ -240,8 +240,8 @@ static int planted_cpuid(const struct environment_system *system, uint32_t leaf,
         r[2] = 1u << 31;
     if (signature)
         memcpy(&r[1], signature, strlen(signature)); /* at most 12 */
-    if (leaf == 0x40000001 || leaf == 0x40000101)
-        r[0] = 4u << 16 | 17;
+    const bool is_version = leaf == (p->behind ? 0x40000101 : 0x40000001);
+    r[0] = is_version ? 4u << 16 | 17 : 0x31237648; /* what Hyper-V says of itself */
     return 0;
 }
 
