@@ -12,9 +12,9 @@
 #include <limits.h>
 #include <string.h>
 
-#define MAPPER "/dev/mapper/"
+#define MAPPER           "/dev/mapper/"
 #define DRBD_BY_RESOURCE "/dev/drbd/by-res/"
-#define DRBD_DEVICE "/dev/drbd"
+#define DRBD_DEVICE      "/dev/drbd"
 
 /* An absolute path without "." and ".." and double slashes; links are not looked at. The caller frees it. */
 static char *tidy(const char *path)

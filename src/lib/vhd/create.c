@@ -6,6 +6,7 @@
 #include "lib/vhd/create.h"
 
 #include "core/text.h"
+#include "lib/vhd/canon.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -195,7 +196,7 @@ static int write_image(const struct xk_fs *fs, const char *path, const struct la
         if (S_ISBLK(st.st_mode))
             return dry_run ? 0 : write_device(fs, path, l, err);
         if (!S_ISREG(st.st_mode))
-            return xk_fail(err, -EINVAL, "%s: is neither a regular file nor a block device", path);
+            return xk_fail(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL, "%s: is neither a regular file nor a block device", path);
         if (!overwrite)
             return xk_fail(err, -EEXIST, "%s: is there already", path);
     }
@@ -241,10 +242,11 @@ int vhd_create(const struct xk_fs *fs, const struct vhd_create *how, struct xk_e
     return write_image(fs, how->path, &l, how->overwrite, how->dry_run, err);
 }
 
-/* The real path of the folder where `path` is, or will be; the caller frees it. */
+/* The real path of the folder where `path` is (a link or a volume: where it lasts), or will be; the caller frees it. */
 static int real_parent_dir(char **ret, const char *path, struct xk_err *err)
 {
-    xk_autofree char *dir = xk_dir_name(path);
+    xk_autofree char *there = vhd_canonical_path(path);
+    xk_autofree char *dir = xk_dir_name(there ? there : path);
     if (!dir)
         return xk_fail_memory(err);
     *ret = realpath(dir, NULL);
@@ -332,7 +334,7 @@ static void describe_base(struct base *b, const struct vhd *v)
 /* Walk from the named parent down to the first image that has blocks, as XenServer does. */
 static int find_base(struct base *b, const struct xk_fs *fs, const struct vhd_snapshot *how, struct xk_err *err)
 {
-    b->path = realpath(how->parent, NULL);
+    b->path = vhd_canonical_path(how->parent);
     if (!b->path)
         return xk_fail_sys(err, -errno, "%s", how->parent);
     if (how->parent_raw)
@@ -373,6 +375,11 @@ static int check_depth(const struct xk_fs *fs, const struct base *b, const struc
                        unsigned *ret_depth, struct xk_err *err)
 {
     const int depth = b->raw ? 1 : vhd_chain_depth(fs, b->path, &how->search, err);
+    if (depth < 0 && !how->depth_limit) {
+        /* Broken higher up: that is not this image's fault, and it is as good as its parent. */
+        xk_err_clear(err);
+        return 0;
+    }
     if (depth < 0)
         return depth;
     *ret_depth = (unsigned)depth + 1;

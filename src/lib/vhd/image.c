@@ -195,7 +195,7 @@ bool vhd_has_batmap(const struct vhd_footer *f)
 
 uint64_t vhd_bat_bytes(const struct vhd_header *h)
 {
-    return XK_ROUND_UP((uint64_t)h->max_entries * sizeof(uint32_t), VHD_SECTOR);
+    return XK_ROUND_UP(XK_MAX((uint64_t)h->max_entries, UINT64_C(1)) * sizeof(uint32_t), VHD_SECTOR);
 }
 
 uint64_t vhd_batmap_summed_bytes(const struct vhd *v)

@@ -5,6 +5,7 @@
 #include "lib/vhd/locator.h"
 
 #include "core/text.h"
+#include "lib/vhd/canon.h"
 
 #include <limits.h>
 #include <string.h>
@@ -96,7 +97,7 @@ int vhd_parent_name(char **ret, const struct vhd *v, struct xk_err *err)
 /* The folder that holds a file, links resolved; the caller frees it. */
 static int real_dir(char **ret, const char *path, struct xk_err *err)
 {
-    xk_autofree char *real = realpath(path, NULL);
+    xk_autofree char *real = vhd_canonical_path(path);
     if (!real)
         return xk_fail_sys(err, -errno, "%s", path);
     *ret = xk_dir_name(real);
@@ -123,7 +124,8 @@ static int try_candidate(char **ret_path, const char *dir, const char *text, con
     xk_autofree char *joined = xk_path_join(dir, text);
     if (!joined)
         return xk_fail_memory(err);
-    xk_autofree char *real = realpath(joined, NULL);
+    /* Against a root the links count; a volume keeps its lasting name otherwise. */
+    xk_autofree char *real = search && search->root ? realpath(joined, NULL) : vhd_canonical_path(joined);
     if (!real || access(real, R_OK) != 0) {
         if (!strstr(xk_buf_str(tried), joined))
             xk_buf_printf(tried, "%s%s", tried->len ? ", " : "", joined);
