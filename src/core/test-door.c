@@ -1,5 +1,6 @@
 /* The door, with one small room behind it: dispatch, refusals, endings, help, --describe, completion, links. */
 #include "core/door.h"
+#include "core/testing/fault.h"
 
 #include <json-c/json.h>
 #include <signal.h>
@@ -368,6 +369,37 @@ static void nobody_reads_and_nothing_is_said(void **state)
     assert_string_equal(c.err, "");
 }
 
+/* Without memory there is a sentence and a status, whichever allocation it was; never a crash, never silence. */
+static void memory_runs_out_at_every_moment(void **state)
+{
+    static const char *const lines[][6] = {
+        {"xenkit", "toys", "show", "x", "--json", NULL}, {"xenkit", "toys", "show", "x", "--csv", NULL},
+        {"xenkit", "toys", "show", "--help", NULL},      {"xenkit", "--describe", NULL},
+        {"xenkit", "toys", "shwo", "--json", NULL},
+    };
+    struct called c, usual;
+
+    for (size_t i = 0; i < XK_COUNT(lines); i++) {
+        call_with(&usual, NULL, lines[i]);
+        for (uint64_t round = 2;; round++) {
+            const size_t live = xk_fault_alloc_live();
+            xk_fault_alloc_arm(round / 2, round % 2);
+            call_with(&c, NULL, lines[i]);
+            (void)xk_fault_alloc_disarm();
+            assert_int_equal(xk_fault_alloc_live(), live);
+            if (!xk_fault_alloc_fired()) {
+                assert_int_equal(c.status, usual.status);
+                break;
+            }
+            assert_true(c.status == XK_EXIT_IO || c.status == usual.status);
+            assert_true(c.status == 0 || c.err[0]);
+            if (c.status == 0) /* what could be done without that memory is whole */
+                assert_string_equal(c.out, usual.out);
+            assert_true(round < 2000);
+        }
+    }
+}
+
 static void quiet_and_verbose_choose_what_is_told(void **state)
 {
     struct called c;
@@ -578,6 +610,7 @@ int main(void)
         cmocka_unit_test(an_output_that_cannot_be_opened),
         cmocka_unit_test(a_stop_gives_partial_results),
         cmocka_unit_test(nobody_reads_and_nothing_is_said),
+        cmocka_unit_test(memory_runs_out_at_every_moment),
         cmocka_unit_test(quiet_and_verbose_choose_what_is_told),
         cmocka_unit_test(help_goes_to_standard_output),
         cmocka_unit_test(the_version_is_told_everywhere),
