@@ -35,6 +35,7 @@ static const char *const fixtures[][WORDS_MAX] = {
 
 struct plan {
     const char *xenkit, *source;
+    const char *called; /* argv[0] */
     unsigned count, failed;
 };
 
@@ -117,7 +118,7 @@ static void become(const struct plan *p, int out, int err, char *const *argv)
 /* out: where standard output goes; -1: closed; -2: into ret->out. */
 static void run_into(struct ran *ret, const struct plan *p, int out, const char *const *words)
 {
-    char *argv[WORDS_MAX + 2] = {(char[]){"xenkit"}};
+    char *argv[WORDS_MAX + 2] = {(char *)(uintptr_t)p->called};
     const int kept = memfd_create("out", MFD_CLOEXEC), err = memfd_create("err", MFD_CLOEXEC);
     int status = 0;
 
@@ -150,7 +151,7 @@ static void run_on_terminal(struct ran *ret, const struct plan *p, const char *c
 {
     const struct winsize size = {.ws_row = 24, .ws_col = 100};
     struct termios raw = {0};
-    char *argv[WORDS_MAX + 2] = {(char[]){"xenkit"}};
+    char *argv[WORDS_MAX + 2] = {(char *)(uintptr_t)p->called};
     int master, slave, status = 0;
 
     for (size_t i = 0; words[i]; i++)
@@ -595,6 +596,47 @@ static void check_verbs_are_offered(struct plan *p, struct json_object *room)
     xk_buf_done(&wanted);
 }
 
+/* Through a link of its name a classic tool is the same as behind "xenkit NAME". */
+static void check_classic(struct plan *p, struct json_object *row)
+{
+    const char *const name = text_of(row, "name");
+    struct ran direct, linked;
+    char path[256];
+
+    snprintf(path, sizeof(path), "links/%s", name);
+    run(&direct, p, (const char *const[]){name, "no-such-word", NULL});
+    const char *const xenkit = p->xenkit;
+    p->xenkit = p->called = path;
+    run(&linked, p, (const char *const[]){"no-such-word", NULL});
+    p->xenkit = xenkit;
+    p->called = "xenkit";
+    test(p, linked.status == direct.status && linked.status < 126, "%s: the same through its link", name);
+    ran_done(&direct);
+    ran_done(&linked);
+    run(&direct, p, (const char *const[]){"help", name, NULL});
+    test(p, direct.status == 0 && strstr(direct.out, text_of(row, "summary")), "%s: help explains it", name);
+    ran_done(&direct);
+    test(p, unlink(path) == 0, "%s: install-links made its link", name);
+}
+
+static void check_classics(struct plan *p, struct json_object *all)
+{
+    struct json_object *const rooms = member(all, "rooms");
+    struct ran r;
+
+    if (mkdir("links", 0700) < 0)
+        give_up("mkdir");
+    run(&r, p, (const char *const[]){"install-links", "links", NULL});
+    test(p, r.status == 0, "install-links makes the links");
+    ran_done(&r);
+    for (size_t i = 0; i < json_object_array_length(rooms); i++) {
+        struct json_object *const classics = member(json_object_array_get_idx(rooms, i), "classics");
+        for (size_t j = 0; j < json_object_array_length(classics); j++)
+            check_classic(p, json_object_array_get_idx(classics, j));
+    }
+    test(p, rmdir("links") == 0, "install-links leaves nothing else");
+}
+
 static void check_rooms(struct plan *p, struct json_object *all, const char *key)
 {
     struct json_object *const rooms = member(all, key), *const common = member(all, "common_options");
@@ -642,7 +684,7 @@ static void make_fixtures(const struct plan *p)
 
 int main(void)
 {
-    struct plan p = {.xenkit = getenv("XENKIT"), .source = getenv("XENKIT_SOURCE")};
+    struct plan p = {.xenkit = getenv("XENKIT"), .source = getenv("XENKIT_SOURCE"), .called = "xenkit"};
     char folder[] = "/tmp/xenkit-contract-XXXXXX";
     struct ran r;
 
@@ -668,6 +710,7 @@ int main(void)
         check_house(&p, all);
         check_rooms(&p, all, "house");
         check_rooms(&p, all, "rooms");
+        check_classics(&p, all);
         json_object_put(all);
     }
     printf("1..%u\n", p.count);
