@@ -142,6 +142,24 @@ static int posix_sync_dir(const struct xk_fs *fs, const char *dir)
     return fd < 0 ? fd : posix_sync(fs, fd, false);
 }
 
+static void posix_write_behind(const struct xk_fs *fs, int fd, uint64_t offset, uint64_t bytes, bool drop)
+{
+    if (offset > OFFSET_MAX || bytes > OFFSET_MAX - offset)
+        return;
+    const unsigned wait = drop ? SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER : 0;
+    (void)sync_file_range(fd, (off_t)offset, (off_t)bytes, SYNC_FILE_RANGE_WRITE | wait);
+    if (drop)
+        (void)posix_fadvise(fd, (off_t)offset, (off_t)bytes, POSIX_FADV_DONTNEED);
+}
+
+static int posix_clone(const struct xk_fs *fs, int fd, uint64_t offset, int from_fd, uint64_t from_offset,
+                       uint64_t bytes)
+{
+    const struct file_clone_range range = {
+        .src_fd = from_fd, .src_offset = from_offset, .src_length = bytes, .dest_offset = offset};
+    return RETRY(ioctl(fd, FICLONERANGE, &range)) < 0 ? -errno : 0;
+}
+
 const struct xk_fs *xk_fs_posix(void)
 {
     static const struct xk_fs_ops ops = {
@@ -159,6 +177,8 @@ const struct xk_fs *xk_fs_posix(void)
         .link = posix_link,
         .unlink = posix_unlink,
         .sync_dir = posix_sync_dir,
+        .write_behind = posix_write_behind,
+        .clone = posix_clone,
     };
     static const struct xk_fs fs = {.ops = &ops};
     return &fs;
@@ -279,6 +299,20 @@ int xk_file_sync(const struct xk_file *f, struct xk_err *err)
 {
     const int r = f->fs->ops->sync(f->fs, f->fd, false);
     return r < 0 ? fail_fs(err, r, "cannot make %s safe on its disk", f->path) : 0;
+}
+
+void xk_file_write_behind(const struct xk_file *f, uint64_t offset, uint64_t bytes, bool drop)
+{
+    if (bytes && f->fs->ops->write_behind)
+        f->fs->ops->write_behind(f->fs, f->fd, offset, bytes, drop);
+}
+
+int xk_file_clone(const struct xk_file *f, uint64_t offset, const struct xk_file *from, uint64_t from_offset,
+                  uint64_t bytes)
+{
+    if (!f->fs->ops->clone || from->fs != f->fs)
+        return -EOPNOTSUPP;
+    return f->fs->ops->clone(f->fs, f->fd, offset, from->fd, from_offset, bytes);
 }
 
 /* ---- a new file ---- */

@@ -32,6 +32,9 @@ struct xk_fs_ops {
     int (*link)(const struct xk_fs *fs, const char *from, const char *to);
     int (*unlink)(const struct xk_fs *fs, const char *path);
     int (*sync_dir)(const struct xk_fs *fs, const char *dir);
+    /* The rest may be NULL: a table without them is as good, only slower. */
+    void (*write_behind)(const struct xk_fs *fs, int fd, uint64_t offset, uint64_t bytes, bool drop);
+    int (*clone)(const struct xk_fs *fs, int fd, uint64_t offset, int from_fd, uint64_t from_offset, uint64_t bytes);
 };
 
 struct xk_fs {
@@ -64,6 +67,18 @@ int xk_file_read(const struct xk_file *f, void *buf, size_t bytes, uint64_t offs
 int xk_file_write(const struct xk_file *f, const void *buf, size_t bytes, uint64_t offset, struct xk_err *err);
 int xk_file_truncate(const struct xk_file *f, uint64_t bytes, struct xk_err *err);
 int xk_file_sync(const struct xk_file *f, struct xk_err *err);
+/*
+ * Let the disk begin with what was written to a range, so that a later xk_file_sync() has little left to wait for.
+ * drop: wait until it is there, and give its memory back. Only a hint; an error shows in xk_file_sync().
+ */
+void xk_file_write_behind(const struct xk_file *f, uint64_t offset, uint64_t bytes, bool drop);
+/*
+ * Share a range of another file on the same file system instead of copying it (reflink). Offsets and bytes are multiples
+ * of the file system's block.
+ * returns   0; -EOPNOTSUPP, -EXDEV, -EINVAL and so on when that cannot be done here: copy instead. Records no error.
+ */
+int xk_file_clone(const struct xk_file *f, uint64_t offset, const struct xk_file *from, uint64_t from_offset,
+                  uint64_t bytes);
 
 /*
  * A new file that appears under its name only when it is whole.
