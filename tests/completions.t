@@ -56,6 +56,12 @@ if command -v zsh >/dev/null 2>&1; then
     }
     is "zsh: rooms" "$(complete_zsh xenkit '')" "$rooms"
     is "zsh: verbs of a room" "$(complete_zsh xenkit vhd '')" "$verbs"
+    if command -v script >/dev/null 2>&1; then
+        printf 'fpath=(%s $fpath)\nautoload -Uz compinit && compinit -u -D\nPS1="> "\n' "$files" >"$tmp/.zshrc"
+        typed=$(printf 'xenkit vhd inf\t--vers\t\nexit\n' |
+            ZDOTDIR=$tmp script -qec "zsh -i" /dev/null 2>/dev/null)
+        like "zsh: a line is completed and runs" "$typed" '^xenkit [0-9]'
+    fi
     is "zsh: files" "$(complete_zsh xenkit vhd info '')" "FILES"
 else
     skip "zsh completes" "zsh is not installed"
