@@ -1,9 +1,10 @@
 /*
  * Robust statistics.
  *
- * Bootstrap of the median: the samples are sorted once and a resample is only a count for each of them, so its median
- * is found by walking the counts to the middle: O(n) a round. Sorting or selecting in each resample was weighed and is
- * several times slower for the same numbers.
+ * Bootstrap of the median: the middle of n draws from the sorted samples is the sample at a random place, and the law
+ * of that place is known: the k-th smallest of n uniform numbers has a Beta(k, n - k + 1) distribution. So a resample
+ * costs one number instead of n, with exactly the distribution of drawing them all, and a million samples take no
+ * longer than ten. Resampling and selecting was weighed; it takes seconds for a million.
  *
  * Mann-Whitney: for up to EXACT_MAX samples in all, p comes from the permutation distribution of the rank sum itself,
  * counted by dynamic programming over mid-ranks times two (integers), so ties are exact too. Published recurrences for
@@ -99,36 +100,50 @@ int xk_mad(double *ret, const double *samples, size_t count)
     return 0;
 }
 
-/* The sample that stands at `rank` (from 0) when sample i is there counts[i] times; *at is where the walk stopped. */
-static size_t walk_to_rank(const uint32_t *counts, size_t *at, uint64_t *before, uint64_t rank)
+static double normal_number(struct xk_random *random)
 {
-    while (*before + counts[*at] <= rank)
-        *before += counts[(*at)++];
-    return *at;
+    const double radius = sqrt(-2 * log1p(-xk_random_unit(random)));
+    return radius * cos(2 * M_PI * xk_random_unit(random));
+}
+
+/* Gamma distribution, shape >= 1: Marsaglia and Tsang, "A simple method for generating gamma variables" (2000). */
+static double gamma_number(struct xk_random *random, double shape)
+{
+    const double d = shape - 1.0 / 3, c = 1 / sqrt(9 * d);
+    for (;;) {
+        const double x = normal_number(random), root = 1 + c * x, v = root * root * root;
+        if (v > 0 && log1p(-xk_random_unit(random)) < x * x / 2 + d - d * v + d * log(v))
+            return d * v;
+    }
+}
+
+/* The median of as many draws as there are samples. */
+static double resampled_median(const double *sorted, size_t count, struct xk_random *random)
+{
+    const size_t below = (count - 1) / 2, above = count - 1 - below; /* draws on either side of the lower middle one */
+    const double x = gamma_number(random, (double)below + 1), y = gamma_number(random, (double)above + 1);
+    const double place = x / (x + y);
+    const double low = sorted[XK_MIN((size_t)(place * (double)count), count - 1)];
+    if (count % 2)
+        return low;
+    /* The upper middle one is the smallest of those above. */
+    const double step = -expm1(log1p(-xk_random_unit(random)) / (double)above);
+    const double next = place + (1 - place) * step;
+    const double high = sorted[XK_MIN((size_t)(next * (double)count), count - 1)];
+    return low + (high - low) / 2;
 }
 
 int xk_bootstrap_median(struct xk_interval *ret, const double *samples, size_t count, double confidence,
                         unsigned rounds, struct xk_random *random)
 {
-    if (count == 0 || rounds == 0 || !(confidence > 0 && confidence < 1) || count > UINT32_MAX)
+    if (count == 0 || rounds == 0 || !(confidence > 0 && confidence < 1))
         return -EINVAL;
     xk_autofree double *sorted = sorted_copy(samples, count);
-    xk_autofree uint32_t *counts = xk_array_alloc(count, sizeof(*counts));
     xk_autofree double *medians = xk_array_alloc(rounds, sizeof(*medians));
-    if (!sorted || !counts || !medians)
+    if (!sorted || !medians)
         return -ENOMEM;
-
-    for (unsigned round = 0; round < rounds; round++) {
-        for (size_t i = 0; i < count; i++)
-            counts[i] = 0;
-        for (size_t i = 0; i < count; i++)
-            counts[xk_random_below(random, count)]++;
-        size_t at = 0;
-        uint64_t before = 0;
-        const double low = sorted[walk_to_rank(counts, &at, &before, (count - 1) / 2)];
-        const double high = sorted[walk_to_rank(counts, &at, &before, count / 2)];
-        medians[round] = low + (high - low) / 2;
-    }
+    for (unsigned round = 0; round < rounds; round++)
+        medians[round] = resampled_median(sorted, count, random);
     xk_sort_doubles(medians, rounds);
     const double tail = (1 - confidence) / 2;
     ret->low = xk_percentile_sorted(medians, rounds, tail);

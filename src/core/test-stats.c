@@ -262,6 +262,37 @@ static void bootstrap_resamples_fairly(void **state)
     assert_near(most.high, 20, 0);
 }
 
+/* The interval of the resampling done by hand, draw by draw. */
+static void bootstrap_equals_drawing_all(void **state)
+{
+    struct xk_random random;
+    xk_random_seed(&random, 8);
+    for (size_t count = 1; count <= 12; count++) {
+        enum { ROUNDS = 20000 };
+        double samples[12], draws[12];
+        static double medians[ROUNDS];
+        for (size_t i = 0; i < count; i++)
+            samples[i] = (double)(i * i);
+        for (size_t round = 0; round < ROUNDS; round++) {
+            for (size_t i = 0; i < count; i++)
+                draws[i] = samples[xk_random_below(&random, count)];
+            xk_sort_doubles(draws, count);
+            medians[round] = xk_median_sorted(draws, count);
+        }
+        xk_sort_doubles(medians, ROUNDS);
+        for (double confidence = 0.2; confidence < 1; confidence += 0.2) {
+            /* A step of the distribution may lie within chance of the quantile: allow 1.5 % on either side. */
+            const double tail = (1 - confidence) / 2;
+            struct xk_interval interval;
+            assert_int_equal(xk_bootstrap_median(&interval, samples, count, confidence, ROUNDS, &random), 0);
+            assert_true(interval.low >= xk_percentile_sorted(medians, ROUNDS, tail - 0.015) &&
+                        interval.low <= xk_percentile_sorted(medians, ROUNDS, tail + 0.015));
+            assert_true(interval.high >= xk_percentile_sorted(medians, ROUNDS, 1 - tail - 0.015) &&
+                        interval.high <= xk_percentile_sorted(medians, ROUNDS, 1 - tail + 0.015));
+        }
+    }
+}
+
 static void bootstrap_covers_the_median(void **state)
 {
     struct xk_random random;
@@ -405,6 +436,7 @@ int main(void)
         cmocka_unit_test(mann_whitney_large_with_ties),
         cmocka_unit_test(bootstrap_is_repeatable),
         cmocka_unit_test(bootstrap_resamples_fairly),
+        cmocka_unit_test(bootstrap_equals_drawing_all),
         cmocka_unit_test(bootstrap_covers_the_median),
         cmocka_unit_test(buckets_tile_all_values),
         cmocka_unit_test(percentiles_of_a_histogram_are_near),
