@@ -19,16 +19,16 @@
 
 /* ---- a cell as text ---- */
 
-const char *xk_out_unit_of(enum cell_kind kind)
+const char *xk_out_unit_of(enum xk_out_cell kind)
 {
     switch (kind) {
-    case CELL_BYTES:
+    case XK_CELL_BYTES:
         return "_bytes";
-    case CELL_DURATION:
+    case XK_CELL_DURATION:
         return "_ns";
-    case CELL_RATE:
+    case XK_CELL_RATE:
         return "_bps";
-    case CELL_PERCENT:
+    case XK_CELL_PERCENT:
         return "_percent";
     default:
         return "";
@@ -48,80 +48,80 @@ static void add_rounded(struct xk_buf *b, double v)
         xk_buf_printf(b, "%.4g", v);
 }
 
-static void add_for_people(struct xk_buf *b, enum cell_kind kind, union cell_value v)
+static void add_for_people(struct xk_buf *b, enum xk_out_cell kind, union xk_out_value v)
 {
     switch (kind) {
-    case CELL_NONE:
-    case CELL_RECORD:
-    case CELL_LIST:
+    case XK_CELL_NONE:
+    case XK_CELL_RECORD:
+    case XK_CELL_LIST:
         xk_buf_add_char(b, '-');
         break;
-    case CELL_TEXT:
-    case CELL_TIME:
+    case XK_CELL_TEXT:
+    case XK_CELL_TIME:
         xk_add_clean(b, v.text);
         break;
-    case CELL_U64:
+    case XK_CELL_U64:
         xk_buf_printf(b, "%" PRIu64, v.u);
         break;
-    case CELL_I64:
+    case XK_CELL_I64:
         xk_buf_printf(b, "%" PRId64, v.i);
         break;
-    case CELL_DOUBLE:
+    case XK_CELL_DOUBLE:
         add_rounded(b, v.d);
         break;
-    case CELL_BYTES:
+    case XK_CELL_BYTES:
         xk_buf_add_str(b, xk_size(v.u).s);
         break;
-    case CELL_DURATION:
+    case XK_CELL_DURATION:
         xk_buf_add_str(b, xk_duration(v.u).s);
         break;
-    case CELL_RATE:
+    case XK_CELL_RATE:
         xk_buf_add_str(b, xk_rate(v.u).s);
         break;
-    case CELL_PERCENT:
+    case XK_CELL_PERCENT:
         if (isfinite(v.d))
             xk_buf_printf(b, "%.1f %%", v.d);
         else
             xk_buf_add_char(b, '-');
         break;
-    case CELL_BOOL:
+    case XK_CELL_BOOL:
         xk_buf_add_str(b, v.b ? "yes" : "no");
         break;
     }
 }
 
 /* For programs: the raw value, cleaned of control characters but not yet quoted. */
-static void add_for_programs(struct xk_buf *b, enum cell_kind kind, union cell_value v)
+static void add_for_programs(struct xk_buf *b, enum xk_out_cell kind, union xk_out_value v)
 {
     switch (kind) {
-    case CELL_BYTES:
-    case CELL_DURATION:
-    case CELL_RATE:
+    case XK_CELL_BYTES:
+    case XK_CELL_DURATION:
+    case XK_CELL_RATE:
         xk_buf_printf(b, "%" PRIu64, v.u);
         break;
-    case CELL_DOUBLE:
-    case CELL_PERCENT:
+    case XK_CELL_DOUBLE:
+    case XK_CELL_PERCENT:
         if (isfinite(v.d))
             xk_buf_add_str(b, xk_number(v.d).s);
         break;
-    case CELL_BOOL:
+    case XK_CELL_BOOL:
         xk_buf_add_str(b, v.b ? "true" : "false");
         break;
-    case CELL_NONE:
+    case XK_CELL_NONE:
         break;
     default:
         add_for_people(b, kind, v);
     }
 }
 
-static bool is_missing(const struct node *n)
+static bool is_missing(const struct xk_out_node *n)
 {
-    const bool real = n->kind == CELL_DOUBLE || n->kind == CELL_PERCENT;
+    const bool real = n->kind == XK_CELL_DOUBLE || n->kind == XK_CELL_PERCENT;
 
-    return n->kind == CELL_NONE || (real && !isfinite(n->v.d));
+    return n->kind == XK_CELL_NONE || (real && !isfinite(n->v.d));
 }
 
-static void add_leaf(const struct xk_out *out, struct xk_buf *b, const struct node *n)
+static void add_leaf(const struct xk_out *out, struct xk_buf *b, const struct xk_out_node *n)
 {
     if (out->format == XK_OUT_TABLE)
         add_for_people(b, n->kind, n->v);
@@ -131,23 +131,23 @@ static void add_leaf(const struct xk_out *out, struct xk_buf *b, const struct no
         add_for_programs(b, n->kind, n->v);
 }
 
-static void add_key(struct xk_buf *b, const struct node *n)
+static void add_key(struct xk_buf *b, const struct xk_out_node *n)
 {
     xk_buf_add_str(b, n->key);
     xk_buf_add_str(b, xk_out_unit_of(n->kind));
 }
 
 /* A list inside one cell. Items that are records are written "key=value key=value". */
-static void add_cell(const struct xk_out *out, struct xk_buf *b, const struct node *n)
+static void add_cell(const struct xk_out *out, struct xk_buf *b, const struct xk_out_node *n)
 {
-    if (n->kind != CELL_LIST && n->kind != CELL_RECORD) {
+    if (n->kind != XK_CELL_LIST && n->kind != XK_CELL_RECORD) {
         add_leaf(out, b, n);
         return;
     }
-    const char *const between = n->kind == CELL_RECORD ? " " : out->format == XK_OUT_TABLE ? ", " : ";";
+    const char *const between = n->kind == XK_CELL_RECORD ? " " : out->format == XK_OUT_TABLE ? ", " : ";";
     if (!n->first && out->format != XK_OUT_CSV)
         xk_buf_add_char(b, '-');
-    for (const struct node *item = n->first; item; item = item->next) {
+    for (const struct xk_out_node *item = n->first; item; item = item->next) {
         if (item != n->first)
             xk_buf_add_str(b, between);
         if (item->key) {
@@ -167,7 +167,7 @@ static const char *checked(struct xk_out *out)
 }
 
 /* Valid until the next cell or heading. */
-static const char *cell_text(struct xk_out *out, const struct node *n)
+static const char *cell_text(struct xk_out *out, const struct xk_out_node *n)
 {
     xk_buf_reset(&out->work);
     add_cell(out, &out->work, n);
@@ -199,19 +199,19 @@ static const char *heading_text(struct xk_out *out, const char *path)
 struct walk {
     struct xk_out *out;
     char path[XK_OUT_KEY_MAX];
-    void (*leaf)(struct walk *w, const struct node *n);
+    void (*leaf)(struct walk *w, const struct xk_out_node *n);
     size_t column; /* where the next leaf most likely belongs */
-    const struct node **cells;
+    const struct xk_out_node **cells;
 };
 
-static void walk_record(struct walk *w, const struct node *record, size_t path_bytes)
+static void walk_record(struct walk *w, const struct xk_out_node *record, size_t path_bytes)
 {
-    for (const struct node *n = record->first; n; n = n->next) {
+    for (const struct xk_out_node *n = record->first; n; n = n->next) {
         const int added = snprintf(w->path + path_bytes, sizeof(w->path) - path_bytes, "%s%s%s", path_bytes ? "." : "",
                                    n->key ? n->key : "", xk_out_unit_of(n->kind));
         const size_t end = path_bytes + (added > 0 ? (size_t)added : 0);
         assert(end < sizeof(w->path));
-        if (n->kind == CELL_RECORD)
+        if (n->kind == XK_CELL_RECORD)
             walk_record(w, n, end);
         else
             w->leaf(w, n);
@@ -231,7 +231,7 @@ static size_t find_column(const struct walk *w)
     return out->column_count;
 }
 
-static void learn_leaf(struct walk *w, const struct node *n)
+static void learn_leaf(struct walk *w, const struct xk_out_node *n)
 {
     struct xk_out *const out = w->out;
     size_t at = find_column(w);
@@ -245,19 +245,19 @@ static void learn_leaf(struct walk *w, const struct node *n)
         /* A column that this row is the first to have stands behind the one that it follows in the row. */
         at = XK_MIN(w->column, out->column_count);
         memmove(&out->columns[at + 1], &out->columns[at], (out->column_count - at) * sizeof(out->columns[0]));
-        out->columns[at] = (struct column){.path = path};
+        out->columns[at] = (struct xk_out_column){.path = path};
         out->column_count++;
     }
     w->column = at + 1;
-    struct column *const c = &out->columns[at];
-    if (n->kind == CELL_U64 || n->kind == CELL_I64 || n->kind == CELL_DOUBLE || *xk_out_unit_of(n->kind))
+    struct xk_out_column *const c = &out->columns[at];
+    if (n->kind == XK_CELL_U64 || n->kind == XK_CELL_I64 || n->kind == XK_CELL_DOUBLE || *xk_out_unit_of(n->kind))
         c->right = true;
     if (out->format == XK_OUT_TABLE) {
         c->width = XK_MAX(c->width, xk_display_width(cell_text(out, n)));
     }
 }
 
-static void place_leaf(struct walk *w, const struct node *n)
+static void place_leaf(struct walk *w, const struct xk_out_node *n)
 {
     const size_t at = find_column(w);
 
@@ -270,7 +270,7 @@ static void place_leaf(struct walk *w, const struct node *n)
 /* Draws a text into its column. The last one is cut on a terminal, and never padded. Returns the cells it took. */
 static size_t add_table_cell(struct xk_out *out, size_t at, size_t used_cells, const char *text, enum xk_color color)
 {
-    const struct column *const c = &out->columns[at];
+    const struct xk_out_column *const c = &out->columns[at];
     const bool last = at + 1 == out->column_count;
     const size_t cells = xk_display_width(text);
     const size_t pad = cells < c->width ? c->width - cells : 0;
@@ -295,20 +295,20 @@ static size_t add_table_cell(struct xk_out *out, size_t at, size_t used_cells, c
     return cells + pad + COLUMN_GAP;
 }
 
-static void draw_table_line(struct xk_out *out, const struct node *const *cells)
+static void draw_table_line(struct xk_out *out, const struct xk_out_node *const *cells)
 {
-    static const struct node nothing = {.kind = CELL_NONE};
+    static const struct xk_out_node nothing = {.kind = XK_CELL_NONE};
     size_t used = 0;
 
     for (size_t i = 0; i < out->column_count; i++) {
-        const struct node *const n = cells && cells[i] ? cells[i] : &nothing;
+        const struct xk_out_node *const n = cells && cells[i] ? cells[i] : &nothing;
         const char *const text = cells ? cell_text(out, n) : heading_text(out, out->columns[i].path);
         used += add_table_cell(out, i, used, text, cells ? n->color : XK_COLOR_DIM);
     }
     xk_buf_add_char(&out->buf, '\n');
 }
 
-static void draw_csv_line(struct xk_out *out, struct xk_buf *b, const struct node *const *cells)
+static void draw_csv_line(struct xk_out *out, struct xk_buf *b, const struct xk_out_node *const *cells)
 {
     for (size_t i = 0; i < out->column_count; i++) {
         if (i)
@@ -322,7 +322,7 @@ static void draw_csv_line(struct xk_out *out, struct xk_buf *b, const struct nod
     xk_buf_add_str(b, "\r\n");
 }
 
-static void draw_plain_line(struct xk_out *out, struct xk_buf *b, const struct node *const *cells)
+static void draw_plain_line(struct xk_out *out, struct xk_buf *b, const struct xk_out_node *const *cells)
 {
     for (size_t i = 0; i < out->column_count; i++) {
         if (i)
@@ -350,7 +350,7 @@ static void draw_headings(struct xk_out *out, struct xk_buf *b)
 
 void xk_out_draw_rows(struct xk_out *out, struct xk_buf *b)
 {
-    const struct node *cells[XK_OUT_COLUMNS_MAX];
+    const struct xk_out_node *cells[XK_OUT_COLUMNS_MAX];
 
     if (!out->row_count)
         return;
@@ -380,27 +380,27 @@ void xk_out_draw_rows(struct xk_out *out, struct xk_buf *b)
 
 /* ---- a record as lines ---- */
 
-static bool is_block(const struct xk_out *out, const struct node *n)
+static bool is_block(const struct xk_out *out, const struct xk_out_node *n)
 {
-    if (n->kind == CELL_RECORD)
+    if (n->kind == XK_CELL_RECORD)
         return n->first;
-    if (n->kind != CELL_LIST)
+    if (n->kind != XK_CELL_LIST)
         return false;
     size_t cells = 0;
-    for (const struct node *item = n->first; item; item = item->next) {
-        if (item->kind == CELL_RECORD || item->kind == CELL_LIST)
+    for (const struct xk_out_node *item = n->first; item; item = item->next) {
+        if (item->kind == XK_CELL_RECORD || item->kind == XK_CELL_LIST)
             return true;
-        if (item->kind == CELL_TEXT)
+        if (item->kind == XK_CELL_TEXT)
             cells += xk_display_width(item->v.text) + 2;
     }
     return cells > LIST_LINE_CELLS;
 }
 
-static size_t label_cells(const struct node *record)
+static size_t label_cells(const struct xk_out_node *record)
 {
     size_t widest = 0;
 
-    for (const struct node *n = record->first; n; n = n->next) {
+    for (const struct xk_out_node *n = record->first; n; n = n->next) {
         const size_t cells = strlen(n->key);
         if (cells <= LABEL_CELLS_MAX)
             widest = XK_MAX(widest, cells);
@@ -408,7 +408,7 @@ static size_t label_cells(const struct node *record)
     return widest;
 }
 
-static void draw_value(struct xk_out *out, struct xk_buf *b, const struct node *n)
+static void draw_value(struct xk_out *out, struct xk_buf *b, const struct xk_out_node *n)
 {
     if (n->color != XK_COLOR_NONE)
         xk_out_add_color(out, b, n->color);
@@ -418,24 +418,24 @@ static void draw_value(struct xk_out *out, struct xk_buf *b, const struct node *
     xk_buf_add_char(b, '\n');
 }
 
-static void draw_items(struct xk_out *out, const struct node *list, size_t indent)
+static void draw_items(struct xk_out *out, const struct xk_out_node *list, size_t indent)
 {
-    for (const struct node *item = list->first; item; item = item->next) {
+    for (const struct xk_out_node *item = list->first; item; item = item->next) {
         xk_buf_add_repeat(&out->buf, ' ', indent);
         xk_buf_add_str(&out->buf, "- ");
-        if (item->kind == CELL_RECORD && item->first)
+        if (item->kind == XK_CELL_RECORD && item->first)
             xk_out_draw_fields(out, item, indent + 2, true);
         else
             draw_value(out, &out->buf, item);
     }
 }
 
-void xk_out_draw_fields(struct xk_out *out, const struct node *record, size_t indent, bool first_is_begun)
+void xk_out_draw_fields(struct xk_out *out, const struct xk_out_node *record, size_t indent, bool first_is_begun)
 {
     struct xk_buf *const b = &out->buf;
     const size_t widest = label_cells(record);
 
-    for (const struct node *n = record->first; n; n = n->next) {
+    for (const struct xk_out_node *n = record->first; n; n = n->next) {
         if (!first_is_begun || n != record->first)
             xk_buf_add_repeat(b, ' ', indent);
         for (const char *c = n->key; *c; c++)
@@ -443,7 +443,7 @@ void xk_out_draw_fields(struct xk_out *out, const struct node *record, size_t in
         xk_buf_add_char(b, ':');
         if (is_block(out, n)) {
             xk_buf_add_char(b, '\n');
-            if (n->kind == CELL_RECORD)
+            if (n->kind == XK_CELL_RECORD)
                 xk_out_draw_fields(out, n, indent + 2, false);
             else
                 draw_items(out, n, indent + 2);
@@ -456,7 +456,7 @@ void xk_out_draw_fields(struct xk_out *out, const struct node *record, size_t in
     }
 }
 
-static void plain_leaf(struct walk *w, const struct node *n)
+static void plain_leaf(struct walk *w, const struct xk_out_node *n)
 {
     struct xk_buf *const b = xk_out_sink(w->out);
 
@@ -468,7 +468,7 @@ static void plain_leaf(struct walk *w, const struct node *n)
 
 void xk_out_draw_record(struct xk_out *out)
 {
-    struct node *const record = out->stack[0];
+    struct xk_out_node *const record = out->stack[0];
 
     if (!record)
         return;

@@ -15,23 +15,23 @@
 #define XK_OUT_KEY_MAX      256 /* with the keys of the records around it */
 #define XK_OUT_CLEAN_TEXTS  3
 
-enum cell_kind {
-    CELL_NONE,
-    CELL_TEXT,
-    CELL_U64,
-    CELL_I64,
-    CELL_DOUBLE,
-    CELL_BYTES,
-    CELL_DURATION,
-    CELL_RATE,
-    CELL_PERCENT,
-    CELL_TIME,
-    CELL_BOOL,
-    CELL_RECORD,
-    CELL_LIST,
+enum xk_out_cell {
+    XK_CELL_NONE,
+    XK_CELL_TEXT,
+    XK_CELL_U64,
+    XK_CELL_I64,
+    XK_CELL_DOUBLE,
+    XK_CELL_BYTES,
+    XK_CELL_DURATION,
+    XK_CELL_RATE,
+    XK_CELL_PERCENT,
+    XK_CELL_TIME,
+    XK_CELL_BOOL,
+    XK_CELL_RECORD,
+    XK_CELL_LIST,
 };
 
-union cell_value {
+union xk_out_value {
     const char *text;
     uint64_t u;
     int64_t i;
@@ -39,31 +39,31 @@ union cell_value {
     bool b;
 };
 
-struct node {
+struct xk_out_node {
     const char *key; /* NULL in a list */
-    enum cell_kind kind;
+    enum xk_out_cell kind;
     enum xk_color color;
-    union cell_value v;
-    struct node *first, *last, *next;
+    union xk_out_value v;
+    struct xk_out_node *first, *last, *next;
 };
 
-struct column {
+struct xk_out_column {
     const char *path; /* the whole key with its unit, "parent.size_bytes" */
     size_t width;     /* cells */
     bool right;
 };
 
-enum section {
-    SECTION_NONE,
-    SECTION_ROWS,
-    SECTION_RECORD,
-    SECTION_SKIPPED, /* the format carries one section only, and this is not it */
+enum xk_out_section {
+    XK_SECTION_NONE,
+    XK_SECTION_ROWS,
+    XK_SECTION_RECORD,
+    XK_SECTION_SKIPPED, /* the format carries one section only, and this is not it */
 };
 
-enum carried {
-    CARRIED_NOTHING,
-    CARRIED_RECORD, /* in `held`, until rows take its place */
-    CARRIED_ROWS,
+enum xk_out_carried {
+    XK_CARRIED_NOTHING,
+    XK_CARRIED_RECORD, /* in `held`, until rows take its place */
+    XK_CARRIED_ROWS,
 };
 
 struct xk_out {
@@ -79,7 +79,7 @@ struct xk_out {
     int error;
 
     struct xk_buf buf;  /* to be written */
-    struct xk_buf held; /* see enum carried */
+    struct xk_buf held; /* see enum xk_out_carried */
     struct xk_buf work; /* one cell being drawn */
     struct xk_buf clean[XK_OUT_CLEAN_TEXTS];
     unsigned clean_next;
@@ -87,8 +87,8 @@ struct xk_out {
     struct xk_json json;
     bool json_open;
 
-    enum section section;
-    enum carried carried;
+    enum xk_out_section section;
+    enum xk_out_carried carried;
     const char *section_names[XK_OUT_SECTIONS_MAX];
     size_t section_count;
     bool section_was_last; /* nothing was said since */
@@ -96,14 +96,14 @@ struct xk_out {
     bool in_row;
     bool cards, card_drawn; /* the rows of this section are drawn one below the other */
     struct xk_arena arena;  /* rows not yet drawn, or the record */
-    struct node *rows[XK_OUT_LEARN_ROWS];
+    struct xk_out_node *rows[XK_OUT_LEARN_ROWS];
     size_t row_count;
-    struct node *stack[XK_OUT_DEPTH_MAX]; /* open records and lists; [0] is the row or the record */
+    struct xk_out_node *stack[XK_OUT_DEPTH_MAX]; /* open records and lists; [0] is the row or the record */
     size_t depth;
-    struct node *last_cell;
+    struct xk_out_node *last_cell;
 
     struct xk_arena column_arena;
-    struct column columns[XK_OUT_COLUMNS_MAX];
+    struct xk_out_column columns[XK_OUT_COLUMNS_MAX];
     size_t column_count;
     bool columns_fixed;
 };
@@ -131,12 +131,12 @@ void xk_out_end_row(struct xk_out *out);
 /* ---- out-draw.c ---- */
 
 /* What a key ends in: "_bytes", "". */
-const char *xk_out_unit_of(enum cell_kind kind);
+const char *xk_out_unit_of(enum xk_out_cell kind);
 /* Draw the rows collected so far into b and forget them. */
 void xk_out_draw_rows(struct xk_out *out, struct xk_buf *b);
 /* The record in stack[0], as the format wants it. */
 void xk_out_draw_record(struct xk_out *out);
 /* A record as "key: value" lines; with first_is_begun the first line stands behind a "- " already. */
-void xk_out_draw_fields(struct xk_out *out, const struct node *record, size_t indent, bool first_is_begun);
+void xk_out_draw_fields(struct xk_out *out, const struct xk_out_node *record, size_t indent, bool first_is_begun);
 
 #endif

@@ -14,9 +14,9 @@
 
 /* ---- sections ---- */
 
-static void begin_section(struct xk_out *out, const char *name, enum section section)
+static void begin_section(struct xk_out *out, const char *name, enum xk_out_section section)
 {
-    assert(out->section == SECTION_NONE);
+    assert(out->section == XK_SECTION_NONE);
     for (size_t i = 0; i < out->section_count; i++)
         assert(strcmp(out->section_names[i], name) != 0);
     assert(out->section_count < XK_OUT_SECTIONS_MAX);
@@ -35,26 +35,26 @@ static void begin_section(struct xk_out *out, const char *name, enum section sec
     }
     if (out->format == XK_OUT_JSON)
         return;
-    if (section == SECTION_RECORD ? out->carried != CARRIED_NOTHING : out->carried == CARRIED_ROWS) {
-        out->section = SECTION_SKIPPED;
+    if (section == XK_SECTION_RECORD ? out->carried != XK_CARRIED_NOTHING : out->carried == XK_CARRIED_ROWS) {
+        out->section = XK_SECTION_SKIPPED;
         return;
     }
-    out->carried = section == SECTION_RECORD ? CARRIED_RECORD : CARRIED_ROWS;
-    if (section == SECTION_ROWS)
+    out->carried = section == XK_SECTION_RECORD ? XK_CARRIED_RECORD : XK_CARRIED_ROWS;
+    if (section == XK_SECTION_ROWS)
         xk_buf_reset(&out->held);
 }
 
 /* A record or list is open below the row: a node of its own, which cells are added to. */
-static struct node *add_node(struct xk_out *out, const char *key, enum cell_kind kind)
+static struct xk_out_node *add_node(struct xk_out *out, const char *key, enum xk_out_cell kind)
 {
-    struct node *const n = xk_arena_alloc(&out->arena, sizeof(*n));
+    struct xk_out_node *const n = xk_arena_alloc(&out->arena, sizeof(*n));
 
     if (!n) {
         xk_out_set_error(out, out->arena.used + sizeof(*n) > out->arena.max ? -EFBIG : -ENOMEM);
         return NULL;
     }
-    *n = (struct node){.key = key, .kind = kind};
-    struct node *const parent = out->depth ? out->stack[out->depth - 1] : NULL;
+    *n = (struct xk_out_node){.key = key, .kind = kind};
+    struct xk_out_node *const parent = out->depth ? out->stack[out->depth - 1] : NULL;
     if (parent) {
         if (parent->last)
             parent->last->next = n;
@@ -68,13 +68,13 @@ static struct node *add_node(struct xk_out *out, const char *key, enum cell_kind
 static void begin_tree(struct xk_out *out)
 {
     out->depth = 0;
-    out->stack[0] = add_node(out, NULL, CELL_RECORD);
+    out->stack[0] = add_node(out, NULL, XK_CELL_RECORD);
     out->depth = 1;
 }
 
 void xk_out_rows(struct xk_out *out, const char *name)
 {
-    begin_section(out, name, SECTION_ROWS);
+    begin_section(out, name, XK_SECTION_ROWS);
     if (out->format == XK_OUT_JSON)
         xk_json_array(&out->json, name);
 }
@@ -87,8 +87,8 @@ void xk_out_cards(struct xk_out *out, const char *name)
 
 void xk_out_record(struct xk_out *out, const char *name)
 {
-    begin_section(out, name, SECTION_RECORD);
-    if (out->section == SECTION_SKIPPED)
+    begin_section(out, name, XK_SECTION_RECORD);
+    if (out->section == XK_SECTION_SKIPPED)
         return;
     if (out->format == XK_OUT_JSONL) {
         xk_json_init(&out->json, xk_out_sink(out), 0);
@@ -142,9 +142,9 @@ void xk_out_end_row(struct xk_out *out)
 
 void xk_row(struct xk_out *out)
 {
-    if (out->section == SECTION_SKIPPED)
+    if (out->section == XK_SECTION_SKIPPED)
         return;
-    assert(out->section == SECTION_ROWS);
+    assert(out->section == XK_SECTION_ROWS);
     xk_out_end_row(out);
     out->in_row = true;
     if (!xk_out_is_json(out)) {
@@ -159,16 +159,16 @@ void xk_row(struct xk_out *out)
 
 void xk_out_end(struct xk_out *out)
 {
-    const enum section section = out->section;
+    const enum xk_out_section section = out->section;
 
-    assert(section != SECTION_NONE);
-    if (section == SECTION_ROWS) {
+    assert(section != XK_SECTION_NONE);
+    if (section == XK_SECTION_ROWS) {
         xk_out_end_row(out);
         if (out->format == XK_OUT_JSON)
             xk_json_end(&out->json);
         else
             xk_out_draw_rows(out, &out->buf);
-    } else if (section == SECTION_RECORD) {
+    } else if (section == XK_SECTION_RECORD) {
         while (out->depth > 1)
             xk_put_end(out);
         if (xk_out_is_json(out))
@@ -178,7 +178,7 @@ void xk_out_end(struct xk_out *out)
         if (out->format == XK_OUT_JSONL)
             xk_buf_add_char(xk_out_sink(out), '\n');
     }
-    out->section = SECTION_NONE;
+    out->section = XK_SECTION_NONE;
     out->depth = 0;
     out->last_cell = NULL;
     out->row_count = 0;
@@ -190,7 +190,7 @@ void xk_out_end(struct xk_out *out)
 
 /* ---- cells ---- */
 
-static void put_json(struct xk_out *out, const char *key, enum cell_kind kind, union cell_value v)
+static void put_json(struct xk_out *out, const char *key, enum xk_out_cell kind, union xk_out_value v)
 {
     char full[XK_OUT_KEY_MAX];
     struct xk_json *const j = &out->json;
@@ -201,33 +201,33 @@ static void put_json(struct xk_out *out, const char *key, enum cell_kind kind, u
         key = full;
     }
     switch (kind) {
-    case CELL_NONE:
+    case XK_CELL_NONE:
         xk_json_null(j, key);
         break;
-    case CELL_TEXT:
-    case CELL_TIME:
+    case XK_CELL_TEXT:
+    case XK_CELL_TIME:
         xk_json_str(j, key, v.text);
         break;
-    case CELL_U64:
-    case CELL_BYTES:
-    case CELL_DURATION:
-    case CELL_RATE:
+    case XK_CELL_U64:
+    case XK_CELL_BYTES:
+    case XK_CELL_DURATION:
+    case XK_CELL_RATE:
         xk_json_u64(j, key, v.u);
         break;
-    case CELL_I64:
+    case XK_CELL_I64:
         xk_json_i64(j, key, v.i);
         break;
-    case CELL_DOUBLE:
-    case CELL_PERCENT:
+    case XK_CELL_DOUBLE:
+    case XK_CELL_PERCENT:
         xk_json_double(j, key, v.d);
         break;
-    case CELL_BOOL:
+    case XK_CELL_BOOL:
         xk_json_bool(j, key, v.b);
         break;
-    case CELL_RECORD:
+    case XK_CELL_RECORD:
         xk_json_object(j, key);
         break;
-    case CELL_LIST:
+    case XK_CELL_LIST:
         xk_json_array(j, key);
         break;
     }
@@ -236,23 +236,23 @@ static void put_json(struct xk_out *out, const char *key, enum cell_kind kind, u
 }
 
 /* Returns the node, NULL when the format needs none. */
-static struct node *put(struct xk_out *out, const char *key, enum cell_kind kind, union cell_value v)
+static struct xk_out_node *put(struct xk_out *out, const char *key, enum xk_out_cell kind, union xk_out_value v)
 {
-    if (out->section == SECTION_SKIPPED)
+    if (out->section == XK_SECTION_SKIPPED)
         return NULL;
-    assert(out->section == SECTION_RECORD || out->in_row);
+    assert(out->section == XK_SECTION_RECORD || out->in_row);
     if (xk_out_is_json(out)) { /* also after an error, so that begin and end stay paired */
         put_json(out, key, kind, v);
         return NULL;
     }
     if (out->error)
         return NULL;
-    struct node *const n = add_node(out, key, kind);
+    struct xk_out_node *const n = add_node(out, key, kind);
     if (!n)
         return NULL;
     n->v = v;
-    if ((kind == CELL_TEXT || kind == CELL_TIME) && !(n->v.text = xk_arena_strdup(&out->arena, v.text))) {
-        n->kind = CELL_NONE;
+    if ((kind == XK_CELL_TEXT || kind == XK_CELL_TIME) && !(n->v.text = xk_arena_strdup(&out->arena, v.text))) {
+        n->kind = XK_CELL_NONE;
         xk_out_set_error(out, -ENOMEM);
     }
     out->last_cell = n;
@@ -261,7 +261,7 @@ static struct node *put(struct xk_out *out, const char *key, enum cell_kind kind
 
 void xk_put_str(struct xk_out *out, const char *key, const char *text)
 {
-    (void)put(out, key, text ? CELL_TEXT : CELL_NONE, (union cell_value){.text = text});
+    (void)put(out, key, text ? XK_CELL_TEXT : XK_CELL_NONE, (union xk_out_value){.text = text});
 }
 
 void xk_putf(struct xk_out *out, const char *key, const char *format, ...)
@@ -281,75 +281,75 @@ void xk_putf(struct xk_out *out, const char *key, const char *format, ...)
 
 void xk_put_u64(struct xk_out *out, const char *key, uint64_t v)
 {
-    (void)put(out, key, CELL_U64, (union cell_value){.u = v});
+    (void)put(out, key, XK_CELL_U64, (union xk_out_value){.u = v});
 }
 
 void xk_put_i64(struct xk_out *out, const char *key, int64_t v)
 {
-    (void)put(out, key, CELL_I64, (union cell_value){.i = v});
+    (void)put(out, key, XK_CELL_I64, (union xk_out_value){.i = v});
 }
 
 void xk_put_double(struct xk_out *out, const char *key, double v)
 {
-    (void)put(out, key, CELL_DOUBLE, (union cell_value){.d = v});
+    (void)put(out, key, XK_CELL_DOUBLE, (union xk_out_value){.d = v});
 }
 
 void xk_put_bytes(struct xk_out *out, const char *key, uint64_t bytes)
 {
-    (void)put(out, key, CELL_BYTES, (union cell_value){.u = bytes});
+    (void)put(out, key, XK_CELL_BYTES, (union xk_out_value){.u = bytes});
 }
 
 void xk_put_duration(struct xk_out *out, const char *key, uint64_t ns)
 {
-    (void)put(out, key, CELL_DURATION, (union cell_value){.u = ns});
+    (void)put(out, key, XK_CELL_DURATION, (union xk_out_value){.u = ns});
 }
 
 void xk_put_rate(struct xk_out *out, const char *key, uint64_t bps)
 {
-    (void)put(out, key, CELL_RATE, (union cell_value){.u = bps});
+    (void)put(out, key, XK_CELL_RATE, (union xk_out_value){.u = bps});
 }
 
 void xk_put_pct(struct xk_out *out, const char *key, double percent)
 {
-    (void)put(out, key, CELL_PERCENT, (union cell_value){.d = percent});
+    (void)put(out, key, XK_CELL_PERCENT, (union xk_out_value){.d = percent});
 }
 
 void xk_put_time(struct xk_out *out, const char *key, int64_t unix_seconds)
 {
-    (void)put(out, key, CELL_TIME, (union cell_value){.text = xk_iso_time(unix_seconds).s});
+    (void)put(out, key, XK_CELL_TIME, (union xk_out_value){.text = xk_iso_time(unix_seconds).s});
 }
 
 void xk_put_bool(struct xk_out *out, const char *key, bool v)
 {
-    (void)put(out, key, CELL_BOOL, (union cell_value){.b = v});
+    (void)put(out, key, XK_CELL_BOOL, (union xk_out_value){.b = v});
 }
 
 void xk_put_none(struct xk_out *out, const char *key)
 {
-    (void)put(out, key, CELL_NONE, (union cell_value){.u = 0});
+    (void)put(out, key, XK_CELL_NONE, (union xk_out_value){.u = 0});
 }
 
-static void open_nested(struct xk_out *out, const char *key, enum cell_kind kind)
+static void open_nested(struct xk_out *out, const char *key, enum xk_out_cell kind)
 {
-    assert(out->section == SECTION_SKIPPED || out->depth < XK_OUT_DEPTH_MAX);
-    struct node *const n = put(out, key, kind, (union cell_value){.u = 0});
-    if (out->section != SECTION_SKIPPED)
+    assert(out->section == XK_SECTION_SKIPPED || out->depth < XK_OUT_DEPTH_MAX);
+    struct xk_out_node *const n = put(out, key, kind, (union xk_out_value){.u = 0});
+    if (out->section != XK_SECTION_SKIPPED)
         out->stack[out->depth++] = n;
 }
 
 void xk_put_record(struct xk_out *out, const char *key)
 {
-    open_nested(out, key, CELL_RECORD);
+    open_nested(out, key, XK_CELL_RECORD);
 }
 
 void xk_put_list(struct xk_out *out, const char *key)
 {
-    open_nested(out, key, CELL_LIST);
+    open_nested(out, key, XK_CELL_LIST);
 }
 
 void xk_put_end(struct xk_out *out)
 {
-    if (out->section == SECTION_SKIPPED)
+    if (out->section == XK_SECTION_SKIPPED)
         return;
     assert(out->depth > 1);
     out->depth--;

@@ -80,7 +80,7 @@ void xk_out_drain_when_full(struct xk_out *out)
 
 struct xk_buf *xk_out_sink(struct xk_out *out)
 {
-    const bool held = out->section == SECTION_RECORD && out->format != XK_OUT_TABLE && out->format != XK_OUT_JSON;
+    const bool held = out->section == XK_SECTION_RECORD && out->format != XK_OUT_TABLE && out->format != XK_OUT_JSON;
 
     return held ? &out->held : &out->buf;
 }
@@ -196,9 +196,9 @@ static void put_json_error(struct xk_json *json, const char *key, const struct x
 
 int xk_out_finish(struct xk_out *out, const struct xk_err *failed, struct xk_err *err)
 {
-    if (out->section != SECTION_NONE)
+    if (out->section != XK_SECTION_NONE)
         xk_out_end(out);
-    if (out->carried == CARRIED_RECORD)
+    if (out->carried == XK_CARRIED_RECORD)
         xk_buf_add(&out->buf, out->held.data, out->held.len);
     if (out->held.error)
         xk_out_set_error(out, out->held.error);
@@ -314,7 +314,7 @@ void xk_out_rawf(struct xk_out *out, const char *format, ...)
 
 void xk_out_flush(struct xk_out *out)
 {
-    if (out->section == SECTION_ROWS) {
+    if (out->section == XK_SECTION_ROWS) {
         xk_out_end_row(out);
         xk_out_draw_rows(out, &out->buf);
     }
