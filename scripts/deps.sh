@@ -13,8 +13,8 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 data=${XENKIT_TESTDATA:-$root/../shared}
 
-build='gcc libc6-dev make meson ninja-build pkg-config scdoc libjs-dygraphs zlib1g-dev libzstd-dev'
-peers='qemu-utils libvhdi-utils'
+build='gcc libc6-dev make meson ninja-build pkg-config scdoc libjs-dygraphs zlib1g-dev libzstd-dev libssl-dev libxxhash-dev'
+peers='qemu-utils libvhdi-utils libnbd-bin'
 tests="libcmocka-dev libjson-c-dev clang-14 clang-format-14 binutils file jq shellcheck zsh fish util-linux $peers"
 lab='qemu-system-x86 qemu-utils binutils cpio kmod python3'
 

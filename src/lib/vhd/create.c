@@ -402,7 +402,9 @@ int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, struct 
         code = check_depth(fs, &b, how, &ret->depth, err);
     if (code < 0)
         return code;
-    const uint64_t bytes = b.named_bytes ? XK_ROUND_UP(b.named_bytes, VHD_BLOCK_BYTES) : b.bytes;
+    uint64_t bytes = b.named_bytes ? XK_ROUND_UP(b.named_bytes, VHD_BLOCK_BYTES) : b.bytes;
+    if (how->bytes)
+        bytes = how->bytes;
     code = check_size(how->path, XK_MAX(bytes, how->reserve_bytes), err);
     if (code < 0)
         return code;

@@ -31,6 +31,7 @@ struct vhd_snapshot {
     const char *path, *parent;
     bool parent_raw;
     bool keep_empty; /* link to the named parent even when it is an empty differencing image */
+    uint64_t bytes;  /* of the new disk, not less than the parent's and a multiple of 512; 0: as the parent's */
     uint64_t reserve_bytes;
     unsigned depth_limit; /* 0: none; -ENOSPC when the new image's chain would be deeper */
     bool overwrite, dry_run;
