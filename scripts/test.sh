@@ -60,8 +60,10 @@ for kind in ${*:-gcc sanitize clang}; do
         ;;
     clang) attempt build-clang clang-14 $dynamic -Dwerror=true -- --suite unit ;;
     valgrind)
-        attempt build-valgrind gcc $dynamic -- --suite unit --timeout-multiplier 20 \
-            --wrapper 'valgrind --quiet --leak-check=full --error-exitcode=99'
+        XENKIT_UNDER='valgrind --quiet --leak-check=full --error-exitcode=99'
+        export XENKIT_UNDER
+        attempt build-valgrind gcc $dynamic -- --suite unit --timeout-multiplier 20
+        unset XENKIT_UNDER
         ;;
     *)
         echo "test.sh: no build '$kind'; there are gcc, sanitize, clang, valgrind" >&2
