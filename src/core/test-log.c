@@ -2,6 +2,7 @@
 #include "core/log.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pty.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -90,12 +91,18 @@ static void open_terminal(struct terminal *t, unsigned short columns)
     t->clock = xk_clock_frozen(&t->now);
 }
 
+/* What is written to a terminal can arrive at its other end in pieces, and a moment later. */
 static void assert_appears(struct terminal *t, const char *wanted)
 {
     char got[4096] = "";
+    size_t at = 0;
+    struct pollfd arrival = {.fd = t->master, .events = POLLIN};
 
-    const ssize_t bytes = read(t->master, got, sizeof(got) - 1);
-    assert_true(bytes > 0 || errno == EAGAIN);
+    while (at < sizeof(got) - 1 && poll(&arrival, 1, at < strlen(wanted) ? 5000 : 0) > 0) {
+        const ssize_t bytes = read(t->master, got + at, sizeof(got) - 1 - at);
+        assert_true(bytes > 0 || errno == EAGAIN);
+        at += bytes > 0 ? (size_t)bytes : 0;
+    }
     assert_string_equal(got, wanted);
 }
 
