@@ -225,7 +225,7 @@ int vhd_write_batmap(struct vhd *v, struct xk_err *err)
  * The batmap only says what the bitmaps say, too: without a good one the image is read through its bitmaps. So its
  * trouble is told, but never keeps a strict opening from succeeding.
  */
-static int read_batmap(struct vhd *v, struct xk_err *err)
+static int read_batmap(struct vhd *v, unsigned flags, struct xk_err *err)
 {
     uint8_t sector[VHD_SECTOR];
     uint64_t at;
@@ -240,7 +240,7 @@ static int read_batmap(struct vhd *v, struct xk_err *err)
     if (code < 0) {
         v->batmap_state = VHD_UNREADABLE;
         trouble(v, code, "the batmap header cannot be read");
-        return 0;
+        return flags & VHD_LENIENT ? 0 : code;
     }
     v->batmap_header_offset = at;
     vhd_batmap_decode(&v->batmap, sector);
@@ -272,7 +272,7 @@ static int read_batmap(struct vhd *v, struct xk_err *err)
         free(XK_TAKE(v->batmap_bits));
         v->batmap_state = VHD_UNREADABLE;
         trouble(v, code, "the batmap cannot be read");
-        return 0;
+        return flags & VHD_LENIENT ? 0 : code;
     }
     v->batmap_bytes = (size_t)bytes;
 
@@ -359,7 +359,7 @@ int vhd_open(struct vhd *ret, const struct xk_fs *fs, const char *path, unsigned
         xk_err_hint(err, "`xenkit vhd check %s` shows everything that is wrong", path);
     }
     if (code == 0 && wants_batmap(v, flags))
-        code = read_batmap(v, err);
+        code = read_batmap(v, flags, err);
     if (code < 0) {
         vhd_close(v);
         return code;
