@@ -33,6 +33,7 @@ void xk_findings_tally(struct xk_tally *ret, const struct xk_findings *f)
 static void say_group(struct xk_out *out, const struct xk_findings *f, size_t from, size_t to)
 {
     const struct xk_finding *first = &f->items[from];
+    bool common_fix = false;
 
     xk_say_color(out, color_of(first->severity), "%s", xk_severity_name(first->severity));
     xk_say(out, "  %s  (%s)\n", first->check->title, first->check->id);
@@ -42,10 +43,15 @@ static void say_group(struct xk_out *out, const struct xk_findings *f, size_t fr
         xk_say(out, "      found: %s\n", xk_out_clean(out, item->evidence));
         if (item->fix != item->check->fix)
             xk_say(out, "      do:    %s\n", xk_out_clean(out, item->fix));
+        else
+            common_fix = true;
     }
     if (to - from > OBJECTS_SHOWN)
         xk_say(out, "    … and %zu more (all of them: --json)\n", to - from - OBJECTS_SHOWN);
-    xk_say(out, "    why:   %s\n    do:    %s\n\n", first->check->why, first->check->fix);
+    xk_say(out, "    why:   %s\n", first->check->why);
+    if (common_fix)
+        xk_say(out, "    do:    %s\n", first->check->fix);
+    xk_say(out, "\n");
 }
 
 static void say_findings(struct xk_out *out, const struct xk_findings *f, const struct xk_tally *tally)

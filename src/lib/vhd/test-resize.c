@@ -204,6 +204,9 @@ static void what_cannot_be_is_refused(void **state)
     struct vhd_resized resized;
 
     shop_make(&s, DYNAMIC, 900 * XK_MIB, true);
+    uint8_t *last = s.model + DISK_BYTES - VHD_SECTOR;
+    memset(last, 7, VHD_SECTOR);
+    assert_int_equal(write_at(xk_fs_posix(), s.disk, last, DISK_SECTORS - 1, 1, &s.w.err), 0);
     struct vhd_resize how = {.bytes = 900 * XK_MIB};
     assert_int_equal(vhd_resize(&resized, xk_fs_posix(), s.disk, &how, &s.w.err), -EINVAL);
     how.bytes = VHD_SIZE_MAX + VHD_SECTOR;

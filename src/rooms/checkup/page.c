@@ -27,6 +27,24 @@ static enum report_state state_of(const struct vhd_survey_image *image, const ch
     return report_state_of(worst->severity);
 }
 
+/* The folders that all paths begin with, up to and with a slash. */
+static size_t common_folders(const struct vhd_survey *s)
+{
+    size_t common = 0;
+
+    for (size_t i = 0;; i++) {
+        const char c = s->images[0].path[i];
+        for (size_t n = 1; n < s->count; n++) {
+            if (s->images[n].path[i] != c)
+                return common;
+        }
+        if (c == '\0')
+            return common;
+        if (c == '/')
+            common = i + 1;
+    }
+}
+
 static void add_tree(struct report *r, const struct vhd_survey *s)
 {
     xk_autofree struct report_node *nodes = xk_array_alloc(s->count, sizeof(*nodes));
@@ -35,10 +53,11 @@ static void add_tree(struct report *r, const struct vhd_survey *s)
         report_paragraph(r, "There was no memory to draw the chains.");
         return;
     }
+    const size_t common = common_folders(s);
     for (size_t i = 0; i < s->count; i++) {
         const struct vhd_survey_image *image = &s->images[i];
         struct report_node *n = &nodes[i];
-        n->name = image->name;
+        n->name = image->path + common;
         n->state = state_of(image, &n->note);
         n->virtual_bytes = image->footer.current_bytes;
         n->physical_bytes = image->file_bytes;
