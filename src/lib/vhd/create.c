@@ -186,6 +186,11 @@ static int write_device(const struct xk_fs *fs, const char *path, const struct l
     return code;
 }
 
+static int write_file(const struct xk_file *f, const struct layout *l, struct xk_err *err)
+{
+    return l->footer.type == VHD_FIXED ? write_fixed(f, l, err) : write_sparse(f, l, l->metadata_bytes, err);
+}
+
 static int write_image(const struct xk_fs *fs, const char *path, const struct layout *l, bool overwrite, bool dry_run,
                        struct xk_err *err)
 {
@@ -196,7 +201,8 @@ static int write_image(const struct xk_fs *fs, const char *path, const struct la
         if (S_ISBLK(st.st_mode))
             return dry_run ? 0 : write_device(fs, path, l, err);
         if (!S_ISREG(st.st_mode))
-            return xk_fail(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL, "%s: is neither a regular file nor a block device", path);
+            return xk_fail(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
+                           "%s: is neither a regular file nor a block device", path);
         if (!overwrite)
             return xk_fail(err, -EEXIST, "%s: is there already", path);
     }
@@ -205,8 +211,7 @@ static int write_image(const struct xk_fs *fs, const char *path, const struct la
     int code = xk_newfile_begin(&n, fs, path, 0644, !overwrite, err);
     if (code < 0)
         return code;
-    code =
-        l->footer.type == VHD_FIXED ? write_fixed(&n.file, l, err) : write_sparse(&n.file, l, l->metadata_bytes, err);
+    code = write_file(&n.file, l, err);
     if (code == 0)
         code = xk_newfile_commit(&n, err);
     xk_newfile_abort(&n);
@@ -239,7 +244,8 @@ int vhd_create(const struct xk_fs *fs, const struct vhd_create *how, struct xk_e
     fill_footer(&l.footer, how->type, XK_ROUND_UP(how->bytes, unit), how->unix_seconds, how->random);
     if (how->type != VHD_FIXED)
         fill_tables(&l, XK_MAX(l.footer.current_bytes, how->reserve_bytes));
-    return write_image(fs, how->path, &l, how->overwrite, how->dry_run, err);
+    return how->into ? write_file(how->into, &l, err)
+                     : write_image(fs, how->path, &l, how->overwrite, how->dry_run, err);
 }
 
 /* The real path of the folder where `path` is (a link or a volume: where it lasts), or will be; the caller frees it. */
@@ -425,7 +431,8 @@ int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, struct 
     }
     code = add_parent(&l, how->path, b.path, err);
     if (code == 0)
-        code = write_image(fs, how->path, &l, how->overwrite, how->dry_run, err);
+        code = how->into ? write_file(how->into, &l, err)
+                         : write_image(fs, how->path, &l, how->overwrite, how->dry_run, err);
     if (code < 0)
         return code;
     ret->bytes = bytes;

@@ -18,6 +18,8 @@ struct vhd_create {
     bool dry_run;             /* check everything, write nothing */
     int64_t unix_seconds;     /* creation stamp */
     struct xk_random *random; /* for the UUID */
+    /* NULL, or an open, empty file that gets the image; path is then only the name that it will have. */
+    const struct xk_file *into;
 };
 
 /*
@@ -38,6 +40,7 @@ struct vhd_snapshot {
     int64_t unix_seconds;
     struct xk_random *random;
     struct vhd_parent_search search;
+    const struct xk_file *into; /* as in struct vhd_create */
 };
 
 /* What came of it. */
