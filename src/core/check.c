@@ -55,6 +55,41 @@ static char *print_evidence(struct xk_arena *arena, const char *format, va_list 
     return kept;
 }
 
+/* The object as one word of a shell. */
+static void add_quoted(struct xk_buf *b, const char *object)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./@%+=:,-";
+
+    if (object[strspn(object, plain)] == '\0' && object[0] != '-') {
+        xk_buf_add_str(b, object);
+        return;
+    }
+    xk_buf_add_char(b, '\'');
+    for (; *object; object++)
+        xk_buf_add_str(b, *object == '\'' ? "'\\''" : (const char[]){*object, '\0'});
+    xk_buf_add_char(b, '\'');
+}
+
+/* The row's remedy with the object in the place of FILE; the remedy itself when it names no file. NULL: no memory. */
+static const char *fix_for(struct xk_arena *arena, const char *fix, const char *object)
+{
+    static const char word[] = "FILE";
+    const char *at = strstr(fix, word);
+    struct xk_buf text;
+
+    if (!at)
+        return fix;
+    xk_buf_init(&text, 64 * XK_KIB);
+    for (; at; fix = at + strlen(word), at = strstr(fix, word)) {
+        xk_buf_add(&text, fix, (size_t)(at - fix));
+        add_quoted(&text, object);
+    }
+    xk_buf_add_str(&text, fix);
+    const char *const kept = text.error ? NULL : xk_arena_strdup(arena, xk_buf_str(&text));
+    xk_buf_done(&text);
+    return kept;
+}
+
 void xk_find(struct xk_findings *sink, const struct xk_check *check, enum xk_severity severity, const char *object,
              const char *fix, const char *evidence, ...)
 {
@@ -67,14 +102,13 @@ void xk_find(struct xk_findings *sink, const struct xk_check *check, enum xk_sev
     }
     if (!sink->arena.max)
         sink->arena.max = FINDINGS_BYTES_MAX;
-    struct xk_finding found = {.check = check, .severity = severity, .fix = check->fix};
+    struct xk_finding found = {.check = check, .severity = severity};
     found.object = xk_arena_strdup(&sink->arena, object);
-    if (fix)
-        found.fix = xk_arena_strdup(&sink->arena, fix);
+    found.fix = fix ? xk_arena_strdup(&sink->arena, fix) : fix_for(&sink->arena, check->fix, object);
     va_start(args, evidence);
     found.evidence = print_evidence(&sink->arena, evidence, args);
     va_end(args);
-    if (!found.object || (fix && !found.fix) || !found.evidence || !has_room(sink)) {
+    if (!found.object || !found.fix || !found.evidence || !has_room(sink)) {
         /* What was found still counts, although there is no memory to say it. */
         sink->left_off++;
         sink->error = -ENOMEM;

@@ -79,9 +79,31 @@ static void severities_have_names(void **state)
     assert_string_equal(xk_severity_name(XK_CRITICAL), "critical");
 }
 
+static void a_remedy_names_its_file_for_a_shell(void **state)
+{
+    static const struct xk_check row = {.id = "t.x", .title = "t", .why = "w", .fix = "`mend FILE` and `look FILE`"};
+    static const struct {
+        const char *object, *want;
+    } rows[] = {
+        {"/srv/a.vhd", "`mend /srv/a.vhd` and `look /srv/a.vhd`"},
+        {"a b", "`mend 'a b'` and `look 'a b'`"},
+        {"it's", "`mend 'it'\\''s'` and `look 'it'\\''s'`"},
+        {"-rf", "`mend '-rf'` and `look '-rf'`"},
+        {"$(x)", "`mend '$(x)'` and `look '$(x)'`"},
+    };
+    for (size_t i = 0; i < XK_COUNT(rows); i++) {
+        struct xk_findings found = {0};
+        xk_find(&found, &row, XK_NOTE, rows[i].object, NULL, "e");
+        assert_int_equal(found.count, 1);
+        assert_string_equal(found.items[0].fix, rows[i].want);
+        xk_findings_done(&found);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_remedy_names_its_file_for_a_shell),
         cmocka_unit_test(texts_are_copied),
         cmocka_unit_test(the_worst_comes_first),
         cmocka_unit_test(what_is_too_much_is_counted),
