@@ -19,11 +19,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PLACES_NAMED    3  /* examples in one finding */
-#define REGIONS_MAX     16 /* footer copy, header, table, batmap header, batmap, 8 locators, footer */
-#define FEATURE_TEMP    1u
-#define FEATURE_FIXED   2u /* "reserved, always set" */
-#define BLOCKS_PER_STEP 64 /* between two looks at progress and the stop signal */
+#define PLACES_NAMED       3  /* examples in one finding */
+#define REGIONS_MAX        16 /* footer copy, header, table, batmap header, batmap, 8 locators, footer */
+#define FEATURE_TEMP       1u
+#define FEATURE_FIXED      2u /* "reserved, always set" */
+#define HEADER_RESERVED_AT 768u
+#define BLOCKS_PER_STEP    64 /* between two looks at progress and the stop signal */
 /* Twice the blocks of the largest disk. Tables for more are read and compared, but not followed to each block. */
 #define CONTENT_BLOCKS_MAX (2u * 1044480u)
 
@@ -157,6 +158,31 @@ static void audit_footer_states(struct audit *a)
         FOUND(a, VHD_P_SHORT_FOOTER, XK_NOTE, "the footer has 511 bytes, as Virtual PC before 2004 wrote it");
 }
 
+/* The first XenServer releases hid an image in the copy only. */
+static bool hid_in_copy_only(const struct vhd_footer *f)
+{
+    return memcmp(f->creator, "tap", 3) == 0 && (f->creator_version == 0x00000001 || f->creator_version == 0x00010001);
+}
+
+/* The fields that have no words of their own. */
+static void compare_bytes(struct places *differ, const struct vhd_footer *end, const struct vhd_footer *copy)
+{
+    uint8_t one[VHD_FOOTER_BYTES], other[VHD_FOOTER_BYTES];
+    struct vhd_footer alike = *copy;
+
+    alike.hidden = end->hidden;
+    vhd_footer_encode(one, end);
+    vhd_footer_encode(other, &alike);
+    for (size_t i = 0; i < sizeof(one); i++) {
+        if (one[i] != other[i]) {
+            place_add(differ, "byte %zu is %02x and %02x", i, one[i], other[i]);
+            return;
+        }
+    }
+    if (end->hidden == copy->hidden && end->checksum_computed != copy->checksum_computed)
+        place_add(differ, "reserved bytes");
+}
+
 static void audit_footers_differ(struct audit *a)
 {
     const struct vhd *v = a->v;
@@ -183,14 +209,14 @@ static void audit_footers_differ(struct audit *a)
         place_add(&differ, "UUID %s and %s", xk_uuid_text(end->uuid).s, xk_uuid_text(copy->uuid).s);
         grave = true;
     }
-    if (end->hidden != copy->hidden)
+    if (end->hidden != copy->hidden && !(copy->hidden && hid_in_copy_only(copy)))
         place_add(&differ, "hidden %u and %u", end->hidden, copy->hidden);
     if (memcmp(end->cookie, copy->cookie, sizeof(end->cookie)) != 0)
         place_add(&differ, "cookie %.8s and %.8s", end->cookie, copy->cookie);
     if (end->timestamp != copy->timestamp)
         place_add(&differ, "time %" PRIu32 " and %" PRIu32, end->timestamp, copy->timestamp);
-    if (differ.count == 0 && end->checksum_computed != copy->checksum_computed)
-        place_add(&differ, "checksum %08" PRIx32 " and %08" PRIx32, end->checksum_computed, copy->checksum_computed);
+    if (differ.count == 0)
+        compare_bytes(&differ, end, copy);
     if (differ.count == 0)
         return;
     vhd_problem_add(a->found, VHD_P_FOOTERS_DIFFER, grave ? XK_CRITICAL : XK_WARNING, differ.count,
@@ -323,6 +349,11 @@ static void audit_size(struct audit *a)
 
 /* ---- header ---- */
 
+static bool is_blank(const struct vhd_locator *l)
+{
+    return !l->offset && !l->length && !l->space && !l->reserved;
+}
+
 static void audit_parent_fields(struct audit *a)
 {
     const struct vhd_header *const h = &a->v->header;
@@ -347,13 +378,25 @@ static void audit_parent_fields(struct audit *a)
     if (!all_zero(h->parent_name, sizeof(h->parent_name)))
         place_add(&set, "name");
     for (int i = 0; i < VHD_LOCATORS; i++) {
-        if (h->locators[i].code != VHD_LOCATOR_NONE || h->locators[i].offset || h->locators[i].length ||
-            h->locators[i].space)
+        if (h->locators[i].code != VHD_LOCATOR_NONE || !is_blank(&h->locators[i]))
             place_add(&set, "locator %d", i);
     }
     if (set.count)
         vhd_problem_add(a->found, VHD_P_HEADER_FIELD, XK_WARNING, set.count,
                         "a dynamic disk has no parent, but its header names one: %s%s", set.text, places_rest(&set));
+}
+
+/* Bytes 768 … 1023 of the header are reserved. */
+static void audit_header_reserved(struct audit *a)
+{
+    const struct vhd *v = a->v;
+    uint8_t reserved[VHD_HEADER_BYTES - HEADER_RESERVED_AT];
+    const uint64_t at = v->footer.data_offset + HEADER_RESERVED_AT;
+
+    if (xk_file_read(&v->file, reserved, sizeof(reserved), at, NULL) < 0)
+        FOUND(a, VHD_P_UNREADABLE, XK_CRITICAL, "the header at byte %" PRIu64 " cannot be read a second time", at);
+    else if (!all_zero(reserved, sizeof(reserved)))
+        FOUND(a, VHD_P_HEADER_FIELD, XK_NOTE, "the reserved bytes at the header's end are not zero");
 }
 
 static void audit_header_fields(struct audit *a)
@@ -368,6 +411,7 @@ static void audit_header_fields(struct audit *a)
               h->table_offset);
     if (h->reserved)
         FOUND(a, VHD_P_HEADER_FIELD, XK_NOTE, "the reserved field is %08" PRIx32 ", should be zero", h->reserved);
+    audit_header_reserved(a);
     audit_parent_fields(a);
 }
 
@@ -512,8 +556,11 @@ static void audit_locators(struct audit *a)
         return;
     }
     for (int i = 0; i < VHD_LOCATORS; i++) {
-        if (v->header.locators[i].code == VHD_LOCATOR_NONE)
+        if (v->header.locators[i].code == VHD_LOCATOR_NONE) {
+            if (!is_blank(&v->header.locators[i]))
+                FOUND(a, VHD_P_LOCATOR, XK_NOTE, "locator %d is unused, but its fields are not zero", i);
             continue;
+        }
         used++;
         readable += audit_locator(a, i, xk_base_name(parent_name));
         for (int j = 0; j < i; j++) {

@@ -35,7 +35,9 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     const struct vhd_survey_options options = {
         .recurse = opts->recurse,
         .tables = true,
-        .audit = {.bitmaps = opts->bitmaps, .data = opts->data},
+        .audit = {.bitmaps = opts->bitmaps,
+                  .data = opts->data,
+                  .unix_seconds = app->clock->utc_ns(app->clock) / (int64_t)XK_NS_PER_S},
         .search = {.root = opts->chain_root},
         .follow_parents = opts->follow,
         .progress = &progress,
