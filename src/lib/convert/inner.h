@@ -1,0 +1,91 @@
+/*
+ * What the files of this library share: the unit of work, and what a target has to do with it.
+ */
+#ifndef CONVERT_INNER_H
+#define CONVERT_INNER_H
+
+#include "lib/convert/convert.h"
+
+#include <pthread.h>
+
+#define CONVERT_UNIT  (2u << 20) /* a VHD block, 32 clusters of a qcow2 */
+#define CONVERT_PAGE  4096u      /* zeros are looked for in pages */
+#define CONVERT_PAGES (CONVERT_UNIT / CONVERT_PAGE)
+
+/* A piece of the disk on its way through. */
+struct convert_unit {
+    uint64_t ticket; /* in order of the disk, without gaps */
+    uint64_t start;  /* on the disk, a multiple of CONVERT_UNIT */
+    size_t bytes;    /* CONVERT_UNIT but for the last one */
+    uint8_t *data;   /* page-aligned; behind `bytes` zeros; a page before it belongs to the target */
+    uint64_t filled[CONVERT_PAGES / 64]; /* bit for each page that is not zeros */
+    bool any;                            /* one of them is set */
+    const struct xk_file *clone;         /* not read: the whole unit lies here … */
+    uint64_t clone_offset;               /* … from this byte on */
+    uint64_t place;                      /* the target's: where in the file */
+};
+
+static inline bool convert_page_filled(const struct convert_unit *u, size_t page)
+{
+    return u->filled[page / 64] >> (page % 64) & 1;
+}
+
+struct convert_target {
+    const struct convert_target_ops *ops;
+    const struct convert *how;
+    struct xk_file *file;  /* NULL: push */
+    bool in_place;         /* a block device: what is not written is not zeros */
+    uint64_t device_bytes; /* in_place */
+    uint64_t file_bytes;   /* set by finish: the length of the target */
+    uint64_t pushed;       /* bytes so far */
+    pthread_mutex_t writing;
+};
+
+struct convert_target_ops {
+    /* disk_bytes: UINT64_MAX when it is not known yet. */
+    int (*begin)(struct convert_target *t, uint64_t disk_bytes, struct xk_err *err);
+    /* In order of the disk and by one thread at once. Units that are all zeros may be left out. */
+    int (*place)(struct convert_target *t, struct convert_unit *u, struct xk_err *err);
+    /* By any thread, after place(); only for files. */
+    int (*write)(struct convert_target *t, struct convert_unit *u, struct xk_err *err);
+    int (*finish)(struct convert_target *t, uint64_t disk_bytes, struct xk_err *err);
+    void (*done)(struct convert_target *t); /* frees; also when begin failed */
+};
+
+int convert_raw_target(struct convert_target **ret, struct xk_err *err); /* raw and fixed VHD */
+int convert_vhd_target(struct convert_target **ret, struct xk_err *err);
+int convert_qcow2_target(struct convert_target **ret, struct xk_err *err);
+
+/* ---- for targets ---- */
+
+/*
+ * Put a unit's data at a place of the file: shared with the source when that was found possible, else the pages that
+ * are not zeros; all of them on a device.
+ */
+int convert_put(struct convert_target *t, struct convert_unit *u, uint64_t offset, struct xk_err *err);
+/* One write at a time: writers of one file would wait for each other in the kernel, spinning. */
+int convert_write(struct convert_target *t, const void *buf, size_t bytes, uint64_t offset, struct xk_err *err);
+int convert_push_bytes(struct convert_target *t, const void *buf, size_t bytes, struct xk_err *err);
+/* Zeros up to a position of the output. */
+int convert_push_zeros_to(struct convert_target *t, uint64_t position, struct xk_err *err);
+/* Make a range of a device zeros. */
+int convert_zero_device(struct convert_target *t, uint64_t from, uint64_t to, struct xk_err *err);
+
+/* ---- walking a disk in units ---- */
+
+/* Deals out the units of a disk that have data. Used under a lock of the caller. */
+struct convert_cursor {
+    const struct volume *volume;
+    uint64_t at;
+    bool scanning; /* the last unit had no data: look ahead before giving out the next one */
+};
+/* returns 1: a unit begins at *ret_start; 0: no data any more; a negative errno value. */
+int convert_cursor_next(struct convert_cursor *c, uint64_t *ret_start, struct xk_err *err);
+
+/* Threads of the same function, the caller among them; fewer when there is no room for more. */
+void convert_crew_run(unsigned threads, void *(*work)(void *context), void *const contexts[]);
+unsigned convert_thread_count(unsigned wanted);
+
+bool convert_is_zero(const void *bytes, size_t count);
+
+#endif
