@@ -222,6 +222,20 @@ int vhd_writer_write(struct vhd_writer *w, const void *buf, uint64_t sector, uin
     return 0;
 }
 
+bool vhd_writer_pending(const struct vhd_writer *w, uint32_t block, uint32_t *ret_block, const uint8_t **ret_bitmap,
+                        uint64_t *ret_data)
+{
+    const size_t at = position_of(w, block);
+
+    if (at == w->count)
+        return false;
+    const struct vhd_touched *t = &w->touched[at];
+    *ret_block = t->block;
+    *ret_bitmap = t->bitmap;
+    *ret_data = (uint64_t)t->sector * VHD_SECTOR + bitmap_bytes(w->image);
+    return true;
+}
+
 /* ---- the commit ---- */
 
 /*

@@ -44,6 +44,15 @@ int vhd_writer_allocate(struct vhd_writer *w, uint32_t block, struct xk_err *err
  */
 int vhd_writer_place(struct vhd_writer *w, uint64_t sector, uint64_t count_in_block, uint64_t *ret_offset,
                      struct xk_err *err);
+/*
+ * A block with changes that are not committed: the first at or after `block`.
+ *
+ * ret_bitmap   the sectors it will have after the commit; valid until the next call that changes the writer.
+ * ret_data     where its data begin in the file, bytes.
+ * returns      false: there is none.
+ */
+bool vhd_writer_pending(const struct vhd_writer *w, uint32_t block, uint32_t *ret_block, const uint8_t **ret_bitmap,
+                        uint64_t *ret_data);
 int vhd_writer_commit(struct vhd_writer *w, struct xk_err *err);
 /* Frees; what was not committed is dropped. */
 void vhd_writer_done(struct vhd_writer *w);
