@@ -5,14 +5,12 @@ PREFIX = /usr/local
 DESTDIR =
 # Seconds for each fuzz target, and for nothing else.
 FUZZ_SECONDS = 60
-# A sanitizer's report has to end the test that caused it.
-sanitizers = -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dstatic_file=false
 
 .PHONY: all help demo test bench sanitize fuzz valgrind install clean
 
 all:
 	@scripts/deps.sh build
-	@scripts/setup.sh $(BUILD) --prefix=$(PREFIX)
+	@scripts/setup.sh $(BUILD) --prefix=$(PREFIX) -Dtests=false
 	@ninja -C $(BUILD)
 
 help:
