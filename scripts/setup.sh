@@ -17,7 +17,7 @@ else
     set -- "$folder" "$@"
 fi
 meson setup "$@" >"$log" 2>&1 || {
-    cat "$log" >&2
+    tail -n 15 "$log" >&2
     exit 1
 }
 printf '%s' "$asked" >"$folder/options.asked"
