@@ -15,6 +15,9 @@
 #define XATTR_MARKER  "user.com.citrix.xenclient.backend.marker"
 #define XATTR_KEYHASH "user.com.citrix.xenclient.backend.keyhash"
 
+/* What lseek(2) takes on the ext4 of a storage repository. */
+#define OFFSET_MAX (16 * XK_TIB - VHD_PAGE)
+
 /* ---- opening ---- */
 
 static int look_at_file(struct vhd_classic_image *i, unsigned flags)
@@ -113,7 +116,7 @@ int vhd_classic_image_read(const struct vhd_classic_image *i, void *buf, size_t 
 {
     uint64_t at;
 
-    if (offset % VHD_SECTOR != 0 || xk_add(i->start, offset, &at) || at > INT64_MAX)
+    if (offset % VHD_SECTOR != 0 || xk_add(i->start, offset, &at) || at > OFFSET_MAX)
         return -EINVAL;
     const ssize_t got = xk_file_read_some(&i->file, buf, bytes, at, NULL);
     if (got < 0)
@@ -480,10 +483,28 @@ static int windows_text(const uint8_t *units, size_t bytes, bool big_endian, cha
     return 0;
 }
 
+/* Behind the name are zeros, or at least ASCII: the original converts the whole field. */
+static bool rest_is_text(const uint8_t *units, size_t bytes, size_t high)
+{
+    size_t at = 0;
+
+    while (at < bytes && (units[at] || units[at + 1]))
+        at += 2;
+    for (; at < bytes; at += 2) {
+        if (units[at + high] || units[at + 1 - high] > 0x7f)
+            return false;
+    }
+    return true;
+}
+
 int vhd_classic_parent_name(const struct vhd_classic_image *i, char **ret)
 {
-    const bool old = vhd_classic_by_tapdisk(&i->footer) && i->footer.creator_version == 0x00000001;
-    return windows_text(i->header.parent_name, sizeof(i->header.parent_name), !old, ret);
+    const bool little = vhd_classic_by_tapdisk(&i->footer) && i->footer.creator_version == 0x00000001;
+    const uint8_t *name = i->header.parent_name;
+
+    if (!rest_is_text(name, sizeof(i->header.parent_name), little))
+        return -EINVAL;
+    return windows_text(name, sizeof(i->header.parent_name), !little, ret);
 }
 
 uint64_t vhd_classic_locator_bytes(const struct vhd_locator *l)
