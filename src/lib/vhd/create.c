@@ -29,7 +29,7 @@ static void layout_done(struct layout *l)
     vhd_locator_texts_done(&l->texts);
 }
 
-static void make_uuid(uint8_t ret[16], struct xk_random *random)
+void vhd_make_uuid(uint8_t ret[16], struct xk_random *random)
 {
     xk_random_bytes(random, ret, 16);
     ret[6] = (uint8_t)((ret[6] & 0x0f) | 0x40);
@@ -51,7 +51,7 @@ static void fill_footer(struct vhd_footer *f, enum vhd_type type, uint64_t bytes
     };
     memcpy(f->cookie, VHD_COOKIE, sizeof(f->cookie));
     memcpy(f->creator, "tap", 4);
-    make_uuid(f->uuid, random);
+    vhd_make_uuid(f->uuid, random);
 }
 
 /* Header and batmap for tables that hold `table_bytes` of disk. */
@@ -259,25 +259,11 @@ static int real_parent_dir(char **ret, const char *path, struct xk_err *err)
     return *ret ? 0 : xk_fail_sys(err, -errno, "%s", dir);
 }
 
-static int set_parent_name(struct vhd_header *h, const char *parent, struct xk_err *err)
-{
-    xk_auto(xk_buf_done) struct xk_buf name = XK_BUF_INIT(sizeof(h->parent_name));
-    const int code = xk_utf8_to_utf16(&name, xk_base_name(parent), true);
-    if (code == -ENOMEM)
-        return xk_fail_memory(err);
-    if (code < 0)
-        return xk_fail(err, code == -EFBIG ? -ENAMETOOLONG : code,
-                       "%s: the name cannot be stored as UTF-16 in 512 bytes", parent);
-    memset(h->parent_name, 0, sizeof(h->parent_name));
-    memcpy(h->parent_name, name.data, name.len);
-    return 0;
-}
-
 static int add_parent(struct layout *l, const char *path, const char *parent, struct xk_err *err)
 {
     xk_autofree char *dir = NULL;
 
-    int code = set_parent_name(&l->header, parent, err);
+    int code = vhd_set_parent_name(&l->header, parent, err);
     if (code == 0)
         code = real_parent_dir(&dir, path, err);
     if (code == 0)

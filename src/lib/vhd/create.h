@@ -57,6 +57,9 @@ struct vhd_snapshot_made {
 int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, struct vhd_snapshot_made *ret,
                  struct xk_err *err);
 
+/* A random UUID (version 4). */
+void vhd_make_uuid(uint8_t ret[16], struct xk_random *random);
+
 /*
  * The number of layers, a raw parent included, without opening tables; 1 for an image without a parent.
  * returns   the depth; vhd_chain_open()'s errors.

@@ -94,6 +94,20 @@ int vhd_parent_name(char **ret, const struct vhd *v, struct xk_err *err)
     return *ret ? 0 : xk_fail_memory(err);
 }
 
+int vhd_set_parent_name(struct vhd_header *h, const char *parent, struct xk_err *err)
+{
+    xk_auto(xk_buf_done) struct xk_buf name = XK_BUF_INIT(sizeof(h->parent_name));
+    const int code = xk_utf8_to_utf16(&name, xk_base_name(parent), true);
+    if (code == -ENOMEM)
+        return xk_fail_memory(err);
+    if (code < 0)
+        return xk_fail(err, code == -EFBIG ? -ENAMETOOLONG : code,
+                       "%s: the name cannot be stored as UTF-16 in 512 bytes", parent);
+    memset(h->parent_name, 0, sizeof(h->parent_name));
+    memcpy(h->parent_name, name.data, name.len);
+    return 0;
+}
+
 /* The folder that holds a file, links resolved; the caller frees it. */
 static int real_dir(char **ret, const char *path, struct xk_err *err)
 {

@@ -18,6 +18,8 @@
 int vhd_locator_text(char **ret, const struct vhd *v, int n, struct xk_err *err);
 /* The parent name field of the header as UTF-8; the caller frees it. -EBADMSG when it is not UTF-16. */
 int vhd_parent_name(char **ret, const struct vhd *v, struct xk_err *err);
+/* Store the base name of a path there. -EILSEQ: not UTF-8; -ENAMETOOLONG. */
+int vhd_set_parent_name(struct vhd_header *h, const char *parent, struct xk_err *err);
 
 struct vhd_parent_search {
     const char *root; /* NULL, or a folder that the parent may not lie outside of (after resolving links) */
