@@ -30,7 +30,7 @@ static int claim_space(const struct fill *f, const struct vhd_extent *e)
 {
     const struct xk_file *file = &f->image->file;
 
-    if (f->how->tables_only || f->image->block_device)
+    if (f->how->tables_only || f->how->dry_run || f->image->block_device)
         return 0;
     const int code = file->fs->ops->allocate(file->fs, file->fd, 0, e->file_offset, e->sectors * VHD_SECTOR);
     return code == 0 || code == -EOPNOTSUPP || code == -ENOSYS
@@ -46,7 +46,12 @@ static int fill_extent(void *context, const struct vhd_extent *e)
 
     if (e->layer == 0)
         return claim_space(f, e);
-    if (e->layer == VHD_LAYER_ZERO && f->how->tables_only && f->was_free)
+    const bool only_marked = e->layer == VHD_LAYER_ZERO && f->how->tables_only && f->was_free;
+    if (f->how->dry_run) {
+        f->result.written_bytes += only_marked ? 0 : e->sectors * VHD_SECTOR;
+        return 0;
+    }
+    if (only_marked)
         return vhd_writer_place(&f->writer, e->start, e->sectors, &offset, f->err);
     for (uint64_t at = 0; at < e->sectors;) {
         const uint64_t count = XK_MIN(e->sectors - at, (uint64_t)(COPY_BYTES / VHD_SECTOR));
@@ -70,7 +75,7 @@ static int fill_block(struct fill *f, uint32_t block)
     f->was_free = f->image->bat[block] == VHD_BAT_FREE;
     if (f->was_free) {
         /* Before anything is only marked: what a new place held before must be gone. */
-        if (f->how->tables_only)
+        if (f->how->tables_only && !f->how->dry_run)
             code = vhd_writer_allocate(&f->writer, block, f->err);
         f->result.blocks++;
     }
@@ -99,6 +104,8 @@ static int fill_all(struct fill *f)
             f->how->progress(f->how->context, XK_MIN((block + 1) * per_block, total), total);
         f->result.stopped = block < last / per_block && xk_stop_signal() != 0;
     }
+    if (f->how->dry_run)
+        return 0;
     const int code = vhd_writer_commit(&f->writer, f->err);
     return code < 0 ? code : xk_file_sync(&f->image->file, f->err);
 }
@@ -106,7 +113,8 @@ static int fill_all(struct fill *f)
 int vhd_fill(struct vhd_filled *ret, const struct xk_fs *fs, const char *path, const struct vhd_fill *how,
              struct xk_err *err)
 {
-    const struct vhd_chain_options options = {.search = how->search, .open_flags = how->open_flags | VHD_WRITE};
+    const struct vhd_chain_options options = {
+        .search = how->search, .open_flags = how->dry_run ? how->open_flags : how->open_flags | VHD_WRITE};
     struct vhd_chain chain;
     struct fill f = {.how = how, .chain = &chain, .err = err};
 
@@ -118,7 +126,10 @@ int vhd_fill(struct vhd_filled *ret, const struct xk_fs *fs, const char *path, c
     if (code < 0)
         return code;
     f.image = &chain.layers[0];
-    code = vhd_writer_begin(&f.writer, f.image, err);
+    if (!vhd_is_sparse(f.image))
+        code = xk_fail(err, -EINVAL, "%s: a fixed image is full by nature", path);
+    else if (!how->dry_run)
+        code = vhd_writer_begin(&f.writer, f.image, err);
     if (code == 0)
         code = fill_all(&f);
     vhd_writer_done(&f.writer);

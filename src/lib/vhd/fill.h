@@ -10,6 +10,7 @@ struct vhd_fill {
     bool tables_only;    /* where nothing is stored anywhere, say "present" without writing the zeros */
     uint64_t first;      /* sectors: only the blocks that hold first … last, both inclusive */
     uint64_t last;       /* UINT64_MAX: to the end */
+    bool dry_run;        /* only count */
     unsigned open_flags; /* VHD_DEVICES, VHD_ANY_SIZE */
     struct vhd_parent_search search;
     /* Called after each block with sectors of the disk passed and in all. May be NULL. */

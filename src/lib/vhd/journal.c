@@ -205,7 +205,7 @@ struct revert {
     struct vhd_journal journal;
     struct xk_file image;
     struct vhd_footer footer; /* any that the image shows */
-    bool footer_known, poisoned;
+    bool footer_known, poisoned, preview;
     uint64_t journal_bytes;
     struct entry *entries;
     size_t count;
@@ -423,28 +423,29 @@ static int follow(enum vhd_revert *ret, struct revert *r, const struct xk_fs *fs
         return code;
     if (r->journal.metadata_entries + (uint64_t)r->journal.data_entries == 0) {
         *ret = r->poisoned ? VHD_REVERT_FINISHED : VHD_REVERT_NOTHING;
-        code = r->poisoned ? finish(r, fs, image_path, err) : 0;
+        code = r->poisoned && !r->preview ? finish(r, fs, image_path, err) : 0;
     } else {
         *ret = VHD_REVERT_UNDONE;
         code = read_entries(r, err);
-        if (code == 0)
+        if (code == 0 && !r->preview)
             code = undo(r, err);
     }
-    return code < 0 ? code : remove_journal(r, err);
+    return code < 0 || r->preview ? code : remove_journal(r, err);
 }
 
-int vhd_revert(enum vhd_revert *ret, const struct xk_fs *fs, const char *image_path, const char *journal_path,
-               struct xk_err *err)
+static int revert(enum vhd_revert *ret, bool preview, const struct xk_fs *fs, const char *image_path,
+                  const char *journal_path, struct xk_err *err)
 {
-    struct revert r = {.journal = {.fs = fs, .file.fd = -1, .fresh.file.fd = -1}, .image.fd = -1};
+    struct revert r = {.journal = {.fs = fs, .file.fd = -1, .fresh.file.fd = -1}, .image.fd = -1, .preview = preview};
+    const int flags = (preview ? O_RDONLY : O_RDWR) | O_NONBLOCK;
     struct stat st;
 
     r.journal.path = xk_strdup(journal_path);
     if (!r.journal.path)
         return xk_fail_memory(err);
-    int code = xk_file_open(&r.image, fs, image_path, O_RDWR | O_NONBLOCK, 0, err);
+    int code = xk_file_open(&r.image, fs, image_path, flags, 0, err);
     if (code == 0)
-        code = xk_file_open(&r.journal.file, fs, r.journal.path, O_RDWR | O_NONBLOCK, 0, err);
+        code = xk_file_open(&r.journal.file, fs, r.journal.path, flags, 0, err);
     if (code == 0)
         code = xk_file_size(&r.journal_bytes, &r.journal.file, err);
     if (code == 0) {
@@ -456,4 +457,16 @@ int vhd_revert(enum vhd_revert *ret, const struct xk_fs *fs, const char *image_p
     free(r.entries);
     free(r.buf);
     return code;
+}
+
+int vhd_revert(enum vhd_revert *ret, const struct xk_fs *fs, const char *image_path, const char *journal_path,
+               struct xk_err *err)
+{
+    return revert(ret, false, fs, image_path, journal_path, err);
+}
+
+int vhd_revert_preview(enum vhd_revert *ret, const struct xk_fs *fs, const char *image_path, const char *journal_path,
+                       struct xk_err *err)
+{
+    return revert(ret, true, fs, image_path, journal_path, err);
 }

@@ -17,6 +17,7 @@
 
 #include "lib/vhd/image.h"
 
+#define VHD_JOURNAL_SUFFIX      ".journal" /* behind the image's name, where nothing else was said */
 #define VHD_JOURNAL_ENTRIES_MAX 1000000
 #define VHD_JOURNAL_ENTRY_MAX   (64u << 20) /* bytes of one entry that revert accepts */
 
@@ -73,6 +74,9 @@ enum vhd_revert {
  */
 int vhd_revert(enum vhd_revert *ret, const struct xk_fs *fs, const char *image_path, const char *journal_path,
                struct xk_err *err);
+/* What vhd_revert() would do; nothing is changed. */
+int vhd_revert_preview(enum vhd_revert *ret, const struct xk_fs *fs, const char *image_path, const char *journal_path,
+                       struct xk_err *err);
 
 /* Write both footers (the copy only for sparse images) with or without the poison, and sync. */
 int vhd_write_footers(struct vhd *v, uint64_t end_offset, bool poisoned, struct xk_err *err);

@@ -45,7 +45,7 @@ int vhd_keyhash_read(struct vhd_keyhash *ret, const struct vhd *v, struct xk_err
     return 0;
 }
 
-int vhd_keyhash_write(struct vhd *v, const struct vhd_keyhash *k, struct xk_err *err)
+int vhd_keyhash_check(const struct vhd *v, struct xk_err *err)
 {
     if (!vhd_is_sparse(v))
         return xk_fail(err, -EINVAL, "%s: a fixed image has no place for a key's hash", v->path);
@@ -53,6 +53,14 @@ int vhd_keyhash_write(struct vhd *v, const struct vhd_keyhash *k, struct xk_err 
         return xk_fail(err, -EBADMSG, "%s: its block table is damaged", v->path);
     if (vhd_allocated(v) > 0)
         return xk_fail(err, -EINVAL, "%s: holds data already; a key is set before anything is written", v->path);
+    return v->batmap_state == VHD_ABSENT || header_is_good(v) ? 0 : no_batmap_header(v, err);
+}
+
+int vhd_keyhash_write(struct vhd *v, const struct vhd_keyhash *k, struct xk_err *err)
+{
+    int code = vhd_keyhash_check(v, err);
+    if (code < 0)
+        return code;
     if (v->batmap_state == VHD_ABSENT) {
         uint8_t stored[STORED_BYTES] = {k->set};
         memcpy(stored + 1, k->nonce, sizeof(k->nonce));
@@ -61,8 +69,6 @@ int vhd_keyhash_write(struct vhd *v, const struct vhd_keyhash *k, struct xk_err 
             return xk_fail_sys(err, -errno, "%s: storing the key's hash as an extended attribute", v->path);
         return xk_file_sync(&v->file, err);
     }
-    if (!header_is_good(v))
-        return no_batmap_header(v, err);
 
     struct vhd_batmap b = v->batmap;
     uint8_t sector[VHD_SECTOR];
@@ -70,7 +76,7 @@ int vhd_keyhash_write(struct vhd *v, const struct vhd_keyhash *k, struct xk_err 
     memcpy(b.nonce, k->nonce, sizeof(b.nonce));
     memcpy(b.hash, k->hash, sizeof(b.hash));
     vhd_batmap_encode(sector, &b);
-    int code = xk_file_write(&v->file, sector, sizeof(sector), v->batmap_header_offset, err);
+    code = xk_file_write(&v->file, sector, sizeof(sector), v->batmap_header_offset, err);
     if (code == 0)
         code = xk_file_sync(&v->file, err);
     if (code == 0)

@@ -20,11 +20,13 @@ struct vhd_keyhash {
 /* From the batmap, or from an extended attribute where there is none. returns 0; -EBADMSG: damaged; I/O errors. */
 int vhd_keyhash_read(struct vhd_keyhash *ret, const struct vhd *v, struct xk_err *err);
 /*
+ * Store it; the second one only asks whether that can be done.
  * v         open with VHD_WRITE.
  * returns   0; -EINVAL: a fixed image, or one that holds data already (it would be read through the cipher from now
  * on); -EBADMSG; I/O errors.
  */
 int vhd_keyhash_write(struct vhd *v, const struct vhd_keyhash *k, struct xk_err *err);
+int vhd_keyhash_check(const struct vhd *v, struct xk_err *err);
 /* k->hash from k->nonce and the key. returns 0; -EINVAL: no key has `bytes` bytes; -ENOMEM. */
 int vhd_keyhash_compute(struct vhd_keyhash *k, const uint8_t *key, size_t bytes, struct xk_err *err);
 /* Does the key belong to it? returns 1 or 0; vhd_keyhash_compute()'s errors. */

@@ -100,7 +100,7 @@ int vhd_set_hidden(struct vhd *v, uint8_t hidden, struct xk_err *err)
     return write_copy(v, &f, err);
 }
 
-int vhd_set_file_end(struct vhd *v, uint64_t bytes, struct xk_err *err)
+int vhd_check_file_end(const struct vhd *v, uint64_t bytes, struct xk_err *err)
 {
     uint64_t end;
 
@@ -111,6 +111,12 @@ int vhd_set_file_end(struct vhd *v, uint64_t bytes, struct xk_err *err)
         code = xk_fail(err, -EINVAL,
                        "%s: its data and footer need %llu bytes, which %llu are not enough or no whole sectors for",
                        v->path, (unsigned long long)end + VHD_FOOTER_BYTES, (unsigned long long)bytes);
+    return code;
+}
+
+int vhd_set_file_end(struct vhd *v, uint64_t bytes, struct xk_err *err)
+{
+    const int code = vhd_check_file_end(v, bytes, err);
     return code < 0 ? code : write_footer_at(v, &v->footer, bytes - VHD_FOOTER_BYTES, err);
 }
 
@@ -326,18 +332,6 @@ static int look_at_parent(struct vhd_header *h, const struct vhd *v, const char 
     return code;
 }
 
-static int set_parent_name(struct vhd_header *h, const char *parent, struct xk_err *err)
-{
-    xk_auto(xk_buf_done) struct xk_buf name = XK_BUF_INIT(sizeof(h->parent_name));
-    const int code = xk_utf8_to_utf16(&name, xk_base_name(parent), true);
-    if (code < 0)
-        return xk_fail(err, code == -EFBIG ? -ENAMETOOLONG : code,
-                       "%s: the name cannot be stored as UTF-16 in 512 bytes", parent);
-    memset(h->parent_name, 0, sizeof(h->parent_name));
-    memcpy(h->parent_name, name.data, name.len);
-    return 0;
-}
-
 int vhd_reparent(struct vhd *v, const struct vhd_reparent *how, struct xk_err *err)
 {
     xk_auto(vhd_locator_texts_done) struct vhd_locator_texts texts = {0};
@@ -357,13 +351,14 @@ int vhd_reparent(struct vhd *v, const struct vhd_reparent *how, struct xk_err *e
 
     int code = look_at_parent(&next, v, parent, how->raw, err);
     if (code == 0)
-        code = set_parent_name(&next, parent, err);
+        code = vhd_set_parent_name(&next, parent, err);
     if (code == 0)
         code = vhd_locator_texts_make(&texts, dir, parent, err);
     if (code == 0)
         code = fit_texts(&next, v, &texts, err);
-    if (code == 0)
-        code = commit_parent(v, &next, &texts, how, err);
+    if (code < 0 || how->dry_run)
+        return code;
+    code = commit_parent(v, &next, &texts, how, err);
     if (code == 0)
         v->header = next;
     return code;

@@ -28,7 +28,8 @@ int vhd_set_marker(struct vhd *v, uint8_t marker, struct xk_err *err);
 
 struct vhd_reparent {
     const char *parent;
-    bool raw; /* the parent is no VHD */
+    bool raw;     /* the parent is no VHD */
+    bool dry_run; /* find out whether it can be done, write nothing */
     /* Called when the new path is stored, before it counts; a negative value stops there. May be NULL. */
     int (*before_commit)(void *context);
     void *context;
@@ -42,9 +43,10 @@ struct vhd_reparent {
 int vhd_reparent(struct vhd *v, const struct vhd_reparent *how, struct xk_err *err);
 
 /*
- * Put the footer where a file or device of `bytes` bytes ends; nothing is cut off.
+ * Put the footer where a file or device of `bytes` bytes ends; nothing is cut off. The first one only asks.
  * returns   0; -EINVAL: not whole sectors, or the data need more.
  */
+int vhd_check_file_end(const struct vhd *v, uint64_t bytes, struct xk_err *err);
 int vhd_set_file_end(struct vhd *v, uint64_t bytes, struct xk_err *err);
 
 /* Throw all data of a sparse image away; a child shows its parent again. -ENOSYS: a fixed image. */

@@ -78,6 +78,8 @@ static int clear_batmap(struct vhd *v, uint32_t from, uint32_t to, struct xk_err
 static int grow_inside(struct resize *r, struct xk_err *err)
 {
     struct vhd *v = &r->v;
+    if (r->how->dry_run)
+        return 0;
     int code = free_entries(v, v->blocks, r->new_blocks, err);
     if (code == 0)
         code = clear_batmap(v, v->blocks, r->new_blocks, err);
@@ -105,7 +107,7 @@ static int shrink_sparse(struct resize *r, struct xk_err *err)
     const uint32_t old_blocks = v->blocks;
 
     int code = count_dropped(r, err);
-    if (code < 0)
+    if (code < 0 || r->how->dry_run)
         return code;
     set_size(v, r->result.new_bytes);
     code = vhd_write_footers(v, v->end_offset, false, err);
@@ -403,6 +405,8 @@ static int resize_journaled(struct resize *r, struct xk_err *err)
 {
     struct vhd *v = &r->v;
 
+    if (r->how->dry_run)
+        return 0;
     int code = vhd_journal_begin(&r->journal, r->fs, r->how->journal, v, err);
     if (code == 0)
         code = keep_everything(r, err);
@@ -496,7 +500,7 @@ int vhd_resize(struct vhd_resized *ret, const struct xk_fs *fs, const char *path
                                                    path, xk_size(how->bytes).s)
                                          : xk_fail(err, -EINVAL, "%s: %llu bytes is not a whole number of sectors",
                                                    path, (unsigned long long)how->bytes);
-    int code = vhd_open(&r.v, fs, path, VHD_WRITE | VHD_DEVICES, err);
+    int code = vhd_open(&r.v, fs, path, (how->dry_run ? VHD_READ : VHD_WRITE) | VHD_DEVICES, err);
     if (code < 0)
         return code;
     r.result.old_bytes = r.v.footer.current_bytes;

@@ -17,6 +17,7 @@ enum vhd_resize_stage {
 struct vhd_resize {
     uint64_t bytes;      /* whole sectors; sparse images: rounded up to blocks */
     const char *journal; /* where the undo journal goes; NULL: only changes that need none, else -EINVAL */
+    bool dry_run;        /* find out what would be done, write nothing */
     bool drop_data;      /* shrink although blocks behind the new end hold data */
     /* 0, or -ECANCELED: everything stays as it stands at this moment, as if killed. May be NULL. */
     int (*stage)(void *context, enum vhd_resize_stage stage);
