@@ -7,14 +7,14 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
 shift
-[ $# -gt 0 ] || set -- startup scan
-ninja -C "$build" --quiet xenkit bench/pair
+[ $# -gt 0 ] || set -- startup scan vhd
+ninja -C "$build" --quiet xenkit bench/pair bench/vhd-image
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
-XENKIT=$build/xenkit PAIR=$build/bench/pair
-export XENKIT PAIR
+XENKIT=$build/xenkit PAIR=$build/bench/pair IMAGE=$build/bench/vhd-image
+export XENKIT PAIR IMAGE
 
 missed=0
 for name; do

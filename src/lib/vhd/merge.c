@@ -160,6 +160,7 @@ int vhd_merge_run(struct vhd_merged *ret, const struct vhd_chain *chain, const s
     if (how->bandwidth_bps)
         m.started_ns = how->clock->monotonic_ns(how->clock);
     int code = target_open(&m.target, chain, how->links, fs, err);
+    m.target.writer.reserve = how->reserve;
     if (code == 0)
         code = merge_all(&m);
     target_close(&m.target);

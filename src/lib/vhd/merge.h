@@ -13,6 +13,7 @@ struct vhd_merge {
     uint64_t start_sector;  /* a checkpoint of an earlier run; 0: from the start */
     uint64_t bandwidth_bps; /* bits a second, 0: as fast as it goes; needs clock */
     const struct xk_clock *clock;
+    bool reserve; /* give new blocks in the target their whole space at once */
     /* Called now and then with sectors of the disk passed and in all. May be NULL. */
     void (*progress)(void *context, uint64_t done, uint64_t total);
     /* Called when everything before this sector is on stable storage. A negative value ends the merge. May be NULL. */

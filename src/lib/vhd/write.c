@@ -100,6 +100,11 @@ static int place_block(struct vhd_writer *w, struct vhd_touched *t, struct xk_er
         return xk_fail(err, -ENOSPC,
                        "%s: no room for block %u: it would end at byte %llu, the device's footer begins at %llu",
                        v->path, t->block, (unsigned long long)end, (unsigned long long)v->end_offset);
+    if (w->reserve) {
+        const int code = v->file.fs->ops->allocate(v->file.fs, v->file.fd, 0, at, end - at);
+        if (code < 0 && code != -EOPNOTSUPP && code != -ENOSYS)
+            return xk_fail_sys(err, code, "%s: reserving block %u", v->path, t->block);
+    }
     t->sector = (uint32_t)(at / VHD_SECTOR);
     t->gap_from = w->end;
     t->placed_now = true;

@@ -27,6 +27,7 @@ struct vhd_writer {
     uint64_t end;       /* where the next block goes, bytes */
     uint64_t stale_end; /* bytes of the file below this may hold something else than zeros */
     bool grown;         /* blocks were added: the footer moves */
+    bool reserve;       /* set by the caller: give new blocks their space at once instead of leaving holes */
 };
 
 /*

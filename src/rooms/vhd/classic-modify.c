@@ -107,18 +107,9 @@ struct modify {
     bool resize, raw, discard;
 };
 
-/* The failure points that a storage manager's own tests ask for; they end the program in its original. */
-static bool fail_at(struct vhd_classic *c, const char *point)
-{
-    if (!xk_env(c->app, point))
-        return false;
-    vhd_classic_say(c, "Failing at %s\n", point);
-    return true;
-}
-
 static int before_commit(void *context)
 {
-    return fail_at(context, "VHD_UTIL_TEST_FAIL_REPARENT_LOCATOR") ? -ECANCELED : 0;
+    return vhd_classic_fails_at(context, "VHD_UTIL_TEST_FAIL_REPARENT_LOCATOR") ? -ECANCELED : 0;
 }
 
 /* The parent as the original opens it, for its errors. */
@@ -141,7 +132,7 @@ static int change_parent(struct vhd_classic *c, struct vhd *v, const struct modi
     const struct vhd_reparent how = {.parent = m->parent, .raw = m->raw, .before_commit = before_commit, .context = c};
     struct xk_err err = {0};
 
-    if (fail_at(c, "VHD_UTIL_TEST_FAIL_REPARENT_BEGIN"))
+    if (vhd_classic_fails_at(c, "VHD_UTIL_TEST_FAIL_REPARENT_BEGIN"))
         return -EINVAL;
     int code = try_parent(c, v, m);
     if (code == 0) {
@@ -152,7 +143,7 @@ static int change_parent(struct vhd_classic *c, struct vhd *v, const struct modi
     }
     if (code < 0)
         vhd_classic_say(c, "failed to set parent to '%s': %d\n", m->parent, code);
-    else if (fail_at(c, "VHD_UTIL_TEST_FAIL_REPARENT_END"))
+    else if (vhd_classic_fails_at(c, "VHD_UTIL_TEST_FAIL_REPARENT_END"))
         code = -EINVAL;
     return code;
 }

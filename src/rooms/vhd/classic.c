@@ -196,6 +196,14 @@ bool vhd_classic_mib(uint64_t *ret_bytes, const char *word)
     return vhd_classic_number(&mib, word) && !xk_mul(mib, XK_MIB, ret_bytes);
 }
 
+bool vhd_classic_fails_at(struct vhd_classic *c, const char *point)
+{
+    if (!xk_env(c->app, point))
+        return false;
+    vhd_classic_say(c, "Failing at %s\n", point);
+    return true;
+}
+
 /* ---- commands ---- */
 
 /* In the order of the usage line. */
@@ -209,13 +217,13 @@ static const struct {
     {"read", vhd_classic_read},
     {"set", vhd_classic_set},
     {"repair", vhd_classic_repair},
-    {"resize", NULL},
+    {"resize", vhd_classic_resize},
     {"fill", NULL},
-    {"coalesce", NULL},
+    {"coalesce", vhd_classic_coalesce},
     {"modify", vhd_classic_modify},
     {"scan", vhd_classic_scan},
     {"check", vhd_classic_check},
-    {"revert", NULL},
+    {"revert", vhd_classic_revert},
     {"key", NULL},
     {"copy", NULL},
 };

@@ -24,7 +24,8 @@ struct vhd_classic {
 typedef int vhd_classic_command(struct vhd_classic *c, int argc, char **argv);
 
 vhd_classic_command vhd_classic_create, vhd_classic_snapshot, vhd_classic_query, vhd_classic_read, vhd_classic_set,
-    vhd_classic_repair, vhd_classic_modify, vhd_classic_scan, vhd_classic_check;
+    vhd_classic_repair, vhd_classic_modify, vhd_classic_scan, vhd_classic_check, vhd_classic_resize, vhd_classic_revert,
+    vhd_classic_coalesce;
 
 /* ---- output ---- */
 
@@ -44,6 +45,12 @@ void vhd_classic_debug(const struct vhd_classic *c, const char *format, ...) XK_
 int vhd_classic_code(const struct vhd_classic *c, int code, const struct xk_err *err);
 /* Foreign text: as it is, but made safe when stdout is a terminal. Valid until the third next call. */
 const char *vhd_classic_clean(struct vhd_classic *c, const char *text);
+
+/*
+ * Is the failure point set that a storage manager's own tests ask for by an environment variable? Says so; the original
+ * ends there.
+ */
+bool vhd_classic_fails_at(struct vhd_classic *c, const char *point);
 
 /* ---- options ---- */
 
