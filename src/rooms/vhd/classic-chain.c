@@ -1,5 +1,5 @@
 /*
- * A piece of at most 2 MiB goes down through the layers with a map of the sectors that are still wanted. Each layer
+ * A piece of at most 256 KiB goes down through the layers with a map of the sectors that are still wanted. Each layer
  * keeps the last bitmap it read, because pieces come in ascending order. lib/vhd/chain.h opens the whole chain before
  * it reads, which the original does not, so a child of a missing parent could not be looked at.
  */

@@ -19,7 +19,7 @@ struct vhd_classic_chain {
 int vhd_classic_chain_begin(struct vhd_classic_chain *ret, struct vhd_classic_image *image);
 void vhd_classic_chain_end(struct vhd_classic_chain *chain);
 
-#define VHD_CLASSIC_CHUNK_SECTORS 4096u
+#define VHD_CLASSIC_CHUNK_SECTORS 512u /* 256 KiB stay in the cache between reading and writing */
 
 /*
  * Read up to VHD_CLASSIC_CHUNK_SECTORS sectors.
