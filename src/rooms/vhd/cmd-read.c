@@ -1,5 +1,5 @@
 /*
- * `xenkit vhd read`: the disk's bytes, through all its parents, as a stream. Holes of the output file stay holes.
+ * `xenkit vhd read`: the disk's bytes, through all its parents, as a stream.
  */
 #include "rooms/vhd/room.h"
 
@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#define PIECE_SECTORS (VHD_BLOCK_BYTES / VHD_SECTOR)
+#define PIECE_BYTES (256u * 1024)
 
 struct read_opts {
     uint64_t offset, length;
@@ -24,33 +24,70 @@ static const struct xk_opt read_opts[] = {
     XK_OPT_END,
 };
 
-/* Bytes [from, to) of the disk, in pieces that end on 2 MiB so that each block is resolved once. */
+/* The part of the disk that is wanted, and how far it has come. */
+struct copy {
+    struct xk_app *app;
+    const struct vhd_chain *chain;
+    uint64_t from, to; /* bytes of the disk */
+    struct xk_prog progress;
+    struct xk_err *err;
+    uint8_t piece[PIECE_BYTES];
+};
+
+static int copy_piece(struct copy *c, const struct vhd_extent *e, uint64_t at, size_t bytes)
+{
+    const uint64_t offset = e->file_offset + (at - e->start * VHD_SECTOR);
+
+    if (xk_stop_signal())
+        return xk_fail(c->err, -EINTR, "stopped at byte %llu of the disk", (unsigned long long)at);
+    if (e->layer == VHD_LAYER_ZERO) {
+        memset(c->piece, 0, bytes);
+    } else if ((size_t)e->layer < c->chain->count) {
+        const int code = xk_file_read(&c->chain->layers[e->layer].file, c->piece, bytes, offset, c->err);
+        if (code < 0)
+            return code;
+    } else {
+        const ssize_t got = xk_file_read_some(&c->chain->raw, c->piece, bytes, offset, c->err);
+        if (got < 0)
+            return (int)got;
+        memset(c->piece + got, 0, bytes - (size_t)got);
+    }
+    xk_out_raw(c->app->out, c->piece, bytes);
+    return xk_out_error(c->app->out);
+}
+
+/* Small pieces, so that what was read is still in the processor's cache when it is written. */
+static int copy_extent(void *context, const struct vhd_extent *e)
+{
+    struct copy *c = context;
+    const uint64_t end = XK_MIN((e->start + e->sectors) * VHD_SECTOR, c->to);
+
+    for (uint64_t at = XK_MAX(e->start * VHD_SECTOR, c->from); at < end;) {
+        const size_t bytes = (size_t)XK_MIN(end - at, (uint64_t)PIECE_BYTES);
+        const int code = copy_piece(c, e, at, bytes);
+        if (code < 0)
+            return code;
+        at += bytes;
+        xk_prog_set(&c->progress, at - c->from);
+    }
+    return 0;
+}
+
 static int copy_out(struct xk_app *app, const struct vhd_chain *chain, uint64_t from, uint64_t to, struct xk_err *err)
 {
-    xk_autofree uint8_t *piece = xk_alloc(VHD_BLOCK_BYTES);
-    struct xk_prog progress;
-    int code = 0;
+    xk_autofree struct copy *c = xk_alloc(sizeof(*c));
 
-    if (!piece)
+    if (!c)
         return xk_fail_memory(err);
-    xk_prog_begin(&progress, app->log, app->clock, "reading", to - from, true);
-    for (uint64_t at = from; at < to && code == 0;) {
-        const uint64_t first = at / VHD_SECTOR;
-        const uint64_t last = XK_MIN(XK_DIV_UP(to, VHD_SECTOR), (first / PIECE_SECTORS + 1) * PIECE_SECTORS);
-        if (xk_stop_signal()) {
-            code = xk_fail(err, -EINTR, "stopped at byte %llu of the disk", (unsigned long long)at);
-            break;
-        }
-        code = vhd_chain_read(chain, piece, first, last - first, err);
-        if (code < 0)
-            break;
-        const uint64_t end = XK_MIN(last * VHD_SECTOR, to);
-        xk_out_raw(app->out, piece + (at - first * VHD_SECTOR), (size_t)(end - at));
-        code = xk_out_error(app->out);
-        at = end;
-        xk_prog_set(&progress, at - from);
-    }
-    xk_prog_end(&progress);
+    c->app = app;
+    c->chain = chain;
+    c->from = from;
+    c->to = to;
+    c->err = err;
+    xk_prog_begin(&c->progress, app->log, app->clock, "reading", to - from, true);
+    const uint64_t first = from / VHD_SECTOR;
+    const int code = vhd_chain_map(chain, first, XK_DIV_UP(to, VHD_SECTOR) - first, copy_extent, c, err);
+    xk_prog_end(&c->progress);
     return code;
 }
 
