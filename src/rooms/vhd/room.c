@@ -16,6 +16,7 @@ static const struct xk_command *const commands[] = {
     &vhd_cmd_compare,
     &vhd_cmd_hash,
     &vhd_cmd_export_delta,
+    &vhd_cmd_serve,
     &vhd_cmd_convert,
     &vhd_cmd_set,
     &vhd_cmd_modify,
