@@ -21,6 +21,7 @@ const char *const convert_format_names[] = {"raw", "vhd", "vhd-fixed", "qcow2", 
 
 #define BEHIND_BYTES (16u << 20) /* given to the disk at once */
 #define BEHIND_LAG   3           /* pieces on their way before we wait for the oldest */
+#define CACHE_SHARE  4           /* a target larger than this part of the memory is not kept in the page cache */
 #define ZEROS_BYTES  65536u
 
 struct range {
@@ -31,6 +32,7 @@ struct engine {
     const struct convert *how;
     struct convert_target *target;
     bool cloning;
+    bool keep_cached;
 
     pthread_mutex_t taking;
     struct convert_cursor cursor;
@@ -347,7 +349,7 @@ static void write_behind(struct engine *e, uint64_t to, uint64_t bytes)
     pthread_mutex_unlock(&e->trailing);
     if (next.to > next.from)
         xk_file_write_behind(e->target->file, next.from, next.to - next.from, false);
-    if (oldest.to > oldest.from)
+    if (!e->keep_cached && oldest.to > oldest.from)
         xk_file_write_behind(e->target->file, oldest.from, oldest.to - oldest.from, true);
 }
 
@@ -588,6 +590,14 @@ static int into_file(struct engine *e, uint64_t disk_bytes, struct xk_err *err)
     return code;
 }
 
+static uint64_t memory_bytes(void)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES);
+    const long page_bytes = sysconf(_SC_PAGESIZE);
+
+    return pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
+}
+
 static void engine_init(struct engine *e, const struct convert *how)
 {
     *e = (struct engine){.how = how};
@@ -595,6 +605,7 @@ static void engine_init(struct engine *e, const struct convert *how)
     (void)pthread_mutex_init(&e->turning, NULL);
     (void)pthread_mutex_init(&e->trailing, NULL);
     (void)pthread_cond_init(&e->turned, NULL);
+    e->keep_cached = how->source && how->source->size_bytes < memory_bytes() / CACHE_SHARE;
     e->cursor = (struct convert_cursor){.volume = how->source, .scanning = true};
 }
 

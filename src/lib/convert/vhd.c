@@ -84,7 +84,7 @@ static int lay_out(struct vhd_target *self, uint64_t disk_bytes, struct xk_err *
 {
     const uint64_t table_bytes = disk_bytes == UINT64_MAX ? VHD_SIZE_MAX : disk_bytes;
 
-    self->entries = (uint32_t)XK_DIV_UP(table_bytes, VHD_BLOCK_BYTES);
+    self->entries = XK_MAX((uint32_t)XK_DIV_UP(table_bytes, VHD_BLOCK_BYTES), 1u); /* nobody reads a table of none */
     self->batmap_header = TABLE_OFFSET + bat_bytes(self);
     self->batmap_sectors = XK_MAX(XK_DIV_UP(XK_DIV_UP(self->entries, 8), VHD_SECTOR), 1u);
     self->metadata_bytes = self->batmap_header + VHD_SECTOR + (uint64_t)self->batmap_sectors * VHD_SECTOR;

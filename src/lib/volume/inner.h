@@ -6,6 +6,8 @@
 
 #include "lib/volume/volume.h"
 
+#include <pthread.h>
+
 /* Ranges are checked before: never empty, never past the end. */
 struct volume_ops {
     int (*map)(const struct volume *v, uint64_t start, uint64_t bytes, volume_visit *visit, void *context,
@@ -65,9 +67,19 @@ int volume_join_parent(struct volume_join *j, const struct volume *parent, uint6
 int volume_read_parent(const struct volume *parent, uint8_t *buf, uint64_t start, size_t bytes, struct xk_err *err);
 
 /*
+ * The run of data of one file that was found last. Asking for its end costs a walk over all of it on some file systems,
+ * so a disk that is mapped piece by piece asks once.
+ */
+struct volume_runs {
+    pthread_mutex_t lock;
+    uint64_t from, to; /* bytes of the file; to 0: none */
+};
+struct volume_runs *volume_runs_new(void) XK_MUST_USE;
+void volume_runs_free(struct volume_runs *r);
+/*
  * A stored run of a file, split into what the file system has and its holes. A file system that cannot tell has no
  * holes.
  */
-int volume_split_holes(const struct volume_extent *e, volume_visit *visit, void *context);
+int volume_split_holes(const struct volume_extent *e, struct volume_runs *runs, volume_visit *visit, void *context);
 
 #endif

@@ -7,6 +7,7 @@ struct raw {
     struct volume volume; /* first: a volume is a raw */
     struct xk_file file;
     char *path;
+    struct volume_runs *runs;
 };
 
 static const struct raw *raw_of(const struct volume *v)
@@ -20,7 +21,7 @@ static int raw_map(const struct volume *v, uint64_t start, uint64_t bytes, volum
     const struct volume_extent whole = {
         .start = start, .bytes = bytes, .kind = VOLUME_DATA, .file = &raw_of(v)->file, .file_offset = start};
 
-    return volume_split_holes(&whole, visit, context);
+    return volume_split_holes(&whole, raw_of(v)->runs, visit, context);
 }
 
 static const char *raw_layer_path(const struct volume *v, int layer)
@@ -34,6 +35,7 @@ static void raw_close(struct volume *v)
 
     xk_file_close(&r->file);
     free(r->path);
+    volume_runs_free(r->runs);
     free(r);
 }
 
@@ -49,7 +51,8 @@ int volume_raw_open(struct volume **ret, const struct xk_fs *fs, const char *pat
     r->volume = (struct volume){.ops = &ops, .format = VOLUME_RAW, .block_bytes = 4096, .layers = 1};
     r->file.fd = -1;
     r->path = xk_strdup(path);
-    int code = r->path ? 0 : xk_fail_memory(err);
+    r->runs = volume_runs_new();
+    int code = r->path && r->runs ? 0 : xk_fail_memory(err);
     if (code == 0)
         code = volume_file_open(&r->file, fs, r->path, &r->volume.size_bytes, err);
     if (code == 0)

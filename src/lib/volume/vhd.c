@@ -9,6 +9,7 @@
 struct vhd_volume {
     struct volume volume; /* first */
     struct vhd_chain chain;
+    struct volume_runs *runs; /* of the root: a fixed image or a raw disk */
 };
 
 static const struct vhd_volume *vhd_of(const struct volume *v)
@@ -18,6 +19,7 @@ static const struct vhd_volume *vhd_of(const struct volume *v)
 
 struct vhd_walk {
     const struct vhd_chain *chain;
+    struct volume_runs *runs;
     struct volume_join join;
     uint64_t start, end; /* of the range in bytes; extents are whole sectors and stick out */
 };
@@ -38,7 +40,7 @@ static int add_raw_parent(struct vhd_walk *w, struct volume_extent *e)
     rest.layer = e->layer;
     e->bytes = there;
     if (e->bytes)
-        code = volume_split_holes(e, add_plain, &w->join);
+        code = volume_split_holes(e, w->runs, add_plain, &w->join);
     if (code == 0 && rest.bytes)
         code = volume_join_add(&w->join, &rest);
     return code;
@@ -64,15 +66,18 @@ static int add_extent(void *context, const struct vhd_extent *from)
     if (raw)
         return add_raw_parent(w, &e);
     if (w->chain->layers[from->layer].footer.type == VHD_FIXED)
-        return volume_split_holes(&e, add_plain, &w->join);
+        return volume_split_holes(&e, w->runs, add_plain, &w->join);
     return volume_join_add(&w->join, &e);
 }
 
 static int vhd_volume_map(const struct volume *v, uint64_t start, uint64_t bytes, volume_visit *visit, void *context,
                           struct xk_err *err)
 {
-    struct vhd_walk w = {
-        .chain = &vhd_of(v)->chain, .join = {.visit = visit, .context = context}, .start = start, .end = start + bytes};
+    struct vhd_walk w = {.chain = &vhd_of(v)->chain,
+                         .runs = vhd_of(v)->runs,
+                         .join = {.visit = visit, .context = context},
+                         .start = start,
+                         .end = start + bytes};
     const uint64_t first = start / VHD_SECTOR;
     const uint64_t last = XK_DIV_UP(start + bytes, VHD_SECTOR);
 
@@ -92,6 +97,7 @@ static void vhd_volume_close(struct volume *v)
     struct vhd_volume *const self = (struct vhd_volume *)v;
 
     vhd_chain_close(&self->chain);
+    volume_runs_free(self->runs);
     free(self);
 }
 
@@ -139,7 +145,8 @@ int volume_vhd_open(struct volume **ret, const struct xk_fs *fs, const char *pat
         .block_bytes = vhd_is_sparse(top) ? top->header.block_bytes : 4096,
         .layers = self->chain.count + self->chain.raw.open,
     };
-    code = check_trail(&self->chain, above, options, err);
+    self->runs = volume_runs_new();
+    code = !self->runs ? xk_fail_memory(err) : check_trail(&self->chain, above, options, err);
     if (code < 0) {
         vhd_volume_close(&self->volume);
         return code;

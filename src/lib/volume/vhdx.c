@@ -13,6 +13,7 @@ struct vhdx_volume {
     struct volume volume; /* first */
     struct vhdx image;
     struct volume *parent; /* NULL: none */
+    struct volume_runs *runs;
 };
 
 static const struct vhdx_volume *vhdx_of(const struct volume *v)
@@ -44,7 +45,7 @@ static int add_extent(void *context, const struct vhdx_extent *from)
         e.file = &w->self->image.file;
         e.file_offset = from->file_offset;
         if (w->self->image.fixed)
-            return volume_split_holes(&e, add_plain, &w->join);
+            return volume_split_holes(&e, w->self->runs, add_plain, &w->join);
     }
     return volume_join_add(&w->join, &e);
 }
@@ -100,6 +101,7 @@ static void vhdx_volume_close(struct volume *v)
     struct vhdx_volume *const self = (struct vhdx_volume *)v;
 
     volume_close(self->parent);
+    volume_runs_free(self->runs);
     vhdx_close(&self->image);
     free(self);
 }
@@ -171,7 +173,8 @@ int volume_vhdx_open(struct volume **ret, const struct xk_fs *fs, const char *pa
 
     if (!self)
         return xk_fail_memory(err);
-    int code = vhdx_open(&self->image, fs, path, err);
+    self->runs = volume_runs_new();
+    int code = self->runs ? vhdx_open(&self->image, fs, path, err) : xk_fail_memory(err);
     if (code == 0) {
         self->volume = (struct volume){
             .ops = &ops,

@@ -260,50 +260,79 @@ int volume_read_parent(const struct volume *parent, uint8_t *buf, uint64_t start
     return there ? volume_read(parent, buf, there, start, err) : 0;
 }
 
-/* The next position at or after `at` of the kind that whence names; `end` when there is none before it. */
-static uint64_t next_of(const struct xk_file *f, uint64_t at, uint64_t end, int whence, bool *cannot_tell)
+struct volume_runs *volume_runs_new(void)
 {
-    const int64_t found = f->fs->ops->seek(f->fs, f->fd, at, whence);
+    struct volume_runs *const r = xk_zalloc(sizeof(*r));
 
-    /* ENXIO: nothing but a hole from here on. Other errors: the file system cannot tell, or reading will say it better.
-     */
-    if (found < 0 && found != -ENXIO)
-        *cannot_tell = true;
-    return found < 0 ? end : XK_MIN(end, (uint64_t)found);
+    if (r)
+        (void)pthread_mutex_init(&r->lock, NULL);
+    return r;
 }
 
-int volume_split_holes(const struct volume_extent *e, volume_visit *visit, void *context)
+void volume_runs_free(struct volume_runs *r)
+{
+    if (!r)
+        return;
+    (void)pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+/* The end of the run of data around `at` when it is the one last seen; 0: not known. */
+static uint64_t known_run(struct volume_runs *r, uint64_t at)
+{
+    pthread_mutex_lock(&r->lock);
+    const uint64_t to = r->from <= at && at < r->to ? r->to : 0;
+    pthread_mutex_unlock(&r->lock);
+    return to;
+}
+
+static void remember_run(struct volume_runs *r, uint64_t from, uint64_t to)
+{
+    pthread_mutex_lock(&r->lock);
+    r->from = from;
+    r->to = to;
+    pthread_mutex_unlock(&r->lock);
+}
+
+/*
+ * What begins at `at`: returns true and the end of a run of data, or false and the end of a hole. A file system that
+ * cannot tell, or a file that changes under us, has data up to the end: whatever is there, reading it is right.
+ */
+static bool data_at(const struct xk_file *f, struct volume_runs *runs, uint64_t at, uint64_t end, uint64_t *ret_to)
+{
+    const uint64_t known = known_run(runs, at);
+    if (known) {
+        *ret_to = XK_MIN(known, end);
+        return true;
+    }
+    const int64_t data = f->fs->ops->seek(f->fs, f->fd, at, SEEK_DATA);
+    if (data == -ENXIO || (data >= 0 && (uint64_t)data > at)) {
+        *ret_to = data < 0 ? end : XK_MIN((uint64_t)data, end);
+        return false;
+    }
+    const int64_t hole = data < 0 ? data : f->fs->ops->seek(f->fs, f->fd, at, SEEK_HOLE);
+    const uint64_t to = hole >= 0 && (uint64_t)hole > at ? (uint64_t)hole : end;
+    remember_run(runs, at, to);
+    *ret_to = XK_MIN(to, end);
+    return true;
+}
+
+int volume_split_holes(const struct volume_extent *e, struct volume_runs *runs, volume_visit *visit, void *context)
 {
     const uint64_t end = e->file_offset + e->bytes;
-    bool cannot_tell = false;
 
-    for (uint64_t at = e->file_offset; at < end;) {
-        const uint64_t data = next_of(e->file, at, end, SEEK_DATA, &cannot_tell);
-        if (cannot_tell) {
-            const struct volume_extent rest = {.start = e->start + (at - e->file_offset),
-                                               .bytes = end - at,
-                                               .kind = VOLUME_DATA,
-                                               .layer = e->layer,
-                                               .file = e->file,
-                                               .file_offset = at};
-            return visit(context, &rest);
-        }
+    for (uint64_t at = e->file_offset, to = at; at < end; at = to) {
         struct volume_extent part = {.start = e->start + (at - e->file_offset), .layer = e->layer};
-        uint64_t to = data;
-        if (data > at) {
-            part.kind = VOLUME_HOLE;
-        } else {
-            to = next_of(e->file, at, end, SEEK_HOLE, &cannot_tell);
-            to = to > at ? to : end; /* the file changes under us: whatever is there, reading it is right */
-            part.kind = VOLUME_DATA;
+        if (data_at(e->file, runs, at, end, &to)) {
             part.file = e->file;
             part.file_offset = at;
+        } else {
+            part.kind = VOLUME_HOLE;
         }
         part.bytes = to - at;
         const int code = visit(context, &part);
         if (code)
             return code;
-        at = to;
     }
     return 0;
 }
