@@ -96,16 +96,18 @@ struct xk_out {
     bool in_row;
     bool cards, card_drawn; /* the rows of this section are drawn one below the other */
     struct xk_arena arena;  /* rows not yet drawn, or the record */
-    struct xk_out_node *rows[XK_OUT_LEARN_ROWS];
     size_t row_count;
     struct xk_out_node *stack[XK_OUT_DEPTH_MAX]; /* open records and lists; [0] is the row or the record */
     size_t depth;
     struct xk_out_node *last_cell;
 
     struct xk_arena column_arena;
-    struct xk_out_column columns[XK_OUT_COLUMNS_MAX];
     size_t column_count;
     bool columns_fixed;
+
+    /* Last, and not cleared at the start: most runs never touch these pages. */
+    struct xk_out_node *rows[XK_OUT_LEARN_ROWS];
+    struct xk_out_column columns[XK_OUT_COLUMNS_MAX];
 };
 
 static inline bool xk_out_is_json(const struct xk_out *out)

@@ -131,11 +131,12 @@ static size_t terminal_width(int fd)
 
 int xk_out_open(struct xk_out **ret, const struct xk_out_settings *settings, struct xk_err *err)
 {
-    struct xk_out *const out = xk_zalloc(sizeof(*out));
+    struct xk_out *const out = xk_alloc(sizeof(*out));
     int r = 0;
 
     if (!out)
         return xk_fail_memory(err);
+    memset(out, 0, offsetof(struct xk_out, rows));
     out->format = settings->format;
     out->fs = settings->fs;
     out->fd = STDOUT_FILENO;
