@@ -45,7 +45,10 @@ static char *tidy(const char *path)
         errno = text.error == -EFBIG ? ENAMETOOLONG : ENOMEM;
         return NULL;
     }
-    return xk_strndup(text.data, text.len);
+    char *const tidied = xk_strndup(text.data, text.len);
+    if (!tidied)
+        errno = ENOMEM;
+    return tidied;
 }
 
 /* /dev/VG/LV as the device mapper calls it: dashes doubled, a dash between. NULL: no memory. */

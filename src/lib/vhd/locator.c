@@ -140,6 +140,8 @@ static int try_candidate(char **ret_path, const char *dir, const char *text, con
         return xk_fail_memory(err);
     /* Against a root the links count; a volume keeps its lasting name otherwise. */
     xk_autofree char *real = search && search->root ? realpath(joined, NULL) : vhd_canonical_path(joined);
+    if (!real && errno == ENOMEM)
+        return xk_fail_memory(err);
     if (!real || access(real, R_OK) != 0) {
         if (!strstr(xk_buf_str(tried), joined))
             xk_buf_printf(tried, "%s%s", tried->len ? ", " : "", joined);
