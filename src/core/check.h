@@ -26,7 +26,7 @@ struct xk_check {
     const char *title;         /* what is wrong, as a heading */
     enum xk_severity severity; /* the usual one; a finding may be milder or worse */
     const char *why;           /* one or two sentences */
-    const char *fix; /* what to do next, with the command; the word FILE in it stands for the object */
+    const char *fix;           /* what to do next, with the command; the word FILE in it stands for the object */
     /* returns 0 or a negative errno value when the check itself could not be done. */
     int (*run)(const struct xk_check *check, const void *subject, struct xk_findings *sink, struct xk_err *err);
     int detail; /* the row's own constant for a `run` that serves several rows */

@@ -73,9 +73,9 @@ int xk_file_sync(const struct xk_file *f, struct xk_err *err);
  */
 void xk_file_write_behind(const struct xk_file *f, uint64_t offset, uint64_t bytes, bool drop);
 /*
- * Share a range of another file on the same file system instead of copying it (reflink). Offsets and bytes are multiples
- * of the file system's block.
- * returns   0; -EOPNOTSUPP, -EXDEV, -EINVAL and so on when that cannot be done here: copy instead. Records no error.
+ * Share a range of another file on the same file system instead of copying it (reflink). Offsets and bytes are
+ * multiples of the file system's block. returns   0; -EOPNOTSUPP, -EXDEV, -EINVAL and so on when that cannot be done
+ * here: copy instead. Records no error.
  */
 int xk_file_clone(const struct xk_file *f, uint64_t offset, const struct xk_file *from, uint64_t from_offset,
                   uint64_t bytes);
