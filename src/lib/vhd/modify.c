@@ -97,6 +97,7 @@ int vhd_set_hidden(struct vhd *v, uint8_t hidden, struct xk_err *err)
     const int code = vhd_rewrite_footers(v, &f, err);
     if (code != -ENOSPC || !vhd_is_sparse(v) || !hidden)
         return code;
+    xk_err_clear(err);
     return write_copy(v, &f, err);
 }
 
