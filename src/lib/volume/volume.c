@@ -20,28 +20,70 @@ const char *const volume_format_names[] = {"auto", "raw", "vhd", "vhdx", "qcow2"
 #define VHDX_MARK  "vhdxfile"
 #define QCOW2_MARK "QFI\xfb"
 
-enum volume_format volume_probe(const struct xk_fs *fs, const char *path)
+/* Does a file of `bytes` bytes end in a VHD footer? Old Virtual PC wrote one of 511 bytes. */
+static int ends_like_vhd(bool *ret, const struct xk_file *f, uint64_t bytes, struct xk_err *err)
+{
+    uint8_t mark[8];
+
+    *ret = false;
+    if (bytes < VHD_SHORT_FOOTER_BYTES)
+        return 0;
+    const uint64_t footer = bytes % VHD_SECTOR == VHD_SHORT_FOOTER_BYTES ? VHD_SHORT_FOOTER_BYTES : VHD_FOOTER_BYTES;
+    const ssize_t got = xk_file_read_some(f, mark, sizeof(mark), bytes - XK_MIN(footer, bytes), err);
+    if (got < 0)
+        return (int)got;
+    *ret = got == (ssize_t)sizeof(mark) && memcmp(mark, VHD_COOKIE, sizeof(mark)) == 0;
+    return 0;
+}
+
+static int look_for_marks(enum volume_format *ret, const struct xk_file *f, uint64_t bytes, struct xk_err *err)
+{
+    uint8_t mark[8] = {0};
+    bool vhd;
+
+    const ssize_t got = xk_file_read_some(f, mark, sizeof(mark), 0, err);
+    if (got < 0)
+        return (int)got;
+    const int code = ends_like_vhd(&vhd, f, bytes, err);
+    if (code < 0)
+        return code;
+    *ret = memcmp(mark, VHDX_MARK, 8) == 0           ? VOLUME_VHDX
+           : memcmp(mark, QCOW2_MARK, 4) == 0        ? VOLUME_QCOW2
+           : vhd || memcmp(mark, VHD_COOKIE, 8) == 0 ? VOLUME_VHD
+                                                     : VOLUME_RAW;
+    return 0;
+}
+
+static int probe(enum volume_format *ret, const struct xk_fs *fs, const char *path, struct xk_err *err)
 {
     struct xk_file f;
-    uint8_t mark[8] = {0};
     uint64_t bytes;
 
-    if (volume_file_open(&f, fs, path, &bytes, NULL) < 0)
-        return VOLUME_RAW;
-    const ssize_t got = xk_file_read_some(&f, mark, sizeof(mark), 0, NULL);
+    int code = volume_file_open(&f, fs, path, &bytes, err);
+    if (code < 0)
+        return code;
+    code = look_for_marks(ret, &f, bytes, err);
     xk_file_close(&f);
-    if (got == (ssize_t)sizeof(mark) && memcmp(mark, VHDX_MARK, 8) == 0)
-        return VOLUME_VHDX;
-    if (got == (ssize_t)sizeof(mark) && memcmp(mark, QCOW2_MARK, 4) == 0)
-        return VOLUME_QCOW2;
-    return vhd_probe(fs, path) ? VOLUME_VHD : VOLUME_RAW;
+    return code;
+}
+
+enum volume_format volume_probe(const struct xk_fs *fs, const char *path)
+{
+    enum volume_format found = VOLUME_RAW;
+
+    (void)probe(&found, fs, path, NULL);
+    return found;
 }
 
 int volume_open_below(struct volume **ret, const struct xk_fs *fs, const char *path,
                       const struct volume_options *options, const struct volume_trail *above, struct xk_err *err)
 {
-    const enum volume_format format = options->format == VOLUME_AUTO ? volume_probe(fs, path) : options->format;
+    enum volume_format format = options->format;
 
+    /* A file that could not be read just now must not become a raw disk. */
+    const int code = format == VOLUME_AUTO ? probe(&format, fs, path, err) : 0;
+    if (code < 0)
+        return code;
     switch (format) {
     case VOLUME_VHD:
         return volume_vhd_open(ret, fs, path, options, above, err);
