@@ -195,6 +195,34 @@ check 'is found again' 0 'τέκνο.vhd is valid'
 run vhdutil query -n "τέκνο.vhd" -p
 check 'and told' 0 "$(readlink -f "größe 磁盘.vhd")"
 
+# ---- logical volumes: a parent is called as it will be after the next activation ----
+
+cat >"$tmp/volumes.sh" <<'END'
+mount --bind "$1" /dev && cd / || exit 99
+xenkit=$2
+: >/dev/dm-0
+: >/dev/dm-1
+ln -s ../dm-0 /dev/mapper/VG--x-base
+ln -s ../dm-1 /dev/mapper/VG--x-leaf--a
+ln -s ../dm-0 /dev/VG-x/base
+ln -s ../dm-1 /dev/VG-x/leaf-a
+"$xenkit" vhd-util create -n /dev/VG-x/base -s 4
+"$xenkit" vhd-util snapshot -n /dev/VG-x/leaf-a -p /dev/VG-x/base -e
+"$xenkit" vhd-util query -n /dev/VG-x/leaf-a -p
+"$xenkit" vhd-util query -n /dev/dm-1 -pu
+"$xenkit" vhd-util scan -f /dev/VG-x/leaf-a
+END
+mkdir -p "$tmp/dev/mapper" "$tmp/dev/VG-x"
+cp -a /dev/null /dev/urandom "$tmp/dev/" 2>/dev/null
+if unshare -m mount --bind "$tmp/dev" /dev 2>/dev/null; then
+    run unshare -m sh "$tmp/volumes.sh" "$tmp/dev" "$XENKIT"
+    check 'volumes keep their lasting names' 0 '/dev/mapper/VG--x-base
+./VG--x-base
+vhd=leaf-a capacity=4194304 size=5120 hidden=0 parent=VG--x-base'
+else
+    skip 'volumes keep their lasting names' 'needs a mount namespace'
+fi
+
 # ---- the storage manager: the command lines of its vhdutil.py, and what it makes of the answers ----
 
 mkdir sr && cd sr || exit
