@@ -329,8 +329,8 @@ static void rich_text(void **state)
 
 static void findings_are_ordered_and_limited(void **state)
 {
-    static const struct xk_check first = {.id = "t.first", .title = "First"},
-                                 second = {.id = "t.second", .title = "Second"};
+    static const struct xk_check first = {.id = "t.first", .title = "First", .why = "So.", .fix = "mend it"},
+                                 second = {.id = "t.second", .title = "Second", .why = "So.", .fix = "mend it"};
     struct xk_findings findings = {0};
     xk_find(&findings, &second, XK_NOTE, "note", NULL, "seen");
     for (unsigned i = 0; i < REPORT_OBJECTS_MAX + 7; i++)
