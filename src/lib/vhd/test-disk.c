@@ -4,6 +4,8 @@
  */
 #include "lib/vhd/test-images.h"
 
+#include <limits.h>
+
 struct covered {
     const struct vhd_chain *chain;
     uint64_t next;
@@ -158,7 +160,7 @@ static void a_chain_root_keeps_parents_inside(void **state)
 static void snapshots_pass_over_empty_ones(void **state)
 {
     struct world *w = *state;
-    char base[PATH_BYTES], empty[PATH_BYTES], top[PATH_BYTES], want[PATH_BYTES];
+    char base[PATH_BYTES], empty[PATH_BYTES], top[PATH_BYTES], want[PATH_MAX]; /* as realpath() asks */
     struct vhd_snapshot_made made = {0};
     uint8_t sector[VHD_SECTOR] = {1};
 
