@@ -209,23 +209,13 @@ bool vhd_classic_fails_at(struct vhd_classic *c, const char *point)
 /* In the order of the usage line. */
 static const struct {
     const char *name;
-    vhd_classic_command *run; /* NULL: not in this version */
+    vhd_classic_command *run;
 } commands[] = {
-    {"create", vhd_classic_create},
-    {"snapshot", vhd_classic_snapshot},
-    {"query", vhd_classic_query},
-    {"read", vhd_classic_read},
-    {"set", vhd_classic_set},
-    {"repair", vhd_classic_repair},
-    {"resize", vhd_classic_resize},
-    {"fill", NULL},
-    {"coalesce", vhd_classic_coalesce},
-    {"modify", vhd_classic_modify},
-    {"scan", vhd_classic_scan},
-    {"check", vhd_classic_check},
-    {"revert", vhd_classic_revert},
-    {"key", NULL},
-    {"copy", NULL},
+    {"create", vhd_classic_create}, {"snapshot", vhd_classic_snapshot}, {"query", vhd_classic_query},
+    {"read", vhd_classic_read},     {"set", vhd_classic_set},           {"repair", vhd_classic_repair},
+    {"resize", vhd_classic_resize}, {"fill", vhd_classic_fill},         {"coalesce", vhd_classic_coalesce},
+    {"modify", vhd_classic_modify}, {"scan", vhd_classic_scan},         {"check", vhd_classic_check},
+    {"revert", vhd_classic_revert}, {"key", vhd_classic_key},           {"copy", vhd_classic_copy},
 };
 
 static int help(struct vhd_classic *c)
@@ -246,10 +236,6 @@ static int run_command(struct vhd_classic *c, int argc, char **argv)
     for (size_t i = 0; i < XK_COUNT(commands); i++) {
         if (strcmp(argv[1], commands[i].name) != 0)
             continue;
-        if (!commands[i].run) {
-            vhd_classic_complain(c, "vhd-util: %s is not in this version\n", argv[1]);
-            return -ENOSYS;
-        }
         int count = 0;
         xk_autofree char **words = xk_array_alloc((size_t)argc, sizeof(*words));
         if (!words)

@@ -25,7 +25,7 @@ typedef int vhd_classic_command(struct vhd_classic *c, int argc, char **argv);
 
 vhd_classic_command vhd_classic_create, vhd_classic_snapshot, vhd_classic_query, vhd_classic_read, vhd_classic_set,
     vhd_classic_repair, vhd_classic_modify, vhd_classic_scan, vhd_classic_check, vhd_classic_resize, vhd_classic_revert,
-    vhd_classic_coalesce;
+    vhd_classic_coalesce, vhd_classic_fill, vhd_classic_copy, vhd_classic_key;
 
 /* ---- output ---- */
 
