@@ -152,7 +152,7 @@ static int copy(struct vhd_classic *c, const struct copy_words *w)
         vhd_classic_say(c, "VHD file %s already exists, chose a different name\n", w->target);
         return -EINVAL;
     }
-    if (type == VHD_DIFFERENCING) {
+    if (type != VHD_DYNAMIC) {
         vhd_classic_say(c, "error creating %s: %d\n", w->target, -EINVAL);
         return -EINVAL;
     }
