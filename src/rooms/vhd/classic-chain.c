@@ -116,7 +116,10 @@ static void mark(struct piece *p, uint32_t from, uint32_t count)
     p->wanted -= count;
 }
 
-/* Bytes behind the end of the data read as zeros: a last block may be cut, a raw parent may be smaller. */
+/*
+ * Bytes behind the end of the data read as zeros: a last block may be cut, a raw parent may be smaller. A file that was
+ * cut inside a sector is another thing.
+ */
 static int read_run(const struct vhd_classic_layer *l, uint64_t offset, struct piece *p, uint32_t from, uint32_t count)
 {
     const uint64_t end = l->raw ? l->image->bytes : l->image->bytes - VHD_FOOTER_BYTES;

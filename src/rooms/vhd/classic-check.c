@@ -488,6 +488,12 @@ static int check_batmap(struct vhd_classic_check *k, struct vhd_classic_image *i
 
 /* ---- parent locators ---- */
 
+/* A locator that can be read. */
+static bool is_path(uint32_t code)
+{
+    return code == VHD_LOCATOR_MACX || code == VHD_LOCATOR_W2RU || code == VHD_LOCATOR_W2KU;
+}
+
 static bool meets_other_parts(struct vhd_classic_image *i, int n)
 {
     const struct vhd_locator *l = &i->header.locators[n];
@@ -520,8 +526,8 @@ static const char *locator_problem(struct vhd_classic_image *i, int n)
         return "invalid data offset";
     if (!l->space)
         return "invalid data space";
-    if (!l->length || l->length > XK_MAX(bytes, (uint64_t)l->space))
-        return "invalid data length";
+    if (!l->length || (!is_path(l->code) && l->length > XK_MAX(bytes, (uint64_t)l->space)))
+        return "invalid data length"; /* of a path, reading it says so */
     if (xk_add(l->offset, bytes, &end) || end > i->bytes - VHD_FOOTER_BYTES)
         return "invalid size";
     if (l->reserved)
@@ -603,7 +609,7 @@ static int check_locators(struct vhd_classic_check *k, struct vhd_classic_image 
             vhd_classic_say(c, "duplicate platform code in locator %d: 0x%x\n", n, l->code);
             return -EINVAL;
         }
-        if (l->code != VHD_LOCATOR_MACX && l->code != VHD_LOCATOR_W2RU && l->code != VHD_LOCATOR_W2KU)
+        if (!is_path(l->code))
             continue;
         code = check_locator_target(k, i, n, name);
         if (code < 0)

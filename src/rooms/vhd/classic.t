@@ -125,7 +125,7 @@ check 'two locators in one place' 22 '~^invalid parent locator 1: invalid data o
 same child.vhd loc-long.vhd
 header loc-long.vhd 584 00000300
 run vhdutil check -n loc-long.vhd
-check 'a locator longer than its space' 22 '~^invalid parent locator 0: invalid data length$'
+check 'a locator longer than its space' 22 '~^error reading parent locator 0: -22$'
 same grows.vhd spare.vhd
 bat spare.vhd 9 77
 run vhdutil check -n spare.vhd
