@@ -74,11 +74,11 @@ static void add_quoted(struct xk_buf *b, const char *object)
 static const char *fix_for(struct xk_arena *arena, const char *fix, const char *object)
 {
     static const char word[] = "FILE";
-    const char *at = strstr(fix, word);
+    const char *at = fix ? strstr(fix, word) : NULL;
     struct xk_buf text;
 
     if (!at)
-        return fix;
+        return fix ? fix : "";
     xk_buf_init(&text, 64 * XK_KIB);
     for (; at; fix = at + strlen(word), at = strstr(fix, word)) {
         xk_buf_add(&text, fix, (size_t)(at - fix));
