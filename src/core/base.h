@@ -77,8 +77,9 @@ static inline void xk_autoclose_(const int *fd)
     if (*fd >= 0)
         (void)close(*fd);
 }
-#define xk_autofree   __attribute__((cleanup(xk_autofree_)))
-#define xk_autoclose  __attribute__((cleanup(xk_autoclose_)))
-#define xk_auto(done) __attribute__((cleanup(done)))
+/* Unused: a variable may be there for its cleanup alone, which clang 14 would warn of. */
+#define xk_autofree   __attribute__((unused, cleanup(xk_autofree_)))
+#define xk_autoclose  __attribute__((unused, cleanup(xk_autoclose_)))
+#define xk_auto(done) __attribute__((unused, cleanup(done)))
 
 #endif
