@@ -343,10 +343,24 @@ const struct volume *volume_overlay_view(const struct volume_overlay *o)
     return &o->view;
 }
 
+/* New blocks went over the footer at the end; without their commit it belongs where it was. */
+static void drop_changes(struct volume_overlay *o)
+{
+    const struct vhd *const v = &o->image;
+    uint8_t footer[VHD_FOOTER_BYTES];
+
+    if (o->writer.count == 0 || v->block_device)
+        return;
+    vhd_footer_encode(footer, &v->footer);
+    if (xk_file_write(&v->file, footer, sizeof(footer), v->end_offset, NULL) == 0)
+        (void)xk_file_truncate(&v->file, v->end_offset + sizeof(footer), NULL);
+}
+
 void volume_overlay_close(struct volume_overlay *o)
 {
     if (!o)
         return;
+    drop_changes(o);
     vhd_writer_done(&o->writer);
     vhd_close(&o->image);
     (void)pthread_rwlock_destroy(&o->lock);

@@ -82,7 +82,9 @@ static int make_overlay(struct volume_overlay **ret, struct xk_app *app, const s
 static void tell_address(struct xk_out *out, const struct serve *opts, const struct nbd_server *server,
                          const struct volume *v)
 {
-    xk_out_record(out, "serving");
+    /* A row, not a record: those are shown at once in every format. */
+    xk_out_cards(out, "serving");
+    xk_row(out);
     xk_put_str(out, "uri", nbd_uri(server));
     if (opts->socket)
         xk_put_none(out, "port");
@@ -93,8 +95,8 @@ static void tell_address(struct xk_out *out, const struct serve *opts, const str
     xk_put_str(out, "overlay", opts->overlay);
     xk_put_bytes(out, "size", v->size_bytes);
     xk_put_bool(out, "writable", opts->writable);
-    xk_out_end(out);
     xk_out_flush(out);
+    xk_out_end(out);
 }
 
 static void tell_totals(struct xk_out *out, const struct nbd_server *server)
