@@ -193,7 +193,7 @@ static void the_digest_is_of_the_content_alone(void **state)
 
     family_make(&f, *state);
     write_raw(f.raw, f.right_model, DISK_BYTES);
-    for (int algorithm = VOLUME_SHA256; algorithm <= VOLUME_XXH3; algorithm++) {
+    for (enum volume_hash_algorithm algorithm = VOLUME_SHA256; algorithm <= VOLUME_XXH3; algorithm++) {
         for (uint32_t block = VOLUME_HASH_BLOCK_MIN; block <= VOLUME_HASH_BLOCK_MAX; block *= 32) {
             const struct volume_hashed dense = hash_of(f.raw, VOLUME_RAW, algorithm, block, 1);
             const struct volume_hashed sparse = hash_of(f.right, VOLUME_VHD, algorithm, block, 3);
