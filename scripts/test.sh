@@ -39,7 +39,7 @@ attempt() {
     shift
     echo "== $folder"
     rm -f "$folder"/meson-logs/testlog.*
-    if CC=$compiler scripts/setup.sh "$folder" $options && ninja -C "$folder" --quiet all meson-test-prereq; then
+    if CC=$compiler scripts/setup.sh "$folder" $options && ninja -C "$folder" --quiet -k 0 all meson-test-prereq; then
         meson test -C "$folder" --no-rebuild --print-errorlogs "$@" || explain "$folder/meson-logs/testlog.txt"
     fi
     if [ -f "$folder/meson-logs/testlog.junit.xml" ]; then
