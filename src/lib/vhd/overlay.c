@@ -38,15 +38,17 @@ static size_t position_of(const struct vhd_overlay *o, uint64_t number)
 }
 
 /* What is seen of the file's own bytes; zeros behind them. */
-static int read_under(const struct vhd_overlay *o, int fd, uint8_t *buf, size_t bytes, uint64_t offset)
+static int read_under(struct vhd_overlay *o, int fd, uint8_t *buf, size_t bytes, uint64_t offset)
 {
     const uint64_t there = offset < o->shown ? XK_MIN(o->shown - offset, (uint64_t)bytes) : 0;
     size_t done = 0;
 
     while (done < there) {
         const ssize_t got = o->real->ops->pread(o->real, fd, buf + done, (size_t)there - done, offset + done);
-        if (got < 0)
+        if (got < 0) {
+            o->read_error = o->read_error ? o->read_error : (int)got;
             return (int)got;
+        }
         if (got == 0)
             break;
         done += (size_t)got;

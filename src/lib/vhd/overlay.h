@@ -29,6 +29,7 @@ struct vhd_overlay {
     size_t count, capacity;
     int open[VHD_OVERLAY_OPEN_MAX];
     size_t open_count;
+    int read_error; /* the first that the file itself gave, 0: none; whoever reads may have gone on after it */
 };
 
 /* returns 0; errors of opening and looking at the file; -ENOTSUP: neither a regular file nor a block device. */

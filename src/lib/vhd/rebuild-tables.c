@@ -226,29 +226,33 @@ static bool any_locator(const struct vhd_header *h)
     return false;
 }
 
-/* The parent that the image itself still names, when it is the right one. NULL: it is not found. */
-static char *known_parent(struct rebuild *b, const struct vhd *v, int64_t *ret_mtime)
+/* The parent that the image itself still names, when it is the right one; NULL: it is not found. The caller frees it.
+ */
+static int known_parent(char **ret, int64_t *ret_mtime, struct rebuild *b, const struct vhd *v)
 {
-    char *path = NULL;
+    xk_autofree char *path = NULL;
     struct vhd parent;
     struct stat st;
 
-    if (vhd_find_parent(&path, v, &b->r->options.search, NULL) < 0)
-        return NULL;
-    if (vhd_uuid_is_null(v->header.parent_uuid)) {
-        if (stat(path, &st) == 0) {
-            *ret_mtime = st.st_mtime;
-            return path;
-        }
-    } else if (vhd_open(&parent, b->r->overlay.real, path, VHD_NO_TABLES | VHD_DEVICES | VHD_BACKUP_OK, NULL) == 0) {
-        const bool right = memcmp(parent.footer.uuid, v->header.parent_uuid, sizeof(parent.footer.uuid)) == 0;
-        *ret_mtime = parent.mtime;
-        vhd_close(&parent);
-        if (right)
-            return path;
+    *ret = NULL;
+    int code = vhd_find_parent(&path, v, &b->r->options.search, NULL);
+    if (code == 0 && vhd_uuid_is_null(v->header.parent_uuid)) {
+        if (stat(path, &st) < 0)
+            return 0;
+        *ret_mtime = st.st_mtime;
+        *ret = XK_TAKE(path);
+        return 0;
     }
-    free(path);
-    return NULL;
+    if (code == 0)
+        code = vhd_open(&parent, b->r->overlay.real, path, VHD_NO_TABLES | VHD_DEVICES | VHD_BACKUP_OK, NULL);
+    if (code < 0)
+        return code == -ENOMEM ? xk_fail_memory(b->err) : 0;
+    if (memcmp(parent.footer.uuid, v->header.parent_uuid, sizeof(parent.footer.uuid)) == 0) {
+        *ret_mtime = parent.mtime;
+        *ret = XK_TAKE(path);
+    }
+    vhd_close(&parent);
+    return 0;
 }
 
 int vhd_step_header_fields(struct rebuild *b, struct vhd *v)
@@ -262,7 +266,10 @@ int vhd_step_header_fields(struct rebuild *b, struct vhd *v)
     h.reserved = 0;
     if (v->footer.type == VHD_DIFFERENCING) {
         if (vhd_unix_time(h.parent_timestamp) > b->r->options.unix_seconds + VHD_CLOCK_SLACK_SECONDS) {
-            xk_autofree char *parent = known_parent(b, v, &mtime);
+            xk_autofree char *parent = NULL;
+            const int code = known_parent(&parent, &mtime, b, v);
+            if (code < 0)
+                return code;
             if (!parent) {
                 vhd_step_refuse(b, VHD_P_HEADER_FIELD, "the parent, whose time stamp it should have, is not found");
                 return 0;
@@ -754,7 +761,10 @@ int vhd_step_locators(struct rebuild *b, struct vhd *v)
 
     if (!vhd_has_problem(b->problems, VHD_P_LOCATOR) || b->r->options.parent || !may_write_locators(v))
         return 0;
-    xk_autofree char *parent = known_parent(b, v, &mtime);
+    xk_autofree char *parent = NULL;
+    int code = known_parent(&parent, &mtime, b, v);
+    if (code < 0)
+        return code;
     if (!parent) {
         vhd_step_refuse(b, VHD_P_LOCATOR, "the parent is not found by what is left: say which one it is with --parent");
         return 0;
@@ -762,7 +772,7 @@ int vhd_step_locators(struct rebuild *b, struct vhd *v)
     vhd_step_tell(b, "locators", "the parent was found there by the others, and has the right UUID");
     vhd_step_before(b, "not all can be read");
     vhd_step_after(b, "%.120s", parent);
-    const int code = vhd_set_parent_name(&h, parent, b->err);
+    code = vhd_set_parent_name(&h, parent, b->err);
     return code < 0 ? code : write_locators(b, v, &h, parent);
 }
 

@@ -671,6 +671,18 @@ static int judge_step(struct rebuild *b, const struct step_row *row, struct vhd_
     return 0;
 }
 
+/* Damage is repaired where the disk under it can be read; what an I/O error hides is not known. */
+static int check_readable(const struct vhd_rebuild *r, struct xk_err *err)
+{
+    const int code = r->overlay.read_error;
+
+    if (code == 0)
+        return 0;
+    xk_fail_sys(err, code, "%s: reading it fails", r->overlay.path);
+    xk_err_hint(err, "copy what can be read to a sound disk first, and repair the copy");
+    return code;
+}
+
 static int try_step(struct vhd_rebuild *r, const struct step_row *row, struct xk_err *err)
 {
     struct rebuild b = {.r = r, .problems = &r->after, .err = err};
@@ -683,10 +695,21 @@ static int try_step(struct vhd_rebuild *r, const struct step_row *row, struct xk
     if (code == 0 && b.told.part)
         code = judge_step(&b, row, &mark);
     vhd_overlay_mark_done(&mark);
-    return code;
+    return code < 0 ? code : check_readable(r, err);
 }
 
 /* ---- the plan ---- */
+
+static int copy_problems(struct vhd_problems *ret, const struct vhd_problems *from, struct xk_err *err)
+{
+    ret->items = xk_array_alloc(from->count, sizeof(*ret->items));
+    if (!ret->items)
+        return xk_fail_memory(err);
+    if (from->count)
+        memcpy(ret->items, from->items, from->count * sizeof(*ret->items));
+    ret->count = from->count;
+    return 0;
+}
 
 static void list_left(struct vhd_rebuild *r)
 {
@@ -708,9 +731,11 @@ int vhd_rebuild_plan(struct vhd_rebuild *ret, const struct xk_fs *fs, const char
     *ret = (struct vhd_rebuild){.options = *options};
     int code = vhd_overlay_begin(&ret->overlay, fs, path, err);
     if (code == 0)
-        code = look(&ret->before, ret, fs, err);
+        code = look(&ret->before, ret, &ret->overlay.fs, err);
     if (code == 0)
-        code = look(&ret->after, ret, fs, err);
+        code = check_readable(ret, err);
+    if (code == 0)
+        code = copy_problems(&ret->after, &ret->before, err);
     const bool wanted = options->parent || options->new_uuid;
     for (size_t i = 0; code == 0 && (ret->after.count || wanted) && i < XK_COUNT(rows); i++) {
         code = try_step(ret, &rows[i], err);
