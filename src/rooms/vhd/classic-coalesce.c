@@ -3,7 +3,7 @@
  * further down is no hindrance; but where it writes into whatever lies at the parent's place, this insists on the
  * parent's UUID, and an image that is its own parent is refused instead of being written to itself.
  */
-#include "rooms/vhd/classic.h"
+#include "rooms/vhd/classic-image.h"
 
 #include "lib/vhd/merge.h"
 
@@ -79,7 +79,9 @@ static int64_t coalesce(struct vhd_classic *c, const char *name, bool sparse, bo
     struct vhd_merged merged = {0};
     struct xk_err err = {0};
 
-    int code = vhd_open(&layers[0], c->app->fs, name, VHD_DEVICES, &err);
+    int code = vhd_classic_image_try(c, name, VHD_CLASSIC_READ);
+    if (code == 0)
+        code = vhd_open(&layers[0], c->app->fs, name, VHD_DEVICES, &err);
     if (code < 0) {
         code = vhd_classic_code(c, code, &err);
         vhd_classic_say(c, "error opening %s: %d\n", name, code);
@@ -114,7 +116,7 @@ int vhd_classic_coalesce(struct vhd_classic *c, int argc, char **argv)
     bool sparse = false, progress = false, wrong = false;
     int letter;
 
-    /* -o, -a and -x take a value that nothing uses, in the original, too. */
+    /* getopt knows -o, -a and -x, with a value; the command refuses them, as in the original. */
     struct vhd_classic_options o = vhd_classic_options(c, argc, argv, "n:o:a:x:sph");
     while (!wrong && (letter = vhd_classic_option(&o)) != -1) {
         switch (letter) {
@@ -126,10 +128,6 @@ int vhd_classic_coalesce(struct vhd_classic *c, int argc, char **argv)
             break;
         case 'p':
             progress = true;
-            break;
-        case 'o':
-        case 'a':
-        case 'x':
             break;
         default:
             wrong = true;

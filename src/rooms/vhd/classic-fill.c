@@ -2,7 +2,7 @@
  * vhd-util fill and copy. The original's `fill -b` leaves the footer overwritten; here the image stays whole, and
  * blocks that have data keep it.
  */
-#include "rooms/vhd/classic.h"
+#include "rooms/vhd/classic-image.h"
 
 #include "lib/vhd/copy.h"
 #include "lib/vhd/fill.h"
@@ -85,7 +85,9 @@ int vhd_classic_fill(struct vhd_classic *c, int argc, char **argv)
         vhd_classic_complain(c, "vhd-util: fill -B: a block table cannot name places past 2 TiB\n");
         return -EOPNOTSUPP;
     }
-    int code = vhd_open(&v, c->app->fs, w.name, VHD_WRITE | VHD_DEVICES, &err);
+    int code = vhd_classic_image_try(c, w.name, VHD_CLASSIC_WRITE);
+    if (code == 0)
+        code = vhd_open(&v, c->app->fs, w.name, VHD_WRITE | VHD_DEVICES, &err);
     if (code < 0) {
         code = vhd_classic_code(c, code, &err);
         vhd_classic_say(c, "error opening %s: %d\n", w.name, code);
@@ -139,7 +141,9 @@ static int copy(struct vhd_classic *c, const struct copy_words *w)
     struct xk_err err = {0};
     struct vhd v;
 
-    int code = vhd_open(&v, c->app->fs, w->name, VHD_DEVICES, &err);
+    int code = vhd_classic_image_try(c, w->name, VHD_CLASSIC_READ);
+    if (code == 0)
+        code = vhd_open(&v, c->app->fs, w->name, VHD_DEVICES, &err);
     if (code < 0) {
         code = vhd_classic_code(c, code, &err);
         vhd_classic_say(c, "error opening %s: %d\n", w->name, code);

@@ -637,3 +637,13 @@ int vhd_classic_depth(struct vhd_classic_image *i, unsigned *ret)
         *ret = depth;
     return code;
 }
+
+int vhd_classic_image_try(struct vhd_classic *c, const char *path, unsigned flags)
+{
+    struct vhd_classic_image image;
+    const int code = vhd_classic_image_open(&image, c, path, flags);
+
+    if (code == 0)
+        vhd_classic_image_close(&image);
+    return code;
+}

@@ -56,6 +56,8 @@ struct vhd_classic_image {
 int vhd_classic_image_open(struct vhd_classic_image *ret, struct vhd_classic *c, const char *path, unsigned flags);
 /* Footer and header of an image that is inside a larger file or device. Only these are read. */
 int vhd_classic_image_open_file(struct vhd_classic_image *ret, struct vhd_classic *c, const char *path, unsigned flags);
+/* Only ask whether it can be opened: 0, or the errno value that the original prints. */
+int vhd_classic_image_try(struct vhd_classic *c, const char *path, unsigned flags);
 /* Harmless on a zeroed struct. */
 void vhd_classic_image_close(struct vhd_classic_image *i);
 

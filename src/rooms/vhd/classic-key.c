@@ -2,7 +2,7 @@
  * vhd-util key: the hash that says which key an encrypted disk needs. The original asks a library of tapdisk's for the
  * hash (and fails without it); here it is computed as that library does: SHA-256 of the nonce followed by the key.
  */
-#include "rooms/vhd/classic.h"
+#include "rooms/vhd/classic-image.h"
 
 #include "core/text.h"
 #include "lib/vhd/key.h"
@@ -263,7 +263,9 @@ int vhd_classic_key(struct vhd_classic *c, int argc, char **argv)
     if (!words_fit(&w))
         return usage(c, -EINVAL);
 
-    int code = vhd_open(&v, c->app->fs, w.name, VHD_DEVICES | (w.set ? VHD_WRITE : 0), &err);
+    int code = vhd_classic_image_try(c, w.name, w.set ? VHD_CLASSIC_WRITE : VHD_CLASSIC_READ);
+    if (code == 0)
+        code = vhd_open(&v, c->app->fs, w.name, VHD_DEVICES | (w.set ? VHD_WRITE : 0), &err);
     if (code < 0) {
         code = vhd_classic_code(c, code, &err);
         vhd_classic_complain(c, "failed to open %s: %d\n", w.name, code);

@@ -2,7 +2,7 @@
  * vhd-util resize and revert. The failure points leave image and journal as a kill at that moment would; a storage
  * manager's tests then call revert.
  */
-#include "rooms/vhd/classic.h"
+#include "rooms/vhd/classic-image.h"
 
 #include "lib/vhd/resize.h"
 
@@ -38,7 +38,9 @@ static int look(struct vhd_footer *ret, uint64_t *ret_most, struct vhd_classic *
     struct vhd v;
     struct xk_err err = {0};
 
-    int code = vhd_open(&v, c->app->fs, name, VHD_DEVICES | VHD_NO_TABLES, &err);
+    int code = vhd_classic_image_try(c, name, VHD_CLASSIC_READ);
+    if (code == 0)
+        code = vhd_open(&v, c->app->fs, name, VHD_DEVICES | VHD_NO_TABLES, &err);
     if (code < 0) {
         code = vhd_classic_code(c, code, &err);
         vhd_classic_say(c, "error opening %s: %d\n", name, code);
@@ -81,21 +83,21 @@ static int resize_journaled(struct vhd_classic *c, const char *name, const char 
     struct xk_err err = {0};
     struct stat st;
 
-    if (stat(journal, &st) == 0 && !S_ISBLK(st.st_mode)) {
-        vhd_classic_say(c, "creating journal failed: %d\n", -EEXIST);
-        return -EEXIST;
+    /* The original's journals are of sparse images only; a fixed one is resized by `xenkit vhd resize`. */
+    int code = old->type == VHD_FIXED ? -EINVAL : 0;
+    if (stat(journal, &st) == 0 && !S_ISBLK(st.st_mode))
+        code = -EEXIST;
+    if (code < 0) {
+        vhd_classic_say(c, "creating journal failed: %d\n", code);
+        return code;
     }
     if (bytes == old->current_bytes)
         return 0;
-    int code = 0;
-    if (bytes < old->current_bytes && old->type != VHD_FIXED) {
+    if (bytes < old->current_bytes) {
         vhd_classic_say(c, "dynamic shrink not fully implemented\n");
         code = -ENOSYS;
-    } else if (bytes <= VHD_FOOTER_BYTES) {
-        code = -EINVAL;
     } else {
-        const struct vhd_resize how = {
-            .bytes = bytes, .journal = journal, .drop_data = true, .stage = at_stage, .context = c};
+        const struct vhd_resize how = {.bytes = bytes, .journal = journal, .stage = at_stage, .context = c};
         code = vhd_resize(&resized, c->app->fs, name, &how, &err);
         if (code == -ECANCELED)
             return -EINVAL;
@@ -167,7 +169,10 @@ int vhd_classic_revert(struct vhd_classic *c, int argc, char **argv)
         vhd_classic_say(c, "options: <-n name> <-j journal> [-h help]\n");
         return -EINVAL;
     }
-    const int code = vhd_classic_code(c, vhd_revert(&outcome, c->app->fs, name, journal, &err), &err);
+    struct stat st;
+    int code = vhd_classic_code(c, vhd_revert(&outcome, c->app->fs, name, journal, &err), &err);
+    if (code == -EINVAL && stat(journal, &st) == 0 && st.st_size < VHD_SECTOR)
+        code = -EPIPE; /* as the original's short read */
     if (code < 0)
         vhd_classic_say(c, "opening journal failed: %d\n", code);
     return code;
