@@ -7,7 +7,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
 shift
-[ $# -gt 0 ] || set -- startup scan vhd
+[ $# -gt 0 ] || set -- startup scan vhd convert
 ninja -C "$build" --quiet xenkit bench/pair bench/vhd-image
 
 work=$(mktemp -d)

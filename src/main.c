@@ -23,7 +23,7 @@ static void hold_standard_descriptors(void)
 int main(int argc, char **argv)
 {
     hold_standard_descriptors();
-    (void)mallopt(M_ARENA_MAX, 1); /* an arena for each thread takes 64 MiB of addresses, and ulimit -v counts them */
+    (void)mallopt(M_ARENA_MAX, 1);  /* each thread's own would take 64 MiB of addresses, which ulimit -v counts */
     (void)signal(SIGPIPE, SIG_IGN); /* writing says EPIPE, and the door ends quietly */
     xk_stop_install();
 
