@@ -22,6 +22,8 @@ unsigned report_next_id(struct report *r);
 const char *report_state_name(enum report_state state);
 /* The sign of a state, inside or outside of another SVG. */
 void report_add_sign(struct report *r, enum report_state state);
+/* What report_add_sign() refers to; once in a page. */
+extern const char report_signs[];
 /* "(N more …)" as a paragraph, when n is not 0. */
 void report_add_left_off(struct report *r, size_t n, const char *what);
 

@@ -263,7 +263,7 @@ void report_statement(struct report *r, enum report_state state, const char *ric
 
 /* ---- the page ---- */
 
-static const char signs[] =
+const char report_signs[] =
     "<svg class=\"signs\" width=\"0\" height=\"0\" aria-hidden=\"true\"><defs>\n"
     "<symbol id=\"sign-neutral\" viewBox=\"0 0 16 16\"><circle cx=\"8\" cy=\"8\" r=\"4\" class=\"hollow\"/></symbol>\n"
     "<symbol id=\"sign-good\" viewBox=\"0 0 16 16\"><circle cx=\"8\" cy=\"8\" r=\"7\"/>"
@@ -353,7 +353,7 @@ void report_begin(struct report *r, const struct report_head *head)
     };
     add_meta(r, head);
     xk_buf_add_str(&r->html, "<body>\n<a class=\"skip\" href=\"#main\">Skip to the report</a>\n");
-    xk_buf_add(&r->html, signs, sizeof(signs) - 1);
+    xk_buf_add(&r->html, report_signs, sizeof(report_signs) - 1);
     add_header(r, head);
     r->contents_at = r->html.len;
     xk_buf_add_str(&r->html, "<main id=\"main\">\n");

@@ -214,5 +214,11 @@ struct report_node {
  * title   of the figure.
  */
 void report_tree(struct report *r, const char *title, const struct report_node *nodes, size_t count);
+/*
+ * The same picture alone: an SVG file, which loads nothing either.
+ * ret       zeroed; the caller ends it with xk_buf_done(), also after an error.
+ * returns   0; -EFBIG: larger than REPORT_BYTES_MAX; -ENOMEM.
+ */
+int report_tree_svg(struct xk_buf *ret, const char *title, const struct report_node *nodes, size_t count) XK_MUST_USE;
 
 #endif

@@ -14,6 +14,8 @@
 
 #include "core/text.h"
 
+#include "assets.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -346,13 +348,18 @@ static void add_box(struct report *r, const struct forest *f, size_t i, const st
     xk_buf_add_str(h, "</g>\n");
 }
 
+static unsigned piece_height(const struct piece *piece, size_t end)
+{
+    return row_y(piece, piece->to) - (piece->to == end ? GAP_PX - 1 : 0);
+}
+
 static void add_piece(struct report *r, const struct forest *f, const struct piece *piece, size_t begin, size_t end)
 {
     unsigned lanes = 1;
     for (size_t row = piece->from; row < piece->to; row++)
         lanes = XK_MAX(lanes, f->places[f->rows[row]].lane + 1);
     const unsigned wide = (lanes - 1) * LANE_PX + BOX_WIDE_PX + 2;
-    const unsigned high = row_y(piece, piece->to) - (piece->to == end ? GAP_PX - 1 : 0);
+    const unsigned high = piece_height(piece, end);
     const unsigned id = report_next_id(r);
     xk_buf_printf(&r->html,
                   "<svg class=\"tree\" role=\"img\" aria-labelledby=\"x%u\" width=\"%u\" height=\"%u\" "
@@ -367,14 +374,29 @@ static void add_piece(struct report *r, const struct forest *f, const struct pie
     xk_buf_add_str(&r->html, "</svg>\n");
 }
 
+static struct piece make_piece(const struct forest *f, size_t begin, size_t from, size_t end)
+{
+    struct piece piece = {.from = from, .to = XK_MIN(from + PIECE_ROWS, end)};
+    piece.y[0] = from > begin ? GAP_PX : 1; /* room for the lines that come from the piece before */
+    for (size_t row = from; row < piece.to; row++)
+        piece.y[row - from + 1] = piece.y[row - from] + box_height(f, f->rows[row]) + GAP_PX;
+    return piece;
+}
+
+/* Where the tree that begins at this row ends. */
+static size_t tree_end(const struct forest *f, size_t begin)
+{
+    size_t end = begin + 1;
+    while (end < f->drawn && f->places[f->rows[end]].up != NONE)
+        end++;
+    return end;
+}
+
 /* Rows begin..end are one tree, written into an open column; all pieces but the first begin a column. */
 static void add_tree(struct report *r, const struct forest *f, size_t begin, size_t end)
 {
     for (size_t from = begin; from < end; from += PIECE_ROWS) {
-        struct piece piece = {.from = from, .to = XK_MIN(from + PIECE_ROWS, end)};
-        piece.y[0] = from > begin ? GAP_PX : 1; /* room for the lines that come from the piece before */
-        for (size_t row = from; row < piece.to; row++)
-            piece.y[row - from + 1] = piece.y[row - from] + box_height(f, f->rows[row]) + GAP_PX;
+        const struct piece piece = make_piece(f, begin, from, end);
         if (from > begin)
             xk_buf_add_str(&r->html, "</div>\n<div>\n");
         add_piece(r, f, &piece, begin, end);
@@ -387,8 +409,7 @@ static void add_forest(struct report *r, const struct forest *f)
                              "how much of its virtual size an image stores itself.</p>\n<div class=\"pieces\">\n");
     size_t stacked = 0; /* rows in the open column */
     for (size_t begin = 0, end; begin < f->drawn; begin = end) {
-        for (end = begin + 1; end < f->drawn && f->places[f->rows[end]].up != NONE;)
-            end++;
+        end = tree_end(f, begin);
         if (stacked == 0 || stacked + (end - begin) > PIECE_ROWS) {
             xk_buf_add_str(&r->html, stacked == 0 ? "<div>\n" : "</div>\n<div>\n");
             stacked = 0;
@@ -400,32 +421,109 @@ static void add_forest(struct report *r, const struct forest *f)
     report_add_left_off(r, f->count - f->drawn, f->count - f->drawn == 1 ? "image is" : "images are");
 }
 
+/* The forest's arrays, in the caller's storage. */
+struct room {
+    struct place *places;
+    size_t *order, *roots, *rows, *stack;
+};
+
+static void room_done(struct room *m)
+{
+    free(m->places);
+    free(m->order);
+    free(m->roots);
+    free(m->rows);
+    free(m->stack);
+}
+
+static int forest_make(struct forest *f, struct room *m, const struct report_node *nodes, size_t count)
+{
+    m->places = xk_array_alloc(count, sizeof(*m->places));
+    m->order = xk_array_alloc(count, sizeof(*m->order));
+    m->roots = xk_array_alloc(count, sizeof(*m->roots));
+    m->rows = xk_array_alloc(XK_MIN(count, (size_t)REPORT_NODES_MAX), sizeof(*m->rows));
+    /* The stack holds each drawn node at most once. */
+    m->stack = xk_array_alloc(XK_MIN(count, (size_t)REPORT_NODES_MAX), sizeof(*m->stack));
+    if (m->places == NULL || m->order == NULL || m->roots == NULL || m->rows == NULL || m->stack == NULL)
+        return -ENOMEM;
+    *f = (struct forest){
+        .nodes = nodes, .count = count, .places = m->places, .order = m->order, .roots = m->roots, .rows = m->rows};
+    find_parents(f);
+    find_families(f);
+    choose(f);
+    find_heirs(f);
+    set_rows(f, m->stack);
+    return 0;
+}
+
 void report_tree(struct report *r, const char *title, const struct report_node *nodes, size_t count)
 {
+    xk_auto(room_done) struct room m = {0};
+    struct forest f;
+
     assert(r->block == REPORT_BLOCK_NONE);
     xk_buf_add_str(&r->html, "<figure class=\"chart\">\n<figcaption><h3>");
     report_add_text(r, title);
     xk_buf_add_str(&r->html, "</h3></figcaption>\n");
-
-    xk_autofree struct place *places = xk_array_alloc(count, sizeof(*places));
-    xk_autofree size_t *order = xk_array_alloc(count, sizeof(*order));
-    xk_autofree size_t *roots = xk_array_alloc(count, sizeof(*roots));
-    xk_autofree size_t *rows = xk_array_alloc(XK_MIN(count, (size_t)REPORT_NODES_MAX), sizeof(*rows));
-    /* The stack holds each drawn node at most once. */
-    xk_autofree size_t *stack = xk_array_alloc(XK_MIN(count, (size_t)REPORT_NODES_MAX), sizeof(*stack));
-    if (places == NULL || order == NULL || roots == NULL || rows == NULL || stack == NULL) {
+    if (forest_make(&f, &m, nodes, count) < 0) {
         r->html.error = r->html.error != 0 ? r->html.error : -ENOMEM;
         return;
     }
-    struct forest f = {.nodes = nodes, .count = count, .places = places, .order = order, .roots = roots, .rows = rows};
-    find_parents(&f);
-    find_families(&f);
-    choose(&f);
-    find_heirs(&f);
-    set_rows(&f, stack);
     if (count == 0)
         xk_buf_add_str(&r->html, "<p class=\"none\">No images.</p>\n");
     else
         add_forest(r, &f);
     xk_buf_add_str(&r->html, "</figure>\n");
+}
+
+/* All pieces below each other. *ret_high: what they take. */
+static void add_column(struct report *r, const struct forest *f, unsigned *ret_high)
+{
+    unsigned y = PAD_PX;
+
+    for (size_t begin = 0, end; begin < f->drawn; begin = end) {
+        end = tree_end(f, begin);
+        for (size_t from = begin; from < end; from += PIECE_ROWS) {
+            const struct piece piece = make_piece(f, begin, from, end);
+            xk_buf_printf(&r->html, "<g transform=\"translate(%d %u)\">\n", PAD_PX, y);
+            add_piece(r, f, &piece, begin, end);
+            xk_buf_add_str(&r->html, "</g>\n");
+            y += piece_height(&piece, end);
+        }
+        y += GAP_PX;
+    }
+    *ret_high = y;
+}
+
+int report_tree_svg(struct xk_buf *ret, const char *title, const struct report_node *nodes, size_t count)
+{
+    xk_auto(room_done) struct room m = {0};
+    struct report pieces = {.html = XK_BUF_INIT(REPORT_BYTES_MAX)}, heading = {.html = XK_BUF_INIT(REPORT_BYTES_MAX)};
+    struct forest f;
+    unsigned high = 0, lanes = 1;
+
+    *ret = XK_BUF_INIT(REPORT_BYTES_MAX);
+    if (forest_make(&f, &m, nodes, count) < 0)
+        return -ENOMEM;
+    add_column(&pieces, &f, &high);
+    for (size_t row = 0; row < f.drawn; row++)
+        lanes = XK_MAX(lanes, f.places[f.rows[row]].lane + 1);
+    report_add_text(&heading, title);
+    const unsigned wide = (lanes - 1) * LANE_PX + BOX_WIDE_PX + 2 + 2 * PAD_PX;
+    xk_buf_printf(ret,
+                  "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%u\" height=\"%u\" viewBox=\"0 0 %u %u\">\n"
+                  "<title>%s</title>\n<style><![CDATA[\n",
+                  wide, high, wide, high, xk_buf_str(&heading.html));
+    xk_buf_add(ret, report_style, report_style_len);
+    xk_buf_add_str(ret, "]]></style>\n");
+    xk_buf_add_str(ret, report_signs);
+    xk_buf_printf(ret, "<rect width=\"%u\" height=\"%u\" style=\"fill: var(--paper)\"/>\n", wide, high);
+    xk_buf_add(ret, xk_buf_str(&pieces.html), pieces.html.len);
+    if (f.count > f.drawn)
+        xk_buf_printf(ret, "<!-- %zu more images are not drawn -->\n", f.count - f.drawn);
+    xk_buf_add_str(ret, "</svg>\n");
+    const int inner = pieces.html.error ? pieces.html.error : heading.html.error;
+    report_done(&pieces);
+    report_done(&heading);
+    return inner ? inner : ret->error;
 }

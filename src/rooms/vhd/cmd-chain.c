@@ -2,17 +2,21 @@
  * `xenkit vhd chain`: the images of a folder as trees, each child under its parent. The tree is drawn in the first
  * column, so the same rows are a table for people and records with parent and depth for programs.
  */
+#include "rooms/vhd/chain-picture.h"
 #include "rooms/vhd/room.h"
 
 #include "core/text.h"
 
 struct chain {
-    bool recurse;
-    const char *chain_root;
+    bool recurse, dot;
+    const char *svg, *html, *chain_root;
 };
 
 static const struct xk_opt chain_opts[] = {
     XK_OPT_FLAG('r', "recurse", struct chain, recurse, "look into subfolders"),
+    XK_OPT_FLAG(0, "dot", struct chain, dot, "print Graphviz text instead of rows"),
+    XK_OPT_TEXT(0, "svg", struct chain, svg, "FILE", "draw the trees into an SVG file, too"),
+    XK_OPT_TEXT(0, "html", struct chain, html, "FILE", "draw them into an HTML page, too"),
     VHD_OPT_CHAIN_ROOT(struct chain),
     XK_OPT_END,
 };
@@ -96,22 +100,12 @@ static int order_make(struct order *o, const struct vhd_survey *s, struct xk_err
     return code;
 }
 
-static const char *problem_of(const struct vhd_survey_image *image)
-{
-    if (!image->usable)
-        return "damaged";
-    if (image->depth == 0)
-        return "loop";
-    if (image->footer.type == VHD_DIFFERENCING && !image->parent_found)
-        return "parent missing";
-    return NULL;
-}
-
 static void put_image(struct xk_out *out, const struct vhd_survey *s, size_t n, const char *line)
 {
     const struct vhd_survey_image *image = &s->images[n];
+    const struct chain_bytes bytes = chain_bytes_of(image);
     const bool has_parent = image->parent != VHD_NO_IMAGE;
-    const char *problem = problem_of(image);
+    const char *problem = chain_problem_of(image);
 
     xk_row(out);
     if (xk_out_format(out) == XK_OUT_TABLE)
@@ -133,6 +127,8 @@ static void put_image(struct xk_out *out, const struct vhd_survey *s, size_t n, 
         xk_put_none(out, "allocated_blocks");
         xk_put_none(out, "hidden");
     }
+    xk_put_bytes(out, "exclusive", bytes.exclusive);
+    xk_put_bytes(out, "shared", bytes.shared);
     xk_put_bytes(out, "coalesce_gain", vhd_survey_coalesce_gain(s, n));
     if (xk_out_format(out) != XK_OUT_TABLE)
         xk_put_str(out, "parent", has_parent ? s->images[image->parent].path : image->parent_text);
@@ -143,13 +139,50 @@ static void put_image(struct xk_out *out, const struct vhd_survey *s, size_t n, 
         xk_out_color(out, XK_COLOR_WARN);
 }
 
+/* returns whether a chain is broken, or an error. */
+static int put_rows(struct xk_out *out, const struct vhd_survey *s, struct xk_err *err)
+{
+    xk_auto(order_done) struct order order = {0};
+    bool broken = false;
+
+    const int code = order_make(&order, s, err);
+    if (code < 0)
+        return code;
+    xk_out_rows(out, "images");
+    for (size_t i = 0; i < order.count; i++)
+        put_image(out, s, order.items[i], order.lines[i]);
+    xk_out_end(out);
+    for (size_t n = 0; n < s->count; n++)
+        broken |= chain_problem_of(&s->images[n]) != NULL;
+    return broken;
+}
+
+static int show(struct xk_app *app, const struct chain *opts, const struct vhd_survey *s, struct xk_err *err)
+{
+    int code = 0;
+
+    if (opts->svg)
+        code = chain_write_svg(app, s, opts->svg, err);
+    if (code == 0 && opts->html)
+        code = chain_write_html(app, s, opts->html, err);
+    if (code < 0)
+        return code;
+    if (!opts->dot)
+        return put_rows(app->out, s, err);
+    chain_put_dot(app->out, s);
+    for (size_t n = 0; n < s->count; n++)
+        code |= chain_problem_of(&s->images[n]) != NULL;
+    return code;
+}
+
 static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *err)
 {
     const struct chain *opts = args->opts;
-    xk_auto(order_done) struct order order = {0};
     struct vhd_survey survey;
     struct xk_prog progress;
 
+    if (opts->dot && xk_out_format(app->out) != XK_OUT_TABLE)
+        return xk_fail(err, -EINVAL, "--dot is a format of its own");
     xk_prog_begin(&progress, app->log, app->clock, "reading", 0, false);
     const struct vhd_survey_options options = {
         .recurse = opts->recurse,
@@ -162,19 +195,9 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     xk_prog_end(&progress);
     if (code < 0)
         return code;
-    code = order_make(&order, &survey, err);
-    if (code == 0) {
-        bool broken = false;
-        xk_out_rows(app->out, "images");
-        for (size_t i = 0; i < order.count; i++) {
-            put_image(app->out, &survey, order.items[i], order.lines[i]);
-            broken |= problem_of(&survey.images[order.items[i]]) != NULL;
-        }
-        xk_out_end(app->out);
-        code = broken ? XK_EXIT_BAD : XK_EXIT_OK;
-    }
+    code = show(app, opts, &survey, err);
     vhd_survey_done(&survey);
-    return code;
+    return code < 0 ? code : (code ? XK_EXIT_BAD : XK_EXIT_OK);
 }
 
 static const struct xk_exit_row exits[] = {
