@@ -54,7 +54,7 @@ struct convert {
     enum convert_format to;
     bool overwrite;           /* replace an existing file; else -EEXIST */
     bool compare;             /* read the target back before it gets its name; needs source and path */
-    unsigned threads;         /* 0: by the number of processors, 2 to 4 */
+    unsigned threads;         /* 0: one more than processors, at most 4 */
     int64_t unix_seconds;     /* creation stamp of a VHD */
     struct xk_random *random; /* for its UUID */
     void (*progress)(void *context, uint64_t done_bytes); /* of the disk; NULL; never two calls at once */

@@ -66,7 +66,8 @@ unsigned convert_thread_count(unsigned wanted)
     if (wanted)
         return XK_MIN(wanted, (unsigned)CONVERT_THREADS_MAX);
     const unsigned processors = sched_getaffinity(0, sizeof(mine), &mine) == 0 ? (unsigned)CPU_COUNT(&mine) : 2;
-    return XK_MIN(XK_MAX(processors, 2u), 4u);
+    /* One more than can run: one waits for the disk. */
+    return XK_MIN(processors + 1, 4u);
 }
 
 void convert_crew_run(unsigned threads, void *(*work)(void *context), void *const contexts[])

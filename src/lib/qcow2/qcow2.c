@@ -122,6 +122,9 @@ static int check_geometry(struct qcow2 *q, uint32_t l1_size, uint32_t refcount_o
     if (needed > l1_size)
         return xk_fail(err, -EBADMSG, "%s: the disk needs an L1 table of %llu entries, it has %u", q->path,
                        (unsigned long long)needed, l1_size);
+    if (needed * 8 > QCOW2_L1_BYTES_MAX)
+        return xk_fail(err, -EFBIG, "%s: the L1 table has %llu entries, more than the limit of %u", q->path,
+                       (unsigned long long)needed, QCOW2_L1_BYTES_MAX / 8);
     if (needed && (q->l1_offset % qcow2_cluster_bytes(q) || q->l1_offset == 0 || q->l1_offset > q->file_bytes ||
                    q->file_bytes - q->l1_offset < needed * 8))
         return xk_fail(err, -EBADMSG, "%s: the L1 table at byte %llu with %llu entries does not fit into the file",

@@ -21,6 +21,7 @@
 #define QCOW2_CLUSTER_BITS_MIN 9
 #define QCOW2_CLUSTER_BITS_MAX 21 /* 2 MiB */
 #define QCOW2_BACKING_NAME_MAX 1023
+#define QCOW2_L1_BYTES_MAX     (32u << 20) /* as QEMU takes */
 #define QCOW2_SIZE_MAX         (UINT64_C(1) << 61)
 
 enum qcow2_compression {

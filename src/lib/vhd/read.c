@@ -114,6 +114,29 @@ static int claim_sparse(struct unit *u, const struct vhd *v, uint16_t layer, str
     return 0;
 }
 
+static bool has_no_block(const struct vhd *v, uint64_t start, uint64_t end)
+{
+    const uint32_t per_block = vhd_sectors_per_block(v);
+
+    for (uint64_t block = start / per_block; block * per_block < end && block < v->blocks; block++) {
+        if (v->bat[block] != VHD_BAT_FREE)
+            return false;
+    }
+    return true;
+}
+
+/* Nothing in any layer, as for most of a large disk: no need to look at its sectors one by one. */
+static bool is_empty(const struct unit *u, const struct vhd_chain *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const struct vhd *const v = &c->layers[i];
+        if (u->start < vhd_sectors(v) &&
+            (v->footer.type == VHD_FIXED || !has_no_block(v, u->start, u->start + u->sectors)))
+            return false;
+    }
+    return !c->raw.open || u->start >= XK_DIV_UP(c->raw_bytes, VHD_SECTOR);
+}
+
 static int resolve(struct unit *u, const struct vhd_chain *c, struct xk_err *err)
 {
     u->open = u->sectors;
@@ -181,9 +204,14 @@ int vhd_chain_map(const struct vhd_chain *c, uint64_t start, uint64_t sectors,
                        (unsigned long long)vhd_sectors(&c->layers[0]));
     for (u.start = start; u.start < end; u.start += u.sectors) {
         u.sectors = (uint32_t)XK_MIN(end - u.start, UNIT_SECTORS - u.start % UNIT_SECTORS);
-        int code = resolve(&u, c, err);
-        if (code == 0)
-            code = emit_unit(&w, &u);
+        int code;
+        if (is_empty(&u, c)) {
+            code = emit(&w, (struct vhd_extent){.start = u.start, .sectors = u.sectors, .layer = VHD_LAYER_ZERO});
+        } else {
+            code = resolve(&u, c, err);
+            if (code == 0)
+                code = emit_unit(&w, &u);
+        }
         if (code)
             return code;
     }

@@ -27,7 +27,7 @@ static const struct xk_opt convert_opts[] = {
     XK_OPT_FLAG(0, "fixed", struct convert_opts, fixed, "a fixed VHD instead of a dynamic one"),
     XK_OPT_FLAG(0, "compare", struct convert_opts, compare, "read the target back before it gets its name"),
     XK_OPT_U64(0, "threads", struct convert_opts, threads, "N", 1, CONVERT_THREADS_MAX,
-               "work with N threads [one for each processor, 2 to 4]"),
+               "work with N threads [one more than processors, at most 4]"),
     XK_OPT_SIZE(0, "size", struct convert_opts, size, "SIZE", "SOURCE is a pipe: size of the disk [as much as comes]"),
     XK_OPT_FLAG(0, "use-copy", struct convert_opts, use_copy, "accept a VHD's footer copy when its footer is damaged"),
     VHD_OPT_CHAIN_ROOT(struct convert_opts),
