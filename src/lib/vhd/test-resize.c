@@ -46,7 +46,11 @@ static int shop_prepare(void *state)
     if (code == 0 && s->shape == CHILD)
         code = snapshot(xk_fs_posix(), s->disk, base, false, &s->w.random, &s->w.err);
     if (code == 0 && s->shape != EMPTY && s->shape != FIXED) {
-        random_write(&s->w, s->disk, s->model);
+        xk_random_bytes(&s->w.random, s->model + 100 * VHD_SECTOR, 5000 * VHD_SECTOR);
+        code = write_at(xk_fs_posix(), s->disk, s->model + 100 * VHD_SECTOR, 100, 60, &s->w.err);
+        memset(s->model + 160 * VHD_SECTOR, 0, 4000 * VHD_SECTOR);
+        if (code == 0)
+            code = write_at(xk_fs_posix(), s->disk, s->model + 4160 * VHD_SECTOR, 4160, 940, &s->w.err);
     }
     if (code == 0 && s->shape == FIXED) {
         xk_random_bytes(&s->w.random, s->model, DISK_BYTES);
@@ -326,7 +330,7 @@ static void cut_off(enum shape shape, uint64_t bytes, bool journaled)
     recording.log = &log;
     assert_int_equal(shop_run(&s, &recording.fs, &s.w.err), 0);
     assert_int_equal(log.error, 0);
-    if (xk_crash_loop(&log, 2, verify_crash, &s, why) < 0)
+    if (xk_crash_loop(&log, 1, verify_crash, &s, why) < 0)
         fail_msg("%s", why);
     xk_fault_log_done(&log);
     shop_end(&s);
