@@ -466,7 +466,7 @@ static int look_at_target(const struct convert *how, bool *ret_device, struct xk
         return xk_fail(err, S_ISDIR(st.st_mode) ? -EISDIR : -ENOTSUP, "%s is neither a regular file nor a block device",
                        how->path);
     if (!how->overwrite)
-        return xk_fail(err, -EEXIST, "%s is there already", how->path);
+        return xk_fail(err, -EEXIST, "%s is %s", how->path, *ret_device ? "a block device" : "there already");
     for (size_t i = 0; how->source && i < how->source->layers; i++) {
         if (stat(volume_layer_path(how->source, (int)i), &layer) == 0 &&
             (*ret_device ? S_ISBLK(layer.st_mode) && layer.st_rdev == st.st_rdev
@@ -541,6 +541,8 @@ static int compare_made(const struct convert *how, const char *path, struct xk_e
     if (how->comparing)
         how->comparing(how->progress_context);
     int code = volume_open(&made, how->fs, path, &options, err);
+    if (code == 0 && how->to == CONVERT_RAW) /* a device may be larger; what lies behind is nobody's */
+        made->size_bytes = XK_MIN(made->size_bytes, how->source->size_bytes);
     if (code == 0)
         code = volume_compare_run(&compared, how->source, made, &comparison, err);
     if (code == DIFFERS)

@@ -184,9 +184,7 @@ int qcow2_writer_finish(struct qcow2_writer *w, uint64_t size_bytes, struct xk_e
         return code;
     const struct counts counts = plan_counts(w->end);
     code = write_counts(w, &counts, err);
-    if (code == 0)
-        code = write_header(w, &counts, size_bytes, l1_offset, err);
-    return code < 0 ? code : xk_file_truncate(w->file, counts.clusters * CLUSTER, err);
+    return code < 0 ? code : write_header(w, &counts, size_bytes, l1_offset, err);
 }
 
 void qcow2_writer_done(struct qcow2_writer *w)
