@@ -1,5 +1,7 @@
 #!/bin/bash
 # The NBD server with real clients: what they see, copy and write must be the disk.
+# Words for jq and for later evaluation stay in single quotes; what junk() is given is a format.
+# shellcheck disable=SC2016,SC2059
 . "$XENKIT_SOURCE/tests/tap.sh"
 requires nbdinfo nbdcopy qemu-img qemu-io
 
@@ -121,7 +123,11 @@ if ulimit -n 2048 2>/dev/null; then
     is "the last of 1050 clients is greeted" "$hello" NBDMAGIC
     nok "the next one is refused" timeout 30 nbdinfo "$uri"
     rss=$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$server/status")
-    ok "they take less than 64 MiB" test "$rss" -lt 65536
+    if grep -qa __asan_init "$XENKIT"; then
+        skip "they take less than 64 MiB" "a sanitizer's own memory counts, too"
+    else
+        ok "they take less than 64 MiB" test "$rss" -lt 65536
+    fi
     for fd in "${fds[@]:0:20}"; do
         exec {fd}>&-
     done
