@@ -15,6 +15,7 @@
 
 #define COPY_BYTES   (1u << 20)
 #define COPY_SECTORS (COPY_BYTES / VHD_SECTOR)
+#define ZERO_SECTORS 128 /* zeros are looked for in stretches of 64 KiB */
 
 struct copy {
     const struct vhd_copy *how;
@@ -32,18 +33,49 @@ static bool all_zero(const uint8_t *data, size_t bytes)
     return bytes == 0 || (data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0);
 }
 
+/* Sectors that are marked as present, but are a hole of the new file. */
+static int place_zeros(struct copy *c, uint64_t sector, uint64_t count)
+{
+    const uint32_t per_block = vhd_sectors_per_block(&c->image);
+    int code = 0;
+
+    for (uint64_t part; code == 0 && count > 0; sector += part, count -= part) {
+        uint64_t offset;
+        part = XK_MIN(count, per_block - sector % per_block);
+        code = vhd_writer_allocate(&c->writer, (uint32_t)(sector / per_block), c->err);
+        if (code == 0)
+            code = vhd_writer_place(&c->writer, sector, part, &offset, c->err);
+    }
+    return code;
+}
+
+static int write_run(struct copy *c, const uint8_t *data, uint64_t sector, uint64_t count, bool zeros)
+{
+    if (vhd_is_sparse(&c->image))
+        return zeros ? place_zeros(c, sector, count) : vhd_writer_write(&c->writer, data, sector, count, c->err);
+    return zeros ? 0 : xk_file_write(&c->image.file, data, (size_t)count * VHD_SECTOR, sector * VHD_SECTOR, c->err);
+}
+
+/* Runs of zeros and of anything else, in turn. */
 static int write_part(struct copy *c, uint64_t sector, uint64_t count)
 {
-    const size_t bytes = (size_t)count * VHD_SECTOR;
     int code = 0;
 
     if (c->cipher)
         code = vhd_cipher_encrypt(c->cipher, c->buf, sector, count, c->err);
-    if (code < 0)
-        return code;
-    if (vhd_is_sparse(&c->image))
-        return vhd_writer_write(&c->writer, c->buf, sector, count, c->err);
-    return all_zero(c->buf, bytes) ? 0 : xk_file_write(&c->image.file, c->buf, bytes, sector * VHD_SECTOR, c->err);
+    for (uint64_t at = 0, end; code == 0 && at < count; at = end) {
+        const uint8_t *const data = c->buf + at * VHD_SECTOR;
+        end = XK_MIN(at + ZERO_SECTORS, count);
+        const bool zeros = all_zero(data, (size_t)(end - at) * VHD_SECTOR);
+        while (end < count) {
+            const uint64_t next = XK_MIN(end + ZERO_SECTORS, count);
+            if (all_zero(c->buf + end * VHD_SECTOR, (size_t)(next - end) * VHD_SECTOR) != zeros)
+                break;
+            end = next;
+        }
+        code = write_run(c, data, sector + at, end - at, zeros);
+    }
+    return code;
 }
 
 static int copy_run(struct copy *c, uint64_t sector, uint64_t count)

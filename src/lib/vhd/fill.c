@@ -25,6 +25,11 @@ struct fill {
     struct xk_err *err;
 };
 
+static bool all_zero(const uint8_t *data, size_t bytes)
+{
+    return data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0;
+}
+
 /* Sectors that are there already: only their space may be missing. Not every file system can claim it. */
 static int claim_space(const struct fill *f, const struct vhd_extent *e)
 {
@@ -37,6 +42,22 @@ static int claim_space(const struct fill *f, const struct vhd_extent *e)
                ? 0
                : xk_fail_sys(f->err, code, "%s: reserving %llu bytes", f->image->path,
                              (unsigned long long)e->sectors * VHD_SECTOR);
+}
+
+/* At most COPY_BYTES, of which this image has nothing. */
+static int fill_run(struct fill *f, uint64_t sector, uint64_t count)
+{
+    const size_t bytes = (size_t)count * VHD_SECTOR;
+    uint64_t offset;
+
+    const int code = vhd_chain_read(f->chain, f->buf, sector, count, f->err);
+    if (code < 0)
+        return code;
+    /* A raw parent has its holes as data. */
+    if (f->how->tables_only && f->was_free && all_zero(f->buf, bytes))
+        return vhd_writer_place(&f->writer, sector, count, &offset, f->err);
+    f->result.written_bytes += bytes;
+    return vhd_writer_write(&f->writer, f->buf, sector, count, f->err);
 }
 
 static int fill_extent(void *context, const struct vhd_extent *e)
@@ -53,17 +74,10 @@ static int fill_extent(void *context, const struct vhd_extent *e)
     }
     if (only_marked)
         return vhd_writer_place(&f->writer, e->start, e->sectors, &offset, f->err);
-    for (uint64_t at = 0; at < e->sectors;) {
-        const uint64_t count = XK_MIN(e->sectors - at, (uint64_t)(COPY_BYTES / VHD_SECTOR));
-        int code = vhd_chain_read(f->chain, f->buf, e->start + at, count, f->err);
-        if (code == 0)
-            code = vhd_writer_write(&f->writer, f->buf, e->start + at, count, f->err);
-        if (code < 0)
-            return code;
-        at += count;
-        f->result.written_bytes += count * VHD_SECTOR;
-    }
-    return 0;
+    int code = 0;
+    for (uint64_t at = 0; at < e->sectors && code == 0; at += COPY_BYTES / VHD_SECTOR)
+        code = fill_run(f, e->start + at, XK_MIN(e->sectors - at, (uint64_t)(COPY_BYTES / VHD_SECTOR)));
+    return code;
 }
 
 static int fill_block(struct fill *f, uint32_t block)

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define COOKIE_BYTES_WRONG_MAX 3 /* of 8, in a cookie that is still taken for one */
+#define ROUNDS_MAX             4
 #define TAP_VERSION            0x00010003u
 #define TAP_VERSION_NO_BATMAP  0x00000001u
 
@@ -725,6 +726,20 @@ static void list_left(struct vhd_rebuild *r)
     }
 }
 
+/* asked: also what was asked for and is no repair. */
+static int try_all(struct vhd_rebuild *r, bool asked, struct xk_err *err)
+{
+    int code = 0;
+
+    for (size_t i = 0; code == 0 && i < XK_COUNT(rows); i++) {
+        if (!rows[i].asked || asked)
+            code = try_step(r, &rows[i], err);
+        if (code == 0 && xk_stop_signal())
+            code = xk_fail(err, -EINTR, "%s: stopped, nothing was changed", r->overlay.path);
+    }
+    return code;
+}
+
 int vhd_rebuild_plan(struct vhd_rebuild *ret, const struct xk_fs *fs, const char *path,
                      const struct vhd_rebuild_options *options, struct xk_err *err)
 {
@@ -736,11 +751,12 @@ int vhd_rebuild_plan(struct vhd_rebuild *ret, const struct xk_fs *fs, const char
         code = check_readable(ret, err);
     if (code == 0)
         code = copy_problems(&ret->after, &ret->before, err);
-    const bool wanted = options->parent || options->new_uuid;
-    for (size_t i = 0; code == 0 && (ret->after.count || wanted) && i < XK_COUNT(rows); i++) {
-        code = try_step(ret, &rows[i], err);
-        if (code == 0 && xk_stop_signal())
-            code = xk_fail(err, -EINTR, "%s: stopped, nothing was changed", path);
+    /* What a late step makes good may be what an early one waited for. */
+    bool again = ret->after.count || options->parent || options->new_uuid;
+    for (unsigned round = 0; code == 0 && again && round < ROUNDS_MAX; round++) {
+        const size_t steps = ret->step_count;
+        code = try_all(ret, round == 0, err);
+        again = ret->step_count > steps && ret->after.count > 0;
     }
     if (code < 0) {
         vhd_rebuild_done(ret);

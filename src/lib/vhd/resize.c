@@ -495,11 +495,14 @@ int vhd_resize(struct vhd_resized *ret, const struct xk_fs *fs, const char *path
 {
     struct resize r = {.fs = fs, .how = how, .v.file.fd = -1, .journal = {.file.fd = -1, .fresh.file.fd = -1}};
 
-    if (how->bytes > VHD_SIZE_MAX || how->bytes % VHD_SECTOR || how->bytes == 0)
-        return how->bytes > VHD_SIZE_MAX ? xk_fail(err, -EFBIG, "%s: %s is more than the 2040 GiB that a VHD can have",
-                                                   path, xk_size(how->bytes).s)
-                                         : xk_fail(err, -EINVAL, "%s: %llu bytes is not a whole number of sectors",
-                                                   path, (unsigned long long)how->bytes);
+    if (how->bytes > VHD_SIZE_MAX) {
+        xk_fail(err, -EFBIG, "%s: %s is more than the 2040 GiB that a VHD can have", path, xk_size(how->bytes).s);
+        xk_err_exit(err, XK_EXIT_USAGE);
+        return -EFBIG;
+    }
+    if (how->bytes % VHD_SECTOR || how->bytes == 0)
+        return xk_fail(err, -EINVAL, "%s: %llu bytes is not a whole number of sectors", path,
+                       (unsigned long long)how->bytes);
     int code = vhd_open(&r.v, fs, path, (how->dry_run ? VHD_READ : VHD_WRITE) | VHD_DEVICES, err);
     if (code < 0)
         return code;
