@@ -5,6 +5,7 @@
  */
 #include "lib/vhd/write.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <string.h>
 
@@ -87,6 +88,17 @@ static uint64_t next_place(const struct vhd_writer *w)
     return XK_ROUND_UP(w->end + bitmap, (uint64_t)VHD_PAGE) - bitmap;
 }
 
+/* So that the file ends in a footer at every moment, whatever part of the new blocks has been written. */
+static int write_footer_behind(const struct vhd *v, uint64_t end, struct xk_err *err)
+{
+    uint8_t footer[VHD_FOOTER_BYTES];
+
+    if (v->block_device)
+        return 0;
+    vhd_footer_encode(footer, &v->footer);
+    return xk_file_write(&v->file, footer, sizeof(footer), end, err);
+}
+
 static int place_block(struct vhd_writer *w, struct vhd_touched *t, struct xk_err *err)
 {
     const struct vhd *v = w->image;
@@ -101,10 +113,13 @@ static int place_block(struct vhd_writer *w, struct vhd_touched *t, struct xk_er
                        "%s: no room for block %u: it would end at byte %llu, the device's footer begins at %llu",
                        v->path, t->block, (unsigned long long)end, (unsigned long long)v->end_offset);
     if (w->reserve) {
-        const int code = v->file.fs->ops->allocate(v->file.fs, v->file.fd, 0, at, end - at);
-        if (code < 0 && code != -EOPNOTSUPP && code != -ENOSYS)
-            return xk_fail_sys(err, code, "%s: reserving block %u", v->path, t->block);
+        const int reserved = v->file.fs->ops->allocate(v->file.fs, v->file.fd, 0, at, end - at);
+        if (reserved < 0 && reserved != -EOPNOTSUPP && reserved != -ENOSYS)
+            return xk_fail_sys(err, reserved, "%s: reserving block %u", v->path, t->block);
     }
+    const int code = write_footer_behind(v, end, err);
+    if (code < 0)
+        return code;
     t->sector = (uint32_t)(at / VHD_SECTOR);
     t->gap_from = w->end;
     t->placed_now = true;
@@ -243,39 +258,22 @@ bool vhd_writer_pending(const struct vhd_writer *w, uint32_t block, uint32_t *re
 
 /* ---- the commit ---- */
 
-/*
- * The footer behind the new end, so that the file always ends in one: the old footer is overwritten only by what comes
- * after this one is on stable storage.
- */
-static int move_footer(struct vhd_writer *w, struct xk_err *err)
-{
-    struct vhd *v = w->image;
-    uint8_t footer[VHD_FOOTER_BYTES];
-
-    if (!w->grown || v->block_device)
-        return 0;
-    vhd_footer_encode(footer, &v->footer);
-    const int code = xk_file_write(&v->file, footer, sizeof(footer), w->end, err);
-    if (code < 0)
-        return code;
-    v->end_offset = w->end;
-    v->file_bytes = w->end + VHD_FOOTER_BYTES;
-    v->short_footer = false;
-    return 0;
-}
-
+/* The gap before a new block's bitmap is where a footer was: both are written as one. */
 static int write_bitmaps(const struct vhd_writer *w, struct xk_err *err)
 {
     const struct vhd *v = w->image;
+    const size_t bytes = bitmap_bytes(v);
+    uint8_t both[VHD_PAGE + VHD_BLOCK_BYTES / VHD_SECTOR / 8];
     int code = 0;
 
     for (size_t i = 0; i < w->count && code == 0; i++) {
         const struct vhd_touched *t = &w->touched[i];
         const uint64_t at = (uint64_t)t->sector * VHD_SECTOR;
-        if (t->placed_now && t->gap_from < w->stale_end)
-            code = write_zeros(&v->file, t->gap_from, at, err);
-        if (code == 0)
-            code = xk_file_write(&v->file, t->bitmap, bitmap_bytes(v), at, err);
+        const size_t gap = t->placed_now ? (size_t)(at - t->gap_from) : 0;
+        assert(gap < VHD_PAGE);
+        memset(both, 0, gap);
+        memcpy(both + gap, t->bitmap, bytes);
+        code = xk_file_write(&v->file, both, gap + bytes, at - gap, err);
     }
     return code;
 }
@@ -342,10 +340,16 @@ int vhd_writer_commit(struct vhd_writer *w, struct xk_err *err)
 {
     if (w->count == 0)
         return 0;
-    const struct xk_file *f = &w->image->file;
-    int code = move_footer(w, err);
-    if (code == 0)
-        code = xk_file_sync(f, err);
+    struct vhd *v = w->image;
+    const struct xk_file *f = &v->file;
+
+    /* Data, and the footer behind them, before anything refers to them. */
+    int code = xk_file_sync(f, err);
+    if (code == 0 && w->grown && !v->block_device) {
+        v->end_offset = w->end;
+        v->file_bytes = w->end + VHD_FOOTER_BYTES;
+        v->short_footer = false;
+    }
     if (code == 0)
         code = write_bitmaps(w, err);
     if (code == 0)
@@ -360,7 +364,7 @@ int vhd_writer_commit(struct vhd_writer *w, struct xk_err *err)
         free(w->touched[i].bitmap);
     w->count = 0;
     w->grown = false;
-    if (!w->image->block_device)
-        w->stale_end = w->image->file_bytes;
+    if (!v->block_device)
+        w->stale_end = v->file_bytes;
     return 0;
 }
