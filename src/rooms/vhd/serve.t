@@ -168,7 +168,7 @@ ok "something is written and flushed" timeout 60 qemu-io -f raw -c 'write -P 5 1
 kill -KILL "$server"
 wait "$server" 2>/dev/null
 exec 3<&-
-run xenkit vhd read --use-copy --offset 1M --length 3M killed.vhd
+run xenkit vhd read --offset 1M --length 3M killed.vhd
 is "what was flushed before a kill is there" "$(tr -d '\005' <"$out" | wc -c) $(wc -c <"$out")" "0 3145728"
 start --socket k.sock --once top.vhd
 pass "the socket of a killed server is taken over"
