@@ -133,12 +133,14 @@ static int compare_scores(const struct vhd_problems *a, const struct vhd_problem
     return notes_a < notes_b ? -1 : notes_a > notes_b;
 }
 
-/* What an audit says; an image that cannot even be opened as one has that as its problem. */
-static int look(struct vhd_problems *ret, const struct vhd_rebuild *r, const struct xk_fs *fs, struct xk_err *err)
+/* What an audit says (content: of bitmaps and data, too); an image that cannot even be opened as one has that as its
+ * problem. */
+static int look(struct vhd_problems *ret, const struct vhd_rebuild *r, const struct xk_fs *fs, bool content,
+                struct xk_err *err)
 {
     const struct vhd_audit_options options = {
-        .bitmaps = true,
-        .data = r->options.data,
+        .bitmaps = content,
+        .data = content && r->options.data,
         .unix_seconds = r->options.unix_seconds,
         .progress = r->options.progress,
         .context = r->options.context,
@@ -600,7 +602,8 @@ static int step_new_uuid(struct rebuild *b, struct vhd *v)
 struct step_row {
     int (*on_bytes)(struct rebuild *b, struct footers *f); /* one of the two */
     int (*on_image)(struct rebuild *b, struct vhd *v);
-    bool asked; /* kept also when it makes nothing better, as long as nothing gets worse */
+    bool content; /* about bitmaps or what copies them: judged with these, which takes a while for large disks */
+    bool asked;   /* kept also when it makes nothing better, as long as nothing gets worse */
 };
 
 static const struct step_row rows[] = {
@@ -617,8 +620,8 @@ static const struct step_row rows[] = {
     {.on_image = vhd_step_header_fields},
     {.on_image = step_size},
     {.on_image = vhd_step_bat},
-    {.on_image = vhd_step_bitmaps},
-    {.on_image = vhd_step_batmap},
+    {.on_image = vhd_step_bitmaps, .content = true},
+    {.on_image = vhd_step_batmap, .content = true},
     {.on_image = vhd_step_locators},
     {.on_image = vhd_step_parent, .asked = true},
     {.on_image = step_new_uuid, .asked = true},
@@ -657,19 +660,36 @@ static int judge_step(struct rebuild *b, const struct step_row *row, struct vhd_
     struct vhd_rebuild *const r = b->r;
     struct vhd_problems after;
 
-    const int code = look(&after, r, &r->overlay.fs, b->err);
+    int code = look(&after, r, &r->overlay.fs, row->content, b->err);
     if (code < 0)
         return code;
-    const int better = compare_scores(&after, &r->after);
+    const int better = compare_scores(&after, b->problems);
     if (better > 0 || (better == 0 && !row->asked) || r->step_count == VHD_REBUILD_STEPS_MAX) {
         vhd_overlay_return(&r->overlay, mark);
         vhd_problems_done(&after);
         return 0;
     }
     r->steps[r->step_count++] = b->told;
+    if (!row->content) {
+        vhd_problems_done(&r->quick);
+        r->quick = after;
+        r->after_is_stale = true;
+        return 0;
+    }
     vhd_problems_done(&r->after);
     r->after = after;
-    return 0;
+    vhd_problems_done(&r->quick);
+    return look(&r->quick, r, &r->overlay.fs, false, b->err);
+}
+
+/* Bring `after` up to date. */
+static int look_again(struct vhd_rebuild *r, struct xk_err *err)
+{
+    if (!r->after_is_stale)
+        return 0;
+    vhd_problems_done(&r->after);
+    r->after_is_stale = false;
+    return look(&r->after, r, &r->overlay.fs, true, err);
 }
 
 /* Damage is repaired where the disk under it can be read; what an I/O error hides is not known. */
@@ -686,10 +706,12 @@ static int check_readable(const struct vhd_rebuild *r, struct xk_err *err)
 
 static int try_step(struct vhd_rebuild *r, const struct step_row *row, struct xk_err *err)
 {
-    struct rebuild b = {.r = r, .problems = &r->after, .err = err};
+    struct rebuild b = {.r = r, .problems = row->content ? &r->after : &r->quick, .err = err};
     struct vhd_overlay_mark mark;
 
-    int code = vhd_overlay_mark(&mark, &r->overlay, err);
+    int code = row->content ? look_again(r, err) : 0;
+    if (code == 0)
+        code = vhd_overlay_mark(&mark, &r->overlay, err);
     if (code < 0)
         return code;
     code = run_step(&b, row);
@@ -726,6 +748,17 @@ static void list_left(struct vhd_rebuild *r)
     }
 }
 
+/* All steps together made it worse: then there is no plan. */
+static int drop_all(struct vhd_rebuild *r, struct xk_err *err)
+{
+    struct vhd_overlay_mark begin = {.bytes = r->overlay.real_bytes, .shown = r->overlay.real_bytes};
+
+    vhd_overlay_return(&r->overlay, &begin);
+    r->step_count = 0;
+    vhd_problems_done(&r->after);
+    return copy_problems(&r->after, &r->before, err);
+}
+
 /* asked: also what was asked for and is no repair. */
 static int try_all(struct vhd_rebuild *r, bool asked, struct xk_err *err)
 {
@@ -746,7 +779,9 @@ int vhd_rebuild_plan(struct vhd_rebuild *ret, const struct xk_fs *fs, const char
     *ret = (struct vhd_rebuild){.options = *options};
     int code = vhd_overlay_begin(&ret->overlay, fs, path, err);
     if (code == 0)
-        code = look(&ret->before, ret, &ret->overlay.fs, err);
+        code = look(&ret->before, ret, &ret->overlay.fs, true, err);
+    if (code == 0)
+        code = look(&ret->quick, ret, &ret->overlay.fs, false, err);
     if (code == 0)
         code = check_readable(ret, err);
     if (code == 0)
@@ -756,8 +791,14 @@ int vhd_rebuild_plan(struct vhd_rebuild *ret, const struct xk_fs *fs, const char
     for (unsigned round = 0; code == 0 && again && round < ROUNDS_MAX; round++) {
         const size_t steps = ret->step_count;
         code = try_all(ret, round == 0, err);
-        again = ret->step_count > steps && ret->after.count > 0;
+        again = ret->step_count > steps;
     }
+    if (code == 0)
+        code = look_again(ret, err);
+    if (code == 0 && compare_scores(&ret->after, &ret->before) > 0)
+        code = drop_all(ret, err);
+    if (code == 0)
+        code = check_readable(ret, err);
     if (code < 0) {
         vhd_rebuild_done(ret);
         return code;
@@ -773,7 +814,7 @@ int vhd_rebuild_apply(const struct vhd_rebuild *r, const char *undo_path, struct
     int code = vhd_undo_apply(&r->overlay, undo_path, err);
     if (code < 0)
         return code;
-    code = look(&now, r, r->overlay.real, err);
+    code = look(&now, r, r->overlay.real, true, err);
     if (code == 0 && compare_scores(&now, &r->before) <= 0) {
         vhd_problems_done(&now);
         return 0;
@@ -794,6 +835,7 @@ void vhd_rebuild_done(struct vhd_rebuild *r)
 {
     vhd_problems_done(&r->before);
     vhd_problems_done(&r->after);
+    vhd_problems_done(&r->quick);
     vhd_overlay_done(&r->overlay);
     r->step_count = r->left_count = 0;
 }

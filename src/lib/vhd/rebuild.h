@@ -57,6 +57,8 @@ struct vhd_rebuild {
     struct vhd_step steps[VHD_REBUILD_STEPS_MAX];
     size_t step_count;
     struct vhd_problems before, after;
+    struct vhd_problems quick; /* of the image as it will be, bitmaps left out; private */
+    bool after_is_stale;       /* private */
     struct vhd_left left[VHD_REBUILD_LEFT_MAX];
     size_t left_count;
     char refused[VHD_P_KINDS][VHD_REBUILD_WHY_BYTES]; /* by kind: why a repair was not possible */
