@@ -86,7 +86,7 @@ const struct xk_check vhd_checks[] = {
         "nothing need be done; `vhd-util repair -n FILE` writes a footer of 512 bytes"),
     ROW(VHD_P_HEADER, "header", XK_CRITICAL, "Header missing or damaged",
         "The header says where the block table is and how large blocks are. Without it no data can be found.",
-        "restore the image from a backup; the blocks themselves may be whole"),
+        "see what can be rebuilt with `xenkit vhd repair FILE`; --apply does it and leaves an undo file"),
     ROW(VHD_P_HEADER_FIELD, "header-field", XK_WARNING, "Header holds a value that cannot be",
         "The checksum is right, so a program wrote this. Stricter readers refuse the image.",
         "see all fields with `xenkit vhd info FILE`; copy the disk into a new image with `vhd-util copy -n FILE -N "
@@ -103,7 +103,7 @@ const struct xk_check vhd_checks[] = {
         "backup"),
     ROW(VHD_P_BAT_OUTSIDE, "bat-outside", XK_CRITICAL, "Block table outside the file or over other parts",
         "The table says where each block of the disk is. This one cannot be trusted or not be read.",
-        "restore the image from a backup; do not write to it"),
+        "do not write to it; see what can be rebuilt with `xenkit vhd repair FILE`, else restore a backup"),
     ROW(VHD_P_BAT_SHORT, "bat-short", XK_CRITICAL, "Block table too short for the disk",
         "The last blocks of the disk have no entry: reading them fails, and what was written there is lost.",
         "find out which size is right (`xenkit vhd info FILE`) before anything writes to it"),
@@ -125,10 +125,10 @@ const struct xk_check vhd_checks[] = {
     ROW(VHD_P_BATMAP, "batmap", XK_WARNING, "Batmap damaged or wrong",
         "The batmap tells XenServer which blocks are full, so that it need not ask their bitmaps. A wrong one makes it "
         "return stale data.",
-        "copy the disk into a new image, which gets a new batmap: `vhd-util copy -n FILE -N NEW.vhd`"),
+        "make it anew from the bitmaps: `xenkit vhd repair --apply FILE`"),
     ROW(VHD_P_LOCATOR, "locator", XK_WARNING, "Parent locator damaged",
         "Locators say where the parent is, once for each platform. A reader that relies on this one does not find it.",
-        "write the locators again: `vhd-util modify -n FILE -p PARENT`"),
+        "write the locators again: `xenkit vhd repair --apply FILE`, with --parent PARENT when it is not found"),
     ROW(VHD_P_MISALIGNED, "misaligned", XK_NOTE, "Block data not on pages",
         "The data of the blocks do not begin on a 4 KiB page of the file (qemu, Virtual PC and Hyper-V write them so). "
         "They are sound, but each write touches one page more, and direct I/O on disks with 4 KiB sectors is slow.",
