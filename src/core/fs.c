@@ -493,7 +493,7 @@ int xk_newfile_commit(struct xk_newfile *n, struct xk_err *err)
             xk_err_hint(err, "write to a new name, or remove the old file first");
         }
     }
-    if (r == 0)
+    if (r == 0 && !n->no_sync)
         r = xk_file_sync(&n->file, err);
     if (r == 0) {
         n->file.open = false;
@@ -503,7 +503,7 @@ int xk_newfile_commit(struct xk_newfile *n, struct xk_err *err)
     }
     if (r == 0)
         r = take_name(n, err);
-    if (r == 0) {
+    if (r == 0 && !n->no_sync) {
         r = fs->ops->sync_dir(fs, dir);
         if (r < 0)
             fail_fs(err, r, "%s is complete, but its folder could not be made safe on the disk", n->path);

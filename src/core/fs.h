@@ -91,6 +91,7 @@ struct xk_newfile {
     struct xk_file file;
     char *path, *temp;
     bool exclusive, pending;
+    bool no_sync; /* set it before the commit: do not wait for the disk; a power failure may leave a broken file */
 };
 
 int xk_newfile_begin(struct xk_newfile *ret, const struct xk_fs *fs, const char *path, mode_t mode, bool exclusive,

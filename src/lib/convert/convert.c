@@ -336,6 +336,8 @@ static void write_behind(struct engine *e, uint64_t to, uint64_t bytes)
     struct range next = {0};
     struct range oldest = {0};
 
+    if (e->how->no_sync)
+        return;
     pthread_mutex_lock(&e->trailing);
     e->waiting_bytes += bytes;
     if (e->waiting_bytes >= BEHIND_BYTES && to > e->begun) {
@@ -581,6 +583,7 @@ static int into_file(struct engine *e, uint64_t disk_bytes, struct xk_err *err)
     int code = xk_newfile_begin(&made, how->fs, how->path, 0644, !how->overwrite, err);
     if (code < 0)
         return code;
+    made.no_sync = how->no_sync;
     e->target->file = &made.file;
     e->cloning = try_cloning(how, e->target);
     code = fill(e, disk_bytes, err);

@@ -53,6 +53,7 @@ struct convert {
 
     enum convert_format to;
     bool overwrite;           /* replace an existing file; else -EEXIST */
+    bool no_sync;             /* do not wait until the disk has the new file; qemu-img does not either */
     bool compare;             /* read the target back before it gets its name; needs source and path */
     unsigned threads;         /* 0: one more than processors, at most 4 */
     int64_t unix_seconds;     /* creation stamp of a VHD */

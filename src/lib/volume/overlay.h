@@ -3,8 +3,8 @@
  *
  * What was written is seen at once through the view; it is on stable storage after a flush. Until then a crash leaves
  * the content of the last flush, with some of the newer writes or none; the footer at the end of the image may be gone
- * then, and the one at the front be needed (volume_options.use_copy, or a repair). All functions but open and close may be called
- * by several threads at once.
+ * then, and the one at the front be needed (volume_options.use_copy, or a repair). All functions but open and close may
+ * be called by several threads at once.
  */
 #ifndef VOLUME_OVERLAY_H
 #define VOLUME_OVERLAY_H
