@@ -42,6 +42,7 @@ enum vhd_problem_kind {
     VHD_P_LOOP,
     VHD_P_DEEP,        /* chain deeper than 30 */
     VHD_P_HIDDEN_LEAF, /* hidden, and no child: leftover */
+    VHD_P_SPARSE,      /* a fixed image whose space is not reserved */
     VHD_P_DUPLICATE_UUID,
     VHD_P_COALESCE, /* hidden parent with one child: a coalesce would free space */
     VHD_P_SPACE,    /* the file system cannot hold what the disks can still grow to */

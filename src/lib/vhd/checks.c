@@ -164,6 +164,11 @@ const struct xk_check vhd_checks[] = {
     ROW(VHD_P_HIDDEN_LEAF, "hidden-leaf", XK_WARNING, "Hidden image without children",
         "XenServer hides images that are only there as parents. Nothing needs this one any more, and it takes space.",
         "make sure that no other storage refers to it, then delete it, or rescan the repository: `xe sr-scan uuid=SR`"),
+    ROW(VHD_P_SPARSE, "sparse", XK_NOTE, "Fixed image without its space",
+        "A fixed image promises that its space is there. This file has holes: a guest's write into one can still fail "
+        "for "
+        "lack of space.",
+        "reserve it with `fallocate -l SIZE FILE` (its present size; data stay), or take a dynamic image"),
     ROW(VHD_P_DUPLICATE_UUID, "duplicate-uuid", XK_WARNING, "Two images with one UUID",
         "A copy on the file level keeps the UUID: children cannot tell the two apart, and a wrong parent goes "
         "unnoticed.",

@@ -69,6 +69,7 @@ static inline void make_image(struct folder *f, const char *name, enum vhd_type 
     struct xk_random random;
     xk_random_seed(&random, seed_of(name));
     const struct vhd_create how = {.path = in_folder(f, name),
+                                   .preallocate = type == VHD_FIXED,
                                    .bytes = bytes,
                                    .type = type,
                                    .reserve_bytes = reserve,

@@ -294,6 +294,27 @@ static void test_parents_elsewhere(void **state)
     vhd_survey_done(&s);
 }
 
+static void test_a_fixed_image_with_holes_has_not_got_its_space(void **state)
+{
+    struct folder *const f = *state;
+    struct vhd_survey s;
+
+    make_image(f, "fixed.vhd", VHD_FIXED, 8 * XK_MIB, 0);
+    make_image(f, "dynamic.vhd", VHD_DYNAMIC, 8 * XK_MIB, 0);
+    survey_folder(&s, f, &everything);
+    assert_null(problem_of(image_named(&s, "fixed.vhd")->problems, VHD_P_SPARSE));
+    vhd_survey_done(&s);
+
+    const int fd = open(in_folder(f, "fixed.vhd"), O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, XK_MIB, 4 * XK_MIB), 0);
+    assert_int_equal(close(fd), 0);
+    survey_folder(&s, f, &everything);
+    assert_non_null(problem_of(image_named(&s, "fixed.vhd")->problems, VHD_P_SPARSE));
+    assert_null(problem_of(image_named(&s, "dynamic.vhd")->problems, VHD_P_SPARSE));
+    vhd_survey_done(&s);
+}
+
 static void test_hidden_leaves_only_where_neighbours_are_known(void **state)
 {
     struct folder *const f = *state;
@@ -532,6 +553,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_only_images_are_taken_from_a_folder, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_parents_elsewhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_hidden_leaves_only_where_neighbours_are_known, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_fixed_image_with_holes_has_not_got_its_space, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_coalesce_gain, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_growth_is_summed_for_leaves, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many_images_in_threads, set_up, tear_down),

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#define SPARSE_SLACK       XK_MIB /* what a file system may round or compress away */
+
 #define TIME_SLACK_SECONDS 2 /* file systems round differently */
 
 /* ---- links ---- */
@@ -171,6 +173,10 @@ static void check_position(struct survey_work *w, size_t n)
     if (image->usable && image->footer.hidden && image->children == 0 && image->from_folder && !image->outside)
         vhd_problem_add(image->problems, VHD_P_HIDDEN_LEAF, XK_WARNING, 1,
                         "it is hidden, which parents of snapshots are, but nothing is based on it; it takes %s",
+                        xk_size(image->used_bytes).s);
+    if (image->usable && image->footer.type == VHD_FIXED && image->used_bytes + SPARSE_SLACK < image->file_bytes)
+        vhd_problem_add(image->problems, VHD_P_SPARSE, XK_NOTE, image->file_bytes - image->used_bytes,
+                        "of its %s only %s have space on the file system", xk_size(image->file_bytes).s,
                         xk_size(image->used_bytes).s);
     if (image->depth == 0 && image->parent != VHD_NO_IMAGE) {
         for (size_t i = 0; i < image->problems->count; i++) {

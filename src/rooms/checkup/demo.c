@@ -139,6 +139,7 @@ static int make_healthy(struct xk_app *app, const char *root, struct xk_err *err
                       &(struct vhd_create){.path = fixed,
                                            .bytes = 4 * XK_MIB,
                                            .type = VHD_FIXED,
+                                           .preallocate = true,
                                            .unix_seconds = app->clock->utc_ns(app->clock) / (int64_t)XK_NS_PER_S,
                                            .random = app->random},
                       err);
