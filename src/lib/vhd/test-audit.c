@@ -71,6 +71,7 @@ static void make_set(struct folder *f)
     put_data(f, "child.vhd", 4096 * 5 + 64, 8, 0x33);
     put_data(f, "child.vhd", 4096 * 2, 4096, 0x44);
     make_image(f, "fixed.vhd", VHD_FIXED, 2 * BLOCK, 0);
+    fill_hole(f, "fixed.vhd", 2 * BLOCK);
 }
 
 static void test_sound_images_are_silent(void **state)

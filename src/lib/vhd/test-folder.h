@@ -69,7 +69,6 @@ static inline void make_image(struct folder *f, const char *name, enum vhd_type 
     struct xk_random random;
     xk_random_seed(&random, seed_of(name));
     const struct vhd_create how = {.path = in_folder(f, name),
-                                   .preallocate = type == VHD_FIXED,
                                    .bytes = bytes,
                                    .type = type,
                                    .reserve_bytes = reserve,
@@ -77,6 +76,15 @@ static inline void make_image(struct folder *f, const char *name, enum vhd_type 
                                    .random = &random};
     const int code = vhd_create(xk_fs_posix(), &how, &err);
     assert_done(code, err);
+}
+
+/* A fixed image is made with a hole for its data. */
+static inline void fill_hole(struct folder *f, const char *name, uint64_t bytes)
+{
+    const int fd = open(in_folder(f, name), O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(posix_fallocate(fd, 0, (off_t)bytes), 0);
+    assert_int_equal(close(fd), 0);
 }
 
 static inline void make_child(struct folder *f, const char *name, const char *parent, bool raw)
