@@ -135,6 +135,8 @@ static int check_root(const char *real, const char *root, struct xk_err *err)
 static int try_candidate(char **ret_path, const char *dir, const char *text, const struct vhd_parent_search *search,
                          struct xk_buf *tried, struct xk_err *err)
 {
+    while (xk_has_prefix(text, "./"))
+        text += 2; /* so that the same place is not told twice */
     xk_autofree char *joined = xk_path_join(dir, text);
     if (!joined)
         return xk_fail_memory(err);
