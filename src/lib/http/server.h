@@ -1,0 +1,80 @@
+/*
+ * An HTTP/1.1 server on an event loop: listeners, keep-alive connections, one request at a time on each, replies that
+ * may come later.
+ *
+ * One thread. Every connection is bounded in memory (head, body, one unsent reply) and in time, so that slow or hostile
+ * clients cost the others nothing.
+ */
+#ifndef LIB_HTTP_SERVER_H
+#define LIB_HTTP_SERVER_H
+
+#include "core/buf.h"
+#include "core/err.h"
+
+#include <event2/event.h>
+#include <netinet/in.h>
+
+#define HTTP_HEAD_BYTES_MAX (16u << 10) /* request line and headers; more: 431 */
+#define HTTP_HEADERS_MAX    64
+#define HTTP_LISTENERS_MAX  64
+#define HTTP_CONNECTIONS    4096 /* default limit; further ones wait in the kernel's queue */
+#define HTTP_READ_S         10   /* between two pieces of a request; longer: 408 */
+#define HTTP_HEAD_S         60   /* for a whole head; longer: 408 */
+#define HTTP_IDLE_S         300  /* between two requests */
+#define HTTP_WRITE_S        30   /* without any progress of a reply */
+
+struct http_server;
+struct http_exchange; /* a request that waits for its reply */
+
+struct http_settings {
+    size_t body_bytes_max; /* a larger body is refused from its head with 500 */
+    unsigned connections;  /* 0: HTTP_CONNECTIONS */
+    /* Called for every whole request; answers now or later with http_reply(). */
+    void (*handle)(void *context, struct http_exchange *x);
+    void *context;
+    const char *server_name; /* for the Server header; NULL: none */
+};
+
+int http_server_open(struct http_server **ret, struct event_base *base, const struct http_settings *settings,
+                     struct xk_err *err);
+/* Ends all connections; waiting exchanges are told through their gone callbacks. NULL is fine. */
+void http_server_close(struct http_server *s);
+/*
+ * Listen on one more address.
+ *
+ * address   its port 0: any free one, which is written back.
+ * tag       given back by http_tag(): which listener a request came through.
+ */
+int http_server_listen(struct http_server *s, struct sockaddr_in *address, unsigned tag, struct xk_err *err);
+/* Serve a stream socket that is connected already; it is ours from now on, also when memory is out. */
+void http_server_adopt(struct http_server *s, int fd, unsigned tag);
+unsigned http_server_connections(const struct http_server *s);
+
+/* ---- the request; texts live until the reply ---- */
+
+const char *http_method(const struct http_exchange *x);
+const char *http_path(const struct http_exchange *x);                     /* without the query */
+const char *http_query(const struct http_exchange *x);                    /* without '?', "" for none */
+const char *http_header(const struct http_exchange *x, const char *name); /* NULL: none */
+const char *http_body(const struct http_exchange *x, size_t *ret_bytes);
+unsigned http_tag(const struct http_exchange *x);
+
+/* ---- the reply ---- */
+
+struct http_reply {
+    unsigned status;
+    const char *type;    /* Content-Type */
+    const char *headers; /* more lines, each ended by \r\n; NULL: none */
+    bool close;          /* the connection ends after it */
+};
+
+/* Answer; the exchange is over. body is taken over (also in error: then 500 is sent) and may be empty. */
+void http_reply(struct http_exchange *x, const struct http_reply *reply, struct xk_buf *body);
+/* The short page that goes with an error status; the connection ends. */
+void http_refuse(struct http_exchange *x, unsigned status);
+/* Cut the connection without a reply. */
+void http_drop(struct http_exchange *x);
+/* For replies that come later: called instead of them when the client is gone. NULL: forget it. */
+void http_on_gone(struct http_exchange *x, void (*gone)(void *context), void *context);
+
+#endif

@@ -1,0 +1,272 @@
+/* The HTTP server over socket pairs and, for many connections, over TCP. */
+#include "lib/http/server.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#define CONNECTIONS 1200
+
+struct fixture {
+    struct event_base *base;
+    struct http_server *server;
+    struct http_exchange *held; /* of a request for /later */
+    unsigned gone;
+    char got[65536];
+};
+
+static void on_gone(void *context)
+{
+    struct fixture *const f = context;
+
+    f->gone++;
+    f->held = NULL;
+}
+
+/* Answers with what it understood; /later waits for the test. */
+static void handle(void *context, struct http_exchange *x)
+{
+    struct fixture *const f = context;
+    struct xk_buf body = XK_BUF_INIT(1u << 20);
+    const char *const header = http_header(x, "x-test");
+    size_t bytes;
+
+    if (strcmp(http_path(x), "/later") == 0) {
+        f->held = x;
+        return http_on_gone(x, on_gone, f);
+    }
+    if (strcmp(http_path(x), "/drop") == 0)
+        return http_drop(x);
+    xk_buf_printf(&body, "%s|%s|%s|%s|%u|", http_method(x), http_path(x), http_query(x), header ? header : "-",
+                  http_tag(x));
+    const char *const sent = http_body(x, &bytes);
+    xk_buf_add(&body, sent, bytes);
+    http_reply(x, &(struct http_reply){.status = 200, .type = "text/plain", .headers = "X-Own: 1\r\n"}, &body);
+}
+
+static int setup(void **state)
+{
+    struct fixture *const f = xk_zalloc(sizeof(*f));
+
+    *state = f;
+    f->base = event_base_new();
+    return http_server_open(&f->server, f->base,
+                            &(struct http_settings){.body_bytes_max = 100, .handle = handle, .context = f}, NULL);
+}
+
+static int teardown(void **state)
+{
+    struct fixture *const f = *state;
+
+    http_server_close(f->server);
+    event_base_free(f->base);
+    free(f);
+    return 0;
+}
+
+static int client_of(struct fixture *f)
+{
+    int ends[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    http_server_adopt(f->server, ends[0], 5);
+    return ends[1];
+}
+
+static void turn(struct fixture *f)
+{
+    for (int i = 0; i < 6; i++)
+        (void)event_base_loop(f->base, EVLOOP_NONBLOCK);
+}
+
+static void say(struct fixture *f, int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+    turn(f);
+}
+
+/* What came, and whether that was all. */
+static const char *hear(struct fixture *f, int fd, bool *ret_ended)
+{
+    size_t len = 0;
+    ssize_t now;
+
+    while ((now = recv(fd, f->got + len, sizeof(f->got) - 1 - len, 0)) > 0) {
+        len += (size_t)now;
+        turn(f);
+    }
+    f->got[len] = '\0';
+    if (ret_ended)
+        *ret_ended = now == 0 || (now < 0 && errno == ECONNRESET);
+    return f->got;
+}
+
+static void a_request_is_answered_and_the_connection_stays(void **state)
+{
+    struct fixture *const f = *state;
+    const int fd = client_of(f);
+    bool ended;
+
+    for (int i = 0; i < 3; i++) {
+        say(f, fd, "POST /a?b=c HTTP/1.1\r\nX-Test:  v \r\nContent-Length: 3\r\n\r\nxyz");
+        assert_string_equal(hear(f, fd, &ended), "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\ncontent-length: 20\r\n"
+                                                 "connection: keep-alive\r\nX-Own: 1\r\n\r\nPOST|/a|b=c|v |5|xyz");
+        assert_false(ended);
+    }
+    (void)close(fd);
+    turn(f);
+    assert_int_equal(http_server_connections(f->server), 0);
+}
+
+static void one_byte_at_a_time(void **state)
+{
+    struct fixture *const f = *state;
+    static const char request[] = "POST /slow HTTP/1.1\r\nContent-Length: 2\r\n\r\nok";
+    const int fd = client_of(f);
+    char byte[2] = "";
+
+    for (size_t i = 0; request[i]; i++) {
+        byte[0] = request[i];
+        say(f, fd, byte);
+    }
+    assert_non_null(strstr(hear(f, fd, NULL), "POST|/slow||-|5|ok"));
+    (void)close(fd);
+}
+
+static void many_at_once_are_answered_in_order(void **state)
+{
+    struct fixture *const f = *state;
+    const int fd = client_of(f);
+
+    say(f, fd, "GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.0\r\n\r\nGET /4 HTTP/1.1\r\n\r\n");
+    bool ended;
+    const char *const got = hear(f, fd, &ended);
+    const char *const one = strstr(got, "GET|/1"), *const two = strstr(got, "GET|/2"),
+                      *const three = strstr(got, "GET|/3");
+    assert_true(one && two && three && one < two && two < three);
+    assert_null(strstr(got, "GET|/4"));
+    assert_true(ended);
+    (void)close(fd);
+}
+
+static void a_reply_may_come_later(void **state)
+{
+    struct fixture *const f = *state;
+    const int fd = client_of(f);
+
+    say(f, fd, "GET /later HTTP/1.1\r\n\r\nGET /next HTTP/1.1\r\n\r\n");
+    assert_string_equal(hear(f, fd, NULL), "");
+    assert_non_null(f->held);
+    http_reply(f->held, &(struct http_reply){.status = 200}, NULL);
+    turn(f);
+    const char *const got = hear(f, fd, NULL);
+    assert_non_null(strstr(got, "content-length: 0\r\n"));
+    assert_non_null(strstr(got, "GET|/next"));
+    assert_int_equal(f->gone, 0);
+    say(f, fd, "GET /later HTTP/1.1\r\n\r\n");
+    (void)close(fd);
+    turn(f);
+    assert_int_equal(f->gone, 1);
+}
+
+static void what_is_refused(void **state)
+{
+    struct fixture *const f = *state;
+    static const struct {
+        const char *request, *status;
+    } rows[] = {
+        {"POST / HTTP/1.1\r\nContent-Length: 101\r\n\r\n", "500"},
+        {"POST / HTTP/1.1\r\nContent-Length: 1125899906842624\r\n\r\n", "500"},
+        {"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999999\r\n\r\n", "400"},
+        {"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", "400"},
+        {"POST / HTTP/1.1\r\n\r\n", "500"},
+        {"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "500"},
+        {"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "400"},
+        {"nonsense\r\n\r\n", "400"},
+        {"GET / HTTP/9.9\r\n\r\n", "505"},
+        {"\x16\x03\x01\x02", "400"},
+    };
+    bool ended;
+
+    for (size_t i = 0; i < XK_COUNT(rows); i++) {
+        const int fd = client_of(f);
+        say(f, fd, rows[i].request);
+        const char *const got = hear(f, fd, &ended);
+        if (strncmp(got, "HTTP/1.1 ", 9) != 0 || strncmp(got + 9, rows[i].status, 3) != 0 || !ended)
+            fail_msg("row %zu: %s", i, got);
+        (void)close(fd);
+    }
+    const int fd = client_of(f);
+    say(f, fd, "GET /drop HTTP/1.1\r\n\r\n");
+    assert_string_equal(hear(f, fd, &ended), "");
+    assert_true(ended);
+    (void)close(fd);
+}
+
+static void a_head_that_is_too_long(void **state)
+{
+    struct fixture *const f = *state;
+    const int fd = client_of(f);
+    char part[1025];
+
+    memset(part, 'a', sizeof(part) - 1);
+    part[sizeof(part) - 1] = '\0';
+    say(f, fd, "GET / HTTP/1.1\r\nX: ");
+    for (size_t i = 0; i < HTTP_HEAD_BYTES_MAX / 1024 + 1; i++)
+        (void)send(fd, part, sizeof(part) - 1, MSG_NOSIGNAL), turn(f);
+    assert_memory_equal(hear(f, fd, NULL), "HTTP/1.1 431", 12);
+    (void)close(fd);
+}
+
+static void more_than_a_thousand_connections(void **state)
+{
+    struct fixture *const f = *state;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    static const char request[] = "GET /many HTTP/1.1\r\n\r\n";
+    int fds[CONNECTIONS];
+
+    assert_int_equal(http_server_listen(f->server, &address, 1, NULL), 0);
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fds[i] < 0) {
+            while (i-- > 0)
+                (void)close(fds[i]);
+            skip(); /* not enough files for us */
+        }
+        assert_int_equal(connect(fds[i], (const struct sockaddr *)&address, sizeof(address)), 0);
+        turn(f);
+    }
+    for (size_t i = 0; i < 10; i++)
+        turn(f);
+    assert_int_equal(http_server_connections(f->server), CONNECTIONS);
+    for (size_t i = 0; i < CONNECTIONS; i++)
+        assert_int_equal(send(fds[i], request, sizeof(request) - 1, MSG_NOSIGNAL), (ssize_t)sizeof(request) - 1);
+    for (size_t i = 0; i < 100; i++)
+        turn(f);
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        const ssize_t bytes = recv(fds[i], f->got, sizeof(f->got) - 1, MSG_DONTWAIT);
+        assert_true(bytes > 0);
+        f->got[bytes] = '\0';
+        assert_non_null(strstr(f->got, "GET|/many||-|1|"));
+        (void)close(fds[i]);
+    }
+}
+
+int main(void)
+{
+#define T(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(a_request_is_answered_and_the_connection_stays),
+        T(one_byte_at_a_time),
+        T(many_at_once_are_answered_in_order),
+        T(a_reply_may_come_later),
+        T(what_is_refused),
+        T(a_head_that_is_too_long),
+        T(more_than_a_thousand_connections),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
