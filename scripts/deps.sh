@@ -13,9 +13,13 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 data=${XENKIT_TESTDATA:-$root/../shared}
 
-build='gcc libc6-dev make meson ninja-build pkg-config scdoc libjs-dygraphs zlib1g-dev libzstd-dev libssl-dev libxxhash-dev'
+build='gcc libc6-dev make meson ninja-build pkg-config scdoc libjs-dygraphs zlib1g-dev libzstd-dev libssl-dev libxxhash-dev
+    libevent-dev libhttp-parser-dev libexpat1-dev libjson-c-dev'
 peers='qemu-utils libvhdi-utils libnbd-bin'
-tests="libcmocka-dev libjson-c-dev clang-14 clang-format-14 binutils file jq shellcheck zsh fish util-linux $peers"
+# Clients of the XenAPI that the simulated pool is tried with; npm and its several hundred packages only where no npm is.
+clients="python3-os-xenapi fence-agents curl"
+command -v npm >/dev/null || clients="$clients nodejs npm"
+tests="libcmocka-dev clang-14 clang-format-14 binutils file jq shellcheck zsh fish util-linux $peers $clients"
 lab='qemu-system-x86 qemu-utils binutils cpio kmod python3'
 
 packages_of() {
@@ -36,6 +40,16 @@ packages_of() {
         exit 2
         ;;
     esac
+}
+
+# xen-api is in no Debian: into a folder of its own, from where its test takes it. Without it that test skips by name.
+client_modules() {
+    case " $* " in *' test '* | *' sanitize '*) ;; *) return 0 ;; esac
+    modules=$root/build-clients
+    [ ! -d "$modules/node_modules/xen-api" ] && command -v npm >/dev/null || return 0
+    echo "deps: installing npm's xen-api 4.7.6"
+    npm install --prefix "$modules" --no-audit --no-fund --ignore-scripts --silent xen-api@4.7.6 </dev/null >/dev/null 2>&1 ||
+        echo "deps: npm could not install xen-api; its test will be skipped" >&2
 }
 
 wanted=
@@ -62,7 +76,10 @@ for package in $(printf '%s\n' $wanted | sort -u); do
     *) missing="$missing $package" ;;
     esac
 done
-[ -n "$missing" ] || exit 0
+[ -n "$missing" ] || {
+    client_modules "$@"
+    exit 0
+}
 
 as_root=
 if [ "$(id -u)" != 0 ]; then
@@ -87,3 +104,4 @@ apt install --no-install-recommends $missing ||
     echo "deps: apt could not install all of:$missing" >&2
     exit 6
 }
+client_modules "$@"

@@ -1,0 +1,339 @@
+/*
+ * A call from the wire to its reply: which message it is, whether it may be called here and now, its arguments brought
+ * to their types, then the behaviour, or the table's own way.
+ *
+ * Everything is asked in the order in which the real server asks it, since clients see the first error only.
+ */
+#include "lib/simpool/inner.h"
+
+#include "core/text.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ERROR_TEXTS_MAX 8
+
+static const char rpc_headers[] = "cache-control: no-cache, no-store\r\n"
+                                  "Access-Control-Allow-Origin: *\r\n"
+                                  "Access-Control-Allow-Headers: X-Requested-With\r\n";
+
+/* ---- errors ---- */
+
+enum sim_outcome sim_fail(struct sim_call *c, const char *code, ...)
+{
+    xk_auto(xapi_build_done) struct xapi_build b = XAPI_BUILD_INIT(&c->arena);
+    va_list args;
+
+    xapi_build_open(&b, XAPI_LIST);
+    va_start(args, code);
+    for (const char *text = code; text; text = va_arg(args, const char *))
+        xapi_build_text(&b, text);
+    va_end(args);
+    xapi_build_close(&b);
+    return xapi_build_end(&b, &c->error) < 0 ? sim_no_memory(c) : SIM_FAILED;
+}
+
+/* Static, since there is nothing left to build one of. */
+enum sim_outcome sim_no_memory(struct sim_call *c)
+{
+    static const struct xapi_value texts[] = {
+        {.shape = XAPI_TEXT, .count = 14, .text = "INTERNAL_ERROR"},
+        {.shape = XAPI_TEXT, .count = 13, .text = "Out_of_memory"},
+    };
+
+    c->error = xapi_list(texts, XK_COUNT(texts));
+    return SIM_FAILED;
+}
+
+enum sim_outcome sim_bad_handle(struct sim_call *c, uint16_t class_index, const char *ref)
+{
+    return sim_fail(c, "HANDLE_INVALID", class_index == XAPI_NONE ? "" : xapi_text(xapi_classes[class_index].name), ref,
+                    NULL);
+}
+
+struct sim_object *sim_arg(struct sim_call *c, unsigned arg)
+{
+    const struct xapi_type *const type = xapi_type_of(xapi_params[c->message->first_param + arg].type);
+    const char *const ref = sim_arg_text(c, arg);
+
+    assert(type->kind == XAPI_REF && type->of != XAPI_NONE);
+    struct sim_object *const o = sim_find(c->pool, ref, &xapi_classes[type->of]);
+    if (!o)
+        (void)sim_bad_handle(c, type->of, ref);
+    return o;
+}
+
+const char *sim_arg_text(const struct sim_call *c, unsigned arg)
+{
+    return xapi_value_text(&c->args[arg]);
+}
+
+/* ---- replies ---- */
+
+static void call_free(struct sim_call *c)
+{
+    if (c->link) {
+        if (c->next)
+            c->next->link = c->link;
+        *c->link = c->next;
+    }
+    if (c->exchange)
+        http_on_gone(c->exchange, NULL, NULL);
+    if (c->timer)
+        event_free(c->timer);
+    free(c->wanted);
+    xk_arena_done(&c->arena);
+    free(c);
+}
+
+static void reply(struct sim_call *c, bool failed, const struct xapi_value *v)
+{
+    struct xk_buf body = XK_BUF_INIT(SIM_REPLY_BYTES_MAX);
+
+    if (!c->exchange)
+        return;
+    xapi_reply_encode(&body, &c->wire, &(struct xapi_reply){.failed = failed, .value = *v}, c->bare);
+    http_reply(c->exchange,
+               &(struct http_reply){.status = 200, .type = xapi_content_type(c->wire.protocol), .headers = rpc_headers},
+               &body);
+    c->exchange = NULL;
+}
+
+void sim_answer(struct sim_call *c, enum sim_outcome outcome)
+{
+    struct simpool *const p = c->pool;
+
+    if (p->error) {
+        p->error = 0;
+        outcome = sim_no_memory(c);
+    }
+    if (*c->task_ref) {
+        struct sim_object *const task = sim_find(p, c->task_ref, NULL);
+        if (task)
+            sim_task_end(p, task, outcome, c);
+    }
+    reply(c, outcome == SIM_FAILED, outcome == SIM_FAILED ? &c->error : &c->result);
+    call_free(c);
+}
+
+/* ---- which message ---- */
+
+struct name {
+    const char *message;
+    bool async;
+};
+
+static struct name take_prefix(const char *method)
+{
+    static const char *const prefixes[] = {"Async.", "InternalAsync."};
+
+    for (size_t i = 0; i < XK_COUNT(prefixes); i++)
+        if (xk_has_prefix(method, prefixes[i]))
+            return (struct name){.message = method + strlen(prefixes[i]), .async = true};
+    return (struct name){.message = method};
+}
+
+/* JSON-RPC 2 may name the parameters: bring them into the order of the table. */
+static bool order_params(struct sim_call *c)
+{
+    struct xapi_value *const pairs = (struct xapi_value *)&c->wire.params;
+    const struct xapi_message *const m = c->message;
+    const bool session = m && m->flags & XAPI_MESSAGE_SESSION;
+    struct xapi_value *const items = xk_arena_alloc(&c->arena, (1u + (m ? m->params : 0)) * sizeof(*items));
+    size_t count = 0;
+
+    if (!items)
+        return false;
+    const struct xapi_value *v = xapi_map_get(pairs, "session_id");
+    if (v)
+        items[count++] = *v;
+    for (unsigned i = 0; m && i < m->params && count == i + session; i++) {
+        v = xapi_map_get(pairs, xapi_text(xapi_params[m->first_param + i].name));
+        if (v)
+            items[count++] = *v;
+    }
+    c->wire.params = xapi_list(items, count);
+    return true;
+}
+
+static enum sim_outcome check_count(struct sim_call *c)
+{
+    const struct xapi_message *const m = c->message;
+    const int session = (m->flags & XAPI_MESSAGE_SESSION) != 0, got = (int)c->wire.params.count - session;
+    char expected[16], received[16];
+
+    /* With defaults, what is too much is ignored. */
+    if (got >= m->required && (got <= m->params || m->required < m->params)) {
+        c->arg_count = (size_t)XK_MIN(got, (int)m->params);
+        return SIM_DONE;
+    }
+    snprintf(expected, sizeof(expected), "%u", m->required);
+    snprintf(received, sizeof(received), "%d", got);
+    return sim_fail(c, "MESSAGE_PARAMETER_COUNT_MISMATCH", xapi_text(m->name), expected, received, NULL);
+}
+
+static enum sim_outcome check_session(struct sim_call *c)
+{
+    const char *const ref = c->wire.params.count ? xapi_value_text(&c->wire.params.items[0]) : "";
+    struct simpool *const p = c->pool;
+    struct sim_session *const s = sim_session_find(p, ref);
+
+    if (c->host != p->master && (!s || !s->local))
+        return sim_fail(c, "HOST_IS_SLAVE", sim_text(sim_follow(p, sim_first(p, "pool"), "master"), "address"), NULL);
+    /* A local session is the host's own: the others do not know it. */
+    if (!s || (s->local && s->host != c->host))
+        return sim_fail(c, "SESSION_INVALID", ref, NULL);
+    c->session = s;
+    snprintf(c->session_ref, sizeof(c->session_ref), "%s", s->ref);
+    const int64_t now = sim_now_s(p);
+    /* Coarse as the real one: a session in use is written to only every ten minutes. */
+    if (now - s->last_active_s >= 600) {
+        s->last_active_s = now;
+        if (s->object)
+            sim_put_time(p, s->object, "last_active", now);
+    }
+    return SIM_DONE;
+}
+
+static enum sim_outcome take_args(struct sim_call *c)
+{
+    const struct xapi_message *const m = c->message;
+    const size_t first = (m->flags & XAPI_MESSAGE_SESSION) != 0;
+    char wrong[256], text[320];
+
+    c->args = xk_arena_alloc(&c->arena, m->params * sizeof(*c->args));
+    if (!c->args)
+        return sim_no_memory(c);
+    for (unsigned i = 0; i < m->params; i++) {
+        const struct xapi_param *const param = &xapi_params[m->first_param + i];
+        const int code = i < c->arg_count ? xapi_cast(&c->args[i], &c->arena, param->type,
+                                                      &c->wire.params.items[first + i], wrong, sizeof(wrong))
+                                          : xapi_default(&c->args[i], &c->arena, param->type, param->initial);
+        if (code == -ENOMEM)
+            return sim_no_memory(c);
+        if (code < 0) {
+            snprintf(text, sizeof(text), "Failure(\"%s\")", wrong);
+            return sim_fail(c, "INTERNAL_ERROR", text, NULL);
+        }
+    }
+    return SIM_DONE;
+}
+
+static enum sim_outcome list_methods(struct sim_call *c)
+{
+    xk_auto(xapi_build_done) struct xapi_build b = XAPI_BUILD_INIT(&c->arena);
+
+    c->bare = true;
+    xapi_build_open(&b, XAPI_LIST);
+    for (unsigned i = 0; i < xapi_message_count; i++)
+        if (!(xapi_messages[i].flags & XAPI_MESSAGE_HIDDEN))
+            xapi_build_value(&b, xapi_str(xapi_text(xapi_messages[i].name)));
+    xapi_build_close(&b);
+    return xapi_build_end(&b, &c->result) < 0 ? sim_no_memory(c) : SIM_DONE;
+}
+
+static enum sim_outcome unknown(struct sim_call *c, const char *name)
+{
+    if (c->wire.params.count && check_session(c) == SIM_FAILED)
+        return SIM_FAILED;
+    return sim_fail(c, "MESSAGE_METHOD_UNKNOWN", name, NULL);
+}
+
+static enum sim_outcome behave(struct sim_call *c)
+{
+    sim_behaviour *const own = c->pool->behaviours[xapi_message_index(c->message)];
+
+    return own ? own(c) : sim_generic(c);
+}
+
+static enum sim_outcome begin_async(struct sim_call *c)
+{
+    char name[160], text[160];
+
+    snprintf(name, sizeof(name), "Async.%s", xapi_text(c->message->name));
+    if (!(c->message->flags & XAPI_MESSAGE_ASYNC)) {
+        snprintf(text, sizeof(text), "No async mode for this operation (rpc: %s)", c->wire.method);
+        return sim_fail(c, "Fault", text, NULL);
+    }
+    const struct sim_object *const task = sim_task_create(c->pool, name, c->session);
+    if (!task)
+        return sim_no_memory(c);
+    memcpy(c->task_ref, task->ref, sizeof(c->task_ref));
+    const struct xapi_value ref = xapi_str(c->task_ref);
+    reply(c, false, &ref);
+    return behave(c);
+}
+
+static enum sim_outcome run(struct sim_call *c)
+{
+    const struct name name = take_prefix(c->wire.method);
+
+    if (strcmp(c->wire.method, "system.listMethods") == 0)
+        return list_methods(c);
+    c->message = xapi_message_find(name.message);
+    if (c->wire.params.shape == XAPI_MAP && !order_params(c))
+        return sim_no_memory(c);
+    const struct xapi_message *const m = c->message;
+    if (!m)
+        return unknown(c, c->wire.method);
+    if (m->state == XAPI_REMOVED)
+        return sim_fail(c, "MESSAGE_REMOVED", NULL);
+    if (check_count(c) == SIM_FAILED)
+        return SIM_FAILED;
+    if (m->flags & XAPI_MESSAGE_SESSION && check_session(c) == SIM_FAILED)
+        return SIM_FAILED;
+    /* The only user there is has every role but the host's own. */
+    if (m->roles == XAPI_ROLE_LOCAL)
+        return sim_fail(c, "RBAC_PERMISSION_DENIED", xapi_text(m->name), "", NULL);
+    if (take_args(c) == SIM_FAILED)
+        return SIM_FAILED;
+    return name.async ? begin_async(c) : behave(c);
+}
+
+static void on_gone(void *context)
+{
+    struct sim_call *const c = context;
+
+    c->exchange = NULL;
+    /* Work goes on without its client, as on a real host; waiting for events does not. */
+    if (c->wanted)
+        call_free(c);
+}
+
+static void handle_rpc(struct simpool *p, struct http_exchange *x, bool json)
+{
+    struct sim_call *const c = xk_zalloc(sizeof(*c));
+    size_t bytes;
+    const char *const body = http_body(x, &bytes);
+
+    if (!c)
+        return http_refuse(x, 500);
+    c->pool = p;
+    c->host = http_tag(x);
+    c->arena = XK_ARENA_INIT(SIM_CALL_BYTES_MAX);
+    if (xapi_call_decode(&c->wire, &c->arena, json, body, bytes, NULL) < 0) {
+        call_free(c);
+        return http_refuse(x, 500);
+    }
+    c->exchange = x;
+    http_on_gone(x, on_gone, c);
+    const enum sim_outcome outcome = run(c);
+    if (outcome != SIM_WORKING)
+        sim_answer(c, outcome);
+}
+
+void sim_handle(void *pool, struct http_exchange *x)
+{
+    struct simpool *const p = pool;
+    const char *const path = http_path(x), *const method = http_method(x);
+
+    if (strcmp(method, "OPTIONS") == 0)
+        return http_reply(x, &(struct http_reply){.status = 200, .headers = rpc_headers}, NULL);
+    if (strcmp(method, "POST") == 0)
+        return handle_rpc(p, x, strcmp(path, "/jsonrpc") == 0 || strcmp(path, "/json") == 0);
+    if (strcmp(path, "/") == 0)
+        return sim_page(p, x);
+    http_refuse(x, 404);
+}

@@ -1,0 +1,229 @@
+/* What the files of the simulated pool share; the outside is simpool.h. */
+#ifndef LIB_SIMPOOL_INNER_H
+#define LIB_SIMPOOL_INNER_H
+
+#include "lib/http/server.h"
+#include "lib/simpool/simpool.h"
+#include "lib/xapi/wire.h"
+
+#define SIM_BODY_BYTES_MAX  (300u << 10) /* of a request, as the real server */
+#define SIM_CALL_BYTES_MAX  (48u << 20)  /* memory of one call: its request decoded and its result */
+#define SIM_REPLY_BYTES_MAX (512u << 20)
+#define SIM_DELETED_MAX     16384 /* objects gone that event.from still tells of */
+#define SIM_REF_BYTES       48
+#define SIM_NULL            "OpaqueRef:NULL"
+
+/* ---- database ---- */
+
+struct sim_object {
+    const struct xapi_class *class_row;
+    char ref[SIM_REF_BYTES];
+    struct xapi_packed **fields;                /* class_row->fields of them, never NULL */
+    uint64_t created, modified;                 /* generations */
+    struct sim_object *newer, *older;           /* all objects, by modification */
+    struct sim_object *class_next, *class_prev; /* its class, by creation */
+    struct sim_object *ref_next, *uuid_next;    /* buckets */
+    struct sim_session *session;                /* of a session's object */
+    char *xml, *json;                           /* its record, encoded; NULL: has to be made again */
+    size_t xml_bytes, json_bytes;
+};
+
+struct sim_deleted {
+    const struct xapi_class *class_row;
+    char ref[SIM_REF_BYTES];
+    uint64_t created, deleted;
+};
+
+struct sim_class {
+    struct sim_object *first, *last;
+    uint32_t count;
+    struct xapi_packed **defaults; /* one for each field */
+};
+
+/* ---- sessions ---- */
+
+struct sim_session {
+    struct sim_object *object; /* NULL for a host's local session, which the database does not have */
+    char ref[SIM_REF_BYTES];
+    char *group; /* whose limit it counts for */
+    unsigned host;
+    bool local;
+    uint64_t order; /* of creation */
+    int64_t last_active_s;
+    struct sim_session *next, **link;
+    uint64_t registered; /* event.next: generation up to which was told; 0: not registered */
+};
+
+/* ---- calls ---- */
+
+struct sim_call;
+
+enum sim_outcome { SIM_DONE, SIM_FAILED, SIM_WORKING };
+
+typedef enum sim_outcome sim_behaviour(struct sim_call *c);
+
+/* A call from its request to its reply; with work to do it outlives a reply that was only a task. */
+struct sim_call {
+    struct simpool *pool;
+    struct http_exchange *exchange; /* NULL: answered, or the client is gone */
+    struct xk_arena arena;
+    struct xapi_call wire;
+    unsigned host;               /* which one was asked */
+    struct sim_session *session; /* only while the behaviour runs; may have ended later */
+    char session_ref[SIM_REF_BYTES];
+    const struct xapi_message *message;
+    struct xapi_value *args;  /* message->params of them, defaults filled in */
+    size_t arg_count;         /* given */
+    struct xapi_value result; /* of SIM_DONE */
+    struct xapi_value error;  /* of SIM_FAILED: a list of texts */
+    bool bare;
+    char task_ref[SIM_REF_BYTES]; /* of an Async call, else "" */
+    /* Work that takes time. */
+    struct event *timer;
+    sim_behaviour *finish;
+    uint64_t started_ns, work_ns; /* simulated */
+    bool cancellable, cancelled;
+    char subject[SIM_REF_BYTES]; /* whose current_operations name it */
+    char operation_ref[SIM_REF_BYTES];
+    const char *operation;
+    struct sim_call *next, **link; /* of pool->working or pool->waiting */
+    /* A blocked event.from. */
+    uint64_t token;
+    uint8_t *wanted; /* a flag for each class */
+};
+
+struct simpool {
+    struct simpool_settings settings;
+    struct event_base *base;
+    struct http_server *server;
+    struct sockaddr_in addresses[SIMPOOL_HOSTS_MAX];
+    char host_refs[SIMPOOL_HOSTS_MAX][SIM_REF_BYTES];
+    unsigned master; /* number of the host */
+    char *user, *password;
+    uint64_t started_ns;
+    int64_t started_utc_ns;
+    int error; /* sticky: memory ran out while something was changed */
+    /* database */
+    struct sim_class *classes; /* xapi_class_count of them */
+    struct sim_object **by_ref, **by_uuid;
+    uint32_t buckets, objects;
+    bool bulk; /* the many ends of relations are written later, all at once */
+    struct sim_object *newest;
+    uint64_t generation;
+    struct sim_deleted *deleted; /* ring */
+    uint64_t deleted_count;
+    /* sessions */
+    struct sim_session *sessions;
+    uint64_t session_order;
+    unsigned local_sessions;
+    struct event *gc_timer;
+    /* calls */
+    struct sim_call *working, *waiting;
+    struct event *wake;         /* those that wait for events look again */
+    sim_behaviour **behaviours; /* by message; NULL: the table's own way */
+};
+
+/* ---- db.c ---- */
+
+int sim_db_open(struct simpool *p, struct xk_err *err);
+void sim_db_close(struct simpool *p);
+/* A new object with its defaults and a uuid. NULL: no memory (and p->error). */
+struct sim_object *sim_create(struct simpool *p, const char *class_name);
+void sim_delete(struct simpool *p, struct sim_object *o);
+/* An object of a class. NULL: there is none. */
+struct sim_object *sim_find(const struct simpool *p, const char *ref, const struct xapi_class *class_row);
+struct sim_object *sim_find_uuid(const struct simpool *p, const char *uuid, const struct xapi_class *class_row);
+struct sim_object *sim_first(const struct simpool *p, const char *class_name);
+/* A field that the class is known to have. */
+const struct xapi_value *sim_get(const struct sim_object *o, const char *field);
+const char *sim_text(const struct sim_object *o, const char *field);
+int64_t sim_int(const struct sim_object *o, const char *field);
+bool sim_bool(const struct sim_object *o, const char *field);
+/* The object that a ref field names. */
+struct sim_object *sim_follow(const struct simpool *p, const struct sim_object *o, const char *field);
+/* Change a field: the other end of a relation follows, events learn of it. An equal value changes nothing. */
+void sim_put_at(struct simpool *p, struct sim_object *o, unsigned place, const struct xapi_value *v);
+void sim_put(struct simpool *p, struct sim_object *o, const char *field, struct xapi_value v);
+void sim_put_text(struct simpool *p, struct sim_object *o, const char *field, const char *text);
+void sim_put_int(struct simpool *p, struct sim_object *o, const char *field, int64_t v);
+void sim_put_bool(struct simpool *p, struct sim_object *o, const char *field, bool v);
+void sim_put_time(struct simpool *p, struct sim_object *o, const char *field, int64_t unix_seconds);
+/* Pairs of texts ended by NULL, and texts ended by NULL. */
+void sim_put_map(struct simpool *p, struct sim_object *o, const char *field, const char *const *pairs);
+void sim_put_list(struct simpool *p, struct sim_object *o, const char *field, const char *const *items);
+void sim_map_set(struct simpool *p, struct sim_object *o, unsigned place, const char *key, const struct xapi_value *v);
+void sim_map_unset(struct simpool *p, struct sim_object *o, unsigned place, const char *key);
+void sim_list_add(struct simpool *p, struct sim_object *o, unsigned place, const struct xapi_value *v);
+void sim_list_remove(struct simpool *p, struct sim_object *o, unsigned place, const struct xapi_value *v);
+/*
+ * Between these two, changing the one end of a relation leaves its other end alone when that is a set; the end makes
+ * all those sets at once. For filling an empty database: one by one, a set of n costs n * n.
+ */
+void sim_bulk_begin(struct simpool *p);
+void sim_bulk_end(struct simpool *p);
+/* Tell of a change though nothing changed. */
+void sim_touch(struct simpool *p, struct sim_object *o);
+/* The record of an object, encoded once until it changes. */
+int sim_record(struct xapi_raw *ret, struct sim_object *o);
+void sim_new_ref(struct simpool *p, char ret[SIM_REF_BYTES]);
+
+/* ---- clock: simulated time ---- */
+
+uint64_t sim_monotonic_ns(const struct simpool *p);
+int64_t sim_now_s(const struct simpool *p);
+struct timeval sim_delay(const struct simpool *p, uint64_t simulated_ns);
+
+/* ---- call.c ---- */
+
+void sim_handle(void *pool, struct http_exchange *x);
+/* Record the error of a call: its code and its parameters, ended by NULL. returns SIM_FAILED. */
+enum sim_outcome sim_fail(struct sim_call *c, const char *code, ...) __attribute__((sentinel));
+enum sim_outcome sim_no_memory(struct sim_call *c);
+enum sim_outcome sim_bad_handle(struct sim_call *c, uint16_t class_index, const char *ref);
+/* The object that argument number `arg` refers to. NULL: the error was recorded. */
+struct sim_object *sim_arg(struct sim_call *c, unsigned arg);
+/* Answer a call that waited, and free it. */
+void sim_answer(struct sim_call *c, enum sim_outcome outcome);
+const char *sim_arg_text(const struct sim_call *c, unsigned arg);
+
+/*
+ * Work that takes `work_ns` of simulated time; then `finish` says how it ended.
+ *
+ * subject   gets `operation` into its current_operations meanwhile.
+ * returns   SIM_WORKING, or SIM_FAILED when memory is out.
+ */
+enum sim_outcome sim_work(struct sim_call *c, uint64_t work_ns, sim_behaviour *finish, struct sim_object *subject,
+                          const char *operation, bool cancellable);
+
+/* ---- the rest ---- */
+
+enum sim_outcome sim_generic(struct sim_call *c);
+/* returns   whether an object of the class (NULL: none) meets the expression; `wrong` is set when that is none. */
+bool sim_where(const struct xapi_class *class_row, const struct sim_object *o, const char *expression, bool *wrong);
+int sim_seed(struct simpool *p, struct xk_err *err);
+
+/* The pool as a page for a browser: hosts and VMs, read only. */
+void sim_page(struct simpool *p, struct http_exchange *x);
+
+struct sim_session *sim_session_find(struct simpool *p, const char *ref);
+void sim_session_end(struct simpool *p, struct sim_session *s);
+void sim_sessions_close(struct simpool *p);
+void sim_sessions_collect(struct simpool *p);
+
+struct sim_object *sim_task_create(struct simpool *p, const char *name, struct sim_session *session);
+void sim_task_end(struct simpool *p, struct sim_object *task, enum sim_outcome outcome, const struct sim_call *c);
+
+/* Calls that wait for events look again, once for all changes of this turn of the loop. */
+void sim_events_wake(struct simpool *p);
+void sim_events_closed(struct simpool *p, const char *session_ref);
+
+void sim_vm_allowed(struct simpool *p, struct sim_object *vm);
+
+struct sim_row {
+    const char *message;
+    sim_behaviour *behaviour;
+};
+extern const struct sim_row sim_session_rows[], sim_task_rows[], sim_event_rows[], sim_vm_rows[], sim_pool_rows[];
+extern const struct sim_row *const sim_all_rows[]; /* NULL-ended */
+
+#endif

@@ -1,0 +1,183 @@
+/*
+ * Opening and closing a simulated pool, its clock, and the table of behaviours.
+ *
+ * Simulated time runs from the start at `speed`; everything that waits asks sim_delay() for the real time to wait.
+ */
+#include "lib/simpool/inner.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <openssl/crypto.h>
+#include <string.h>
+
+#define PORT_TRIES 16
+
+const struct sim_row *const sim_all_rows[] = {sim_session_rows, sim_task_rows, sim_event_rows,
+                                              sim_vm_rows,      sim_pool_rows, NULL};
+
+/* ---- clock ---- */
+
+uint64_t sim_monotonic_ns(const struct simpool *p)
+{
+    const uint64_t real = p->settings.clock->monotonic_ns(p->settings.clock) - p->started_ns;
+
+    return (uint64_t)((double)real * p->settings.speed);
+}
+
+int64_t sim_now_s(const struct simpool *p)
+{
+    return (p->started_utc_ns + (int64_t)sim_monotonic_ns(p)) / (int64_t)XK_NS_PER_S;
+}
+
+struct timeval sim_delay(const struct simpool *p, uint64_t simulated_ns)
+{
+    const uint64_t us = (uint64_t)((double)simulated_ns / p->settings.speed / 1000);
+
+    return (struct timeval){.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
+}
+
+/* ---- opening ---- */
+
+static void on_collect(evutil_socket_t fd, short what, void *pool)
+{
+    sim_sessions_collect(pool);
+}
+
+static int collector_start(struct simpool *p, struct xk_err *err)
+{
+    const struct timeval every = sim_delay(p, p->settings.gc_ns);
+
+    p->gc_timer = event_new(p->base, -1, EV_PERSIST, on_collect, p);
+    return p->gc_timer && event_add(p->gc_timer, &every) == 0 ? 0 : xk_fail_memory(err);
+}
+
+static int behaviours_find(struct simpool *p, struct xk_err *err)
+{
+    p->behaviours = xk_array_alloc(xapi_message_count, sizeof(sim_behaviour *));
+    if (!p->behaviours)
+        return xk_fail_memory(err);
+    for (size_t i = 0; sim_all_rows[i]; i++) {
+        for (const struct sim_row *row = sim_all_rows[i]; row->message; row++) {
+            const struct xapi_message *const m = xapi_message_find(row->message);
+            assert(m); /* a behaviour for a message that the model does not have */
+            p->behaviours[xapi_message_index(m)] = row->behaviour;
+        }
+    }
+    return 0;
+}
+
+/* One port that is free on every host's address. */
+static int listen_all(struct simpool *p, struct xk_err *err)
+{
+    int code = -EADDRINUSE;
+
+    for (unsigned i = 0; i < PORT_TRIES && code == -EADDRINUSE; i++) {
+        const struct http_settings settings = {
+            .body_bytes_max = SIM_BODY_BYTES_MAX, .handle = sim_handle, .context = p};
+        http_server_close(p->server);
+        p->server = NULL;
+        code = http_server_open(&p->server, p->base, &settings, err);
+        uint16_t port = htons(p->settings.port);
+        for (unsigned host = 0; host < p->settings.hosts && code == 0; host++) {
+            p->addresses[host] = (struct sockaddr_in){
+                .sin_family = AF_INET, .sin_port = port, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + host)};
+            code = http_server_listen(p->server, &p->addresses[host], host, err);
+            port = p->addresses[host].sin_port;
+        }
+        if (p->settings.port)
+            break;
+    }
+    return code;
+}
+
+int simpool_open(struct simpool **ret, struct event_base *base, const struct simpool_settings *settings,
+                 struct xk_err *err)
+{
+    struct simpool *const p = xk_zalloc(sizeof(*p));
+
+    if (!p)
+        return xk_fail_memory(err);
+    assert(settings->hosts > 0 && settings->hosts <= SIMPOOL_HOSTS_MAX && settings->speed > 0);
+    p->settings = *settings;
+    p->base = base;
+    p->started_ns = settings->clock->monotonic_ns(settings->clock);
+    p->started_utc_ns =
+        settings->now_s ? settings->now_s * (int64_t)XK_NS_PER_S : settings->clock->utc_ns(settings->clock);
+    p->user = xk_strdup(settings->user);
+    p->password = xk_strdup(settings->password);
+    int code = p->user && p->password ? 0 : xk_fail_memory(err);
+    if (code == 0)
+        code = sim_db_open(p, err);
+    if (code == 0)
+        code = behaviours_find(p, err);
+    if (code == 0)
+        code = listen_all(p, err);
+    if (code == 0)
+        code = sim_seed(p, err);
+    if (code == 0)
+        code = collector_start(p, err);
+    if (code < 0)
+        simpool_close(p);
+    else
+        *ret = p;
+    return code;
+}
+
+static void calls_close(struct sim_call *first)
+{
+    while (first) {
+        struct sim_call *const c = first;
+        first = c->next;
+        if (c->timer)
+            event_free(c->timer);
+        if (c->exchange)
+            http_on_gone(c->exchange, NULL, NULL);
+        free(c->wanted);
+        xk_arena_done(&c->arena);
+        free(c);
+    }
+}
+
+void simpool_close(struct simpool *p)
+{
+    if (!p)
+        return;
+    calls_close(p->working);
+    calls_close(p->waiting);
+    http_server_close(p->server);
+    sim_sessions_close(p);
+    if (p->gc_timer)
+        event_free(p->gc_timer);
+    if (p->wake)
+        event_free(p->wake);
+    sim_db_close(p);
+    if (p->password)
+        OPENSSL_cleanse(p->password, strlen(p->password));
+    free(p->password);
+    free(p->user);
+    free(p->behaviours);
+    free(p);
+}
+
+unsigned simpool_hosts(const struct simpool *pool)
+{
+    return pool->settings.hosts;
+}
+
+struct sockaddr_in simpool_address(const struct simpool *pool, unsigned host)
+{
+    return pool->addresses[host];
+}
+
+enum simpool_coverage simpool_coverage(unsigned message_index)
+{
+    const struct xapi_message *const m = &xapi_messages[message_index];
+
+    if (m->state == XAPI_REMOVED)
+        return SIMPOOL_REMOVED;
+    for (size_t i = 0; sim_all_rows[i]; i++)
+        for (const struct sim_row *row = sim_all_rows[i]; row->message; row++)
+            if (strcmp(row->message, xapi_text(m->name)) == 0)
+                return SIMPOOL_BEHAVIOUR;
+    return m->kind == XAPI_CUSTOM ? SIMPOOL_UNSUPPORTED : SIMPOOL_TABLE;
+}

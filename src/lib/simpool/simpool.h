@@ -1,0 +1,50 @@
+/*
+ * A simulated XenServer pool: a database of XenAPI objects, sessions, virtual machines that start and stop, tasks and
+ * events, behind the same wire as a real pool.
+ *
+ * One thread, driven by an event loop. What a message takes and gives stands in lib/xapi; here is only what happens.
+ */
+#ifndef LIB_SIMPOOL_H
+#define LIB_SIMPOOL_H
+
+#include "core/clock.h"
+#include "core/err.h"
+
+#include <event2/event.h>
+#include <netinet/in.h>
+
+#define SIMPOOL_HOSTS_MAX 32
+#define SIMPOOL_VMS_MAX   20000
+
+struct simpool;
+
+struct simpool_settings {
+    unsigned hosts, vms;
+    uint16_t port; /* for every host address; 0: any free one */
+    const char *user, *password;
+    unsigned limit; /* sessions a group; 0: as the real server, 500 and 400 */
+    uint64_t gc_ns; /* between two passes of the session collector */
+    double speed;   /* simulated seconds in a real one */
+    int64_t now_s;  /* simulated time at the start; 0: the clock's */
+    const struct xk_clock *clock;
+    struct xk_random *random;
+};
+
+int simpool_open(struct simpool **ret, struct event_base *base, const struct simpool_settings *settings,
+                 struct xk_err *err);
+void simpool_close(struct simpool *pool);
+
+unsigned simpool_hosts(const struct simpool *pool);
+/* The address of host number `host`; number 0 is the master. */
+struct sockaddr_in simpool_address(const struct simpool *pool, unsigned host);
+
+/* How a message is answered. */
+enum simpool_coverage {
+    SIMPOOL_TABLE,       /* from the data model alone: getters, setters, records */
+    SIMPOOL_BEHAVIOUR,   /* something happens */
+    SIMPOOL_REMOVED,     /* MESSAGE_REMOVED, as the real server */
+    SIMPOOL_UNSUPPORTED, /* NOT_IMPLEMENTED */
+};
+enum simpool_coverage simpool_coverage(unsigned message_index);
+
+#endif

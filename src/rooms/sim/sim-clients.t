@@ -1,0 +1,172 @@
+# The simulated pool, used by the clients that people use: two XenAPI.py, fence_xenapi, npm xen-api in its three transports.
+
+. "$XENKIT_SOURCE/tests/tap.sh"
+
+"$XENKIT" sim --plain --hosts 3 >"$tmp/sim.out" 2>"$tmp/sim.err" &
+pid=$!
+on_exit 'kill $pid'
+mkfifo "$tmp/never"
+tries=0
+until [ -s "$tmp/sim.out" ] || [ $tries = 200 ]; do
+    tries=$((tries + 1))
+    kill -0 $pid 2>/dev/null || break
+    read -rt 0.05 _ <>"$tmp/never" || :
+done
+url=$(sed -n '1s/\t.*//p' "$tmp/sim.out")
+slave=$(sed -n '2s/\t.*//p' "$tmp/sim.out")
+like "the pool is there" "$url" '^http://'
+
+cat >scenario.py <<'PYTHON'
+import sys
+import time
+import xmlrpc.client
+url, slave, where = sys.argv[1:4]
+if where == "os_xenapi":
+    from os_xenapi.client import XenAPI
+else:
+    sys.path.insert(0, where)
+    import XenAPI
+
+def failure(call, *args):
+    try:
+        call(*args)
+    except XenAPI.Failure as wrong:
+        return wrong.details
+    return None
+
+session = XenAPI.Session(url)
+assert failure(session.login_with_password, "root", "wrong", "1.0", "test")[0] == "SESSION_AUTHENTICATION_FAILED"
+session.login_with_password("root", "xenkit", "1.0", "test")
+api = session.xenapi
+assert failure(XenAPI.Session(slave).login_with_password, "root", "xenkit") == ["HOST_IS_SLAVE", "127.0.0.1"]
+
+records = api.VM.get_all_records()
+vms = {r: v for r, v in records.items() if not v["is_a_template"] and not v["is_control_domain"]}
+assert len(vms) == 20, len(vms)
+record = next(iter(vms.values()))
+assert isinstance(record["memory_static_max"], str) and record["memory_static_max"].isdigit()
+assert isinstance(record["is_a_template"], bool) and isinstance(record["HVM_shadow_multiplier"], float)
+assert str(record["snapshot_time"]) == "19700101T00:00:00Z"
+
+vm = next(r for r, v in vms.items() if v["power_state"] == "Halted")
+events_from = getattr(api.event, "from")
+token = events_from(["VM", "task"], "", 0.0)["token"]
+api.VM.start(vm, False, False)
+assert api.VM.get_power_state(vm) == "Running"
+events = events_from(["VM", "task"], token, 10.0)
+assert any(e["ref"] == vm and e["class"] == "vm" and e["operation"] == "mod" and e["snapshot"]["power_state"] == "Running"
+           for e in events["events"]), events
+assert events["valid_ref_counts"]["vm"] == len(records)
+assert failure(api.VM.start, vm, False, False) == ["VM_BAD_POWER_STATE", vm, "halted", "running"]
+# Counted without the session; some copies of the client take off one more, as for servers of old.
+assert failure(api.VM.start, vm) == ["MESSAGE_PARAMETER_COUNT_MISMATCH", "VM.start"] + (
+    ["3", "1"] if where == "os_xenapi" else ["2", "0"]), failure(api.VM.start, vm)
+api.VM.clean_shutdown(vm)
+
+task = api.Async.VM.snapshot(vm, 'a "name" <&> with ü')
+while api.task.get_status(task) == "pending":
+    time.sleep(0.05)
+snapshot = api.task.get_result(task)[len("<value>"):-len("</value>")]
+assert api.VM.get_name_label(snapshot) == 'a "name" <&> with ü'
+api.task.destroy(task)
+assert failure(api.task.get_status, task) == ["HANDLE_INVALID", "task", task]
+task = api.Async.VM.copy(vm, "copy", "OpaqueRef:NULL")
+assert api.task.get_allowed_operations(task) == ["cancel"]
+api.task.cancel(task)
+while api.task.get_status(task) in ("pending", "cancelling"):
+    time.sleep(0.05)
+assert api.task.get_status(task) == "cancelled" and api.task.get_error_info(task)[0] == "TASK_CANCELLED"
+api.VM.destroy(snapshot)
+
+network = api.network.create({"name_label": "n", "name_description": "", "other_config": {}, "MTU": "1500", "tags": ["t"]})
+assert api.network.get_record(network)["MTU"] == "1500" and api.network.get_tags(network) == ["t"]
+api.network.destroy(network)
+assert failure(api.network.get_uuid, network) == ["HANDLE_INVALID", "network", network]
+assert len(session.system.listMethods()) > 2000
+
+# A session that was ended elsewhere is opened again without a word.
+other = XenAPI.Session(url)
+other.login_with_password("root", "xenkit", "1.0", "other")
+xmlrpc.client.ServerProxy(url).session.logout(other._session)
+assert len(other.xenapi.host.get_all()) == 3
+other.xenapi.session.logout()
+api.session.logout()
+print("all well")
+PYTHON
+
+# The interpreter that Debian's modules belong to.
+python=/usr/bin/python3
+if $python -c 'import os_xenapi.client.XenAPI' 2>/dev/null; then
+    run $python scenario.py "$url" "$slave" os_xenapi
+    check "python3-os-xenapi" 0 "all well"
+else
+    skip "python3-os-xenapi" "python3-os-xenapi is not installed"
+fi
+if [ -f /usr/share/fence/XenAPI.py ] && [ -x $python ]; then
+    run $python scenario.py "$url" "$slave" /usr/share/fence
+    check "XenAPI.py of fence-agents" 0 "all well"
+else
+    skip "XenAPI.py of fence-agents" "fence-agents is not installed"
+fi
+if command -v fence_xenapi >/dev/null; then
+    run fence_xenapi -s "$url" -l root -p xenkit -n web-01 -o status
+    check "fence_xenapi sees a VM that runs" 0 "~ON" -
+    run fence_xenapi -s "$url" -l root -p xenkit -n web-01 -o off
+    check "switches it off" 0 - -
+    run fence_xenapi -s "$url" -l root -p xenkit -n web-01 -o status
+    check "sees that" 2 "~OFF" -
+    run fence_xenapi -s "$url" -l root -p xenkit -n web-01 -o on
+    check "and on again" 0 - -
+else
+    skip "fence_xenapi" "fence-agents is not installed"
+fi
+
+cat >scenario.mjs <<'NODE'
+import assert from 'node:assert'
+import { createRequire } from 'node:module'
+import { pathToFileURL } from 'node:url'
+const [url, slave, folder] = process.argv.slice(2)
+const { createClient } = await import(pathToFileURL(createRequire(folder + '/').resolve('xen-api')))
+const auth = { user: 'root', password: 'xenkit' }
+for (const transport of ['auto', 'json-rpc', 'xml-rpc']) {
+  const xapi = createClient({ url, auth, transport, debounce: 10 })
+  await xapi.connect()
+  await xapi.objectsFetched
+  const all = Object.values(xapi.objects.all).filter(o => o.$type === 'VM')
+  const [one, two] = all.filter(o => o.power_state === 'Halted' && !o.is_a_template)
+  await xapi.callAsync('VM.start', one.$ref, false, false)
+  await xapi.barrier()
+  assert.strictEqual(xapi.getObject(one.$ref).power_state, 'Running')
+  await assert.rejects(xapi.call('VM.start', one.$ref, false, false), { code: 'VM_BAD_POWER_STATE' })
+  const ref = await xapi.callAsync('VM.clone', two.$ref, 'cloned ü')
+  await xapi.barrier(ref)
+  assert.strictEqual(xapi.getObject(ref).name_label, 'cloned ü')
+  await xapi.setFieldEntry('VM', ref, 'other_config', 'k', 'v')
+  assert.strictEqual((await xapi.getRecord('VM', ref)).other_config.k, 'v')
+  await xapi.callAsync('VM.destroy', ref)
+  await xapi.callAsync('VM.clean_shutdown', one.$ref)
+  await assert.rejects(xapi.callAsync('VM.hard_shutdown', one.$ref), { code: 'VM_BAD_POWER_STATE' })
+  await xapi.disconnect()
+  console.log(transport)
+}
+const redirected = createClient({ url: slave, auth, watchEvents: false })
+await redirected.connect()
+assert.strictEqual((await redirected.call('host.get_all')).length, 3)
+await redirected.disconnect()
+await assert.rejects(createClient({ url, auth: { user: 'root', password: 'no' }, watchEvents: false }).connect(),
+  { code: 'SESSION_AUTHENTICATION_FAILED' })
+console.log('redirect')
+NODE
+modules=${XENKIT_NODE_MODULES:-$XENKIT_SOURCE/build-clients}
+if command -v node >/dev/null && [ -d "$modules/node_modules/xen-api" ]; then
+    run timeout 120 node scenario.mjs "$url" "$slave" "$modules"
+    check "npm xen-api: each transport, and a redirect" 0 "auto
+json-rpc
+xml-rpc
+redirect"
+else
+    skip "npm xen-api" "npm's xen-api is not in build-clients (scripts/deps.sh test)"
+fi
+kill -TERM $pid && wait $pid
+is "the pool ends, with nothing to complain of" "$?$(cat "$tmp/sim.err")" 0
+done_testing
