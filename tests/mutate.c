@@ -152,12 +152,13 @@ static void load_base(struct base *b, const char *dir, const char *name)
     if (!b->data || !b->pages)
         bail("memory");
     for (uint64_t p = 0; p < pages; p++) {
-        uint8_t *const page = b->data + b->page_count * PAGE;
-        memset(page, 0, PAGE);
+        uint8_t page[PAGE] = {0};
         if (pread(fd, page, PAGE, (off_t)(p * PAGE)) < 0)
             bail(path);
-        if (memcmp(page, zeros, PAGE) != 0)
-            b->pages[b->page_count++] = p;
+        if (memcmp(page, zeros, PAGE) == 0)
+            continue;
+        memcpy(b->data + b->page_count * PAGE, page, PAGE);
+        b->pages[b->page_count++] = p;
     }
     close(fd);
 }

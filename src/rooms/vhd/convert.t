@@ -109,8 +109,12 @@ nok "no temporary file either" sh -c 'ls -A | grep "\.xk-"'
 
 # ---- little memory ----
 
-stream "ulimit -v 524288 && \"$XENKIT\" vhd convert --threads 16 --compare a.vhd lim.vhd"
-check "512 MiB of address space are enough" 0 "~compared: +yes"
+if grep -qa __asan_init "$XENKIT"; then
+    skip "512 MiB of address space are enough" "a sanitizer's own memory counts, too"
+else
+    stream "ulimit -v 524288 && \"$XENKIT\" vhd convert --threads 16 --compare a.vhd lim.vhd"
+    check "512 MiB of address space are enough" 0 "~compared: +yes"
+fi
 
 # ---- with qemu-img ----
 
