@@ -711,7 +711,11 @@ static void this_machine_can_be_examined(void **state)
     for (const struct xk_check *row = machine_checks; row->id; row++)
         assert_int_equal(row->run(row, m, &found, NULL), 0);
     assert_true(found.count >= 2);
-    assert_true(m->volume_count > 0);
+    /* A change of root that is no mount point leaves none of the machine's file systems in sight. */
+    struct environment_mounts mounts;
+    (void)environment_mounts_read(&mounts, "", NULL);
+    assert_true(m->volume_count > 0 || !environment_mount_of(&mounts, "/"));
+    environment_mounts_done(&mounts);
     xk_findings_done(&found);
     machine_close(m);
     machine_close(NULL);
