@@ -289,6 +289,19 @@ int xk_file_write(const struct xk_file *f, const void *buf, size_t bytes, uint64
     return 0;
 }
 
+int xk_file_write_zeros(const struct xk_file *f, uint64_t from, uint64_t to, struct xk_err *err)
+{
+    static const uint8_t zeros[256 * 1024];
+    int code = 0;
+
+    while (code == 0 && from < to) {
+        const size_t part = (size_t)XK_MIN(to - from, (uint64_t)sizeof(zeros));
+        code = xk_file_write(f, zeros, part, from, err);
+        from += part;
+    }
+    return code;
+}
+
 int xk_file_truncate(const struct xk_file *f, uint64_t bytes, struct xk_err *err)
 {
     const int r = f->fs->ops->truncate(f->fs, f->fd, bytes);

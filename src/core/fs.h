@@ -65,6 +65,8 @@ ssize_t xk_file_read_some(const struct xk_file *f, void *buf, size_t bytes, uint
 /* All of them, else -EBADMSG ("ends at …"). */
 int xk_file_read(const struct xk_file *f, void *buf, size_t bytes, uint64_t offset, struct xk_err *err);
 int xk_file_write(const struct xk_file *f, const void *buf, size_t bytes, uint64_t offset, struct xk_err *err);
+/* Zeros over the bytes [from, to). */
+int xk_file_write_zeros(const struct xk_file *f, uint64_t from, uint64_t to, struct xk_err *err);
 int xk_file_truncate(const struct xk_file *f, uint64_t bytes, struct xk_err *err);
 int xk_file_sync(const struct xk_file *f, struct xk_err *err);
 /*

@@ -108,27 +108,11 @@ static uint8_t *metadata_of(const struct layout *l)
     return image;
 }
 
-/* Zeros by writing, for file systems that cannot reserve. */
-static int write_zeros(const struct xk_file *f, uint64_t bytes, struct xk_err *err)
-{
-    xk_autofree uint8_t *zeros = xk_zalloc(VHD_BLOCK_BYTES);
-    if (!zeros)
-        return xk_fail_memory(err);
-    for (uint64_t at = 0; at < bytes;) {
-        const size_t part = (size_t)XK_MIN(bytes - at, (uint64_t)VHD_BLOCK_BYTES);
-        const int code = xk_file_write(f, zeros, part, at, err);
-        if (code < 0)
-            return code;
-        at += part;
-    }
-    return 0;
-}
-
 static int reserve(const struct xk_file *f, uint64_t bytes, struct xk_err *err)
 {
     const int code = f->fs->ops->allocate(f->fs, f->fd, 0, 0, bytes);
     if (code == -EOPNOTSUPP || code == -ENOSYS)
-        return write_zeros(f, bytes, err);
+        return xk_file_write_zeros(f, 0, bytes, err); /* a file system that cannot reserve */
     return code < 0 ? xk_fail_sys(err, code, "%s: reserving %s", f->path, xk_size(bytes).s) : 0;
 }
 

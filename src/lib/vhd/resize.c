@@ -335,20 +335,6 @@ static void punch_old_places(const struct resize *r)
 
 /* ---- fixed images ---- */
 
-static int write_zeros(const struct xk_file *f, uint64_t from, uint64_t to, struct xk_err *err)
-{
-    xk_autofree uint8_t *zeros = xk_zalloc(COPY_BYTES);
-    if (!zeros)
-        return xk_fail_memory(err);
-    int code = 0;
-    while (from < to && code == 0) {
-        const size_t part = (size_t)XK_MIN(to - from, (uint64_t)COPY_BYTES);
-        code = xk_file_write(f, zeros, part, from, err);
-        from += part;
-    }
-    return code;
-}
-
 static int rewrite_fixed(struct resize *r, struct xk_err *err)
 {
     struct vhd *v = &r->v;
@@ -362,8 +348,8 @@ static int rewrite_fixed(struct resize *r, struct xk_err *err)
     set_size(v, r->result.new_bytes);
     /* A file grows by a hole, in which only the old footer is to be wiped; a device may hold anything. */
     if (r->result.new_bytes > r->result.old_bytes)
-        code = write_zeros(&v->file, v->block_device ? r->result.old_bytes : old_end,
-                           v->block_device ? r->result.new_bytes : old_end + VHD_FOOTER_BYTES, err);
+        code = xk_file_write_zeros(&v->file, v->block_device ? r->result.old_bytes : old_end,
+                                   v->block_device ? r->result.new_bytes : old_end + VHD_FOOTER_BYTES, err);
     return code < 0 ? code : vhd_write_footers(v, r->end, true, err);
 }
 

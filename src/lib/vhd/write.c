@@ -19,7 +19,6 @@ struct vhd_touched {
     uint8_t *bitmap;
 };
 
-#define ZEROS_BYTES      (256u * 1024)
 #define FILE_SECTORS_MAX UINT32_MAX /* sector numbers in the table have 32 bits, all ones means free */
 
 int vhd_writer_begin(struct vhd_writer *ret, struct vhd *image, struct xk_err *err)
@@ -52,19 +51,6 @@ void vhd_writer_done(struct vhd_writer *w)
 static size_t bitmap_bytes(const struct vhd *v)
 {
     return (size_t)vhd_bitmap_sectors(v) * VHD_SECTOR;
-}
-
-static int write_zeros(const struct xk_file *f, uint64_t from, uint64_t to, struct xk_err *err)
-{
-    static const uint8_t zeros[ZEROS_BYTES];
-    int code = 0;
-
-    while (code == 0 && from < to) {
-        const size_t part = (size_t)XK_MIN(to - from, (uint64_t)ZEROS_BYTES);
-        code = xk_file_write(f, zeros, part, from, err);
-        from += part;
-    }
-    return code;
 }
 
 /* The index of the block in the list, or of the first one behind it. */
@@ -181,9 +167,9 @@ static int clear_stale(struct vhd_writer *w, struct vhd_touched *t, uint64_t wri
     t->zeroed = true;
     int code = 0;
     if (data < XK_MIN(write_from, end))
-        code = write_zeros(&v->file, data, XK_MIN(write_from, end), err);
+        code = xk_file_write_zeros(&v->file, data, XK_MIN(write_from, end), err);
     if (code == 0 && write_to < end)
-        code = write_zeros(&v->file, write_to, end, err);
+        code = xk_file_write_zeros(&v->file, write_to, end, err);
     return code;
 }
 
