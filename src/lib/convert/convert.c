@@ -589,6 +589,9 @@ static int into_file(struct engine *e, uint64_t disk_bytes, struct xk_err *err)
     code = fill(e, disk_bytes, err);
     if (code == 0 && how->compare)
         code = compare_made(how, made.temp, err);
+    /* A signal to the whole pipeline ends the writer of the pipe, too: its end of input is not the end of a disk. */
+    if (code == 0 && xk_stop_signal())
+        code = xk_fail(err, -EINTR, "stopped before %s was complete", how->path);
     if (code == 0)
         code = xk_newfile_commit(&made, err);
     xk_newfile_abort(&made);
