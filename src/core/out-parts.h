@@ -92,6 +92,7 @@ struct xk_out {
     const char *section_names[XK_OUT_SECTIONS_MAX];
     size_t section_count;
     bool section_was_last; /* nothing was said since */
+    bool nameless;         /* the record's cells are the document's own members */
 
     bool in_row;
     bool cards, card_drawn; /* the rows of this section are drawn one below the other */

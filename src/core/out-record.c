@@ -17,10 +17,12 @@
 static void begin_section(struct xk_out *out, const char *name, enum xk_out_section section)
 {
     assert(out->section == XK_SECTION_NONE);
-    for (size_t i = 0; i < out->section_count; i++)
+    for (size_t i = 0; name && i < out->section_count; i++)
         assert(strcmp(out->section_names[i], name) != 0);
-    assert(out->section_count < XK_OUT_SECTIONS_MAX);
-    out->section_names[out->section_count++] = name;
+    assert(!name || out->section_count < XK_OUT_SECTIONS_MAX);
+    if (name)
+        out->section_names[out->section_count++] = name;
+    out->nameless = !name;
     out->section = section;
     out->column_count = 0;
     out->columns_fixed = false;
@@ -95,7 +97,8 @@ void xk_out_record(struct xk_out *out, const char *name)
         xk_json_object(&out->json, NULL);
         out->depth = 1;
     } else if (out->format == XK_OUT_JSON) {
-        xk_json_object(&out->json, name);
+        if (name)
+            xk_json_object(&out->json, name);
         out->depth = 1;
     } else {
         begin_tree(out);
@@ -171,9 +174,9 @@ void xk_out_end(struct xk_out *out)
     } else if (section == XK_SECTION_RECORD) {
         while (out->depth > 1)
             xk_put_end(out);
-        if (xk_out_is_json(out))
+        if (xk_out_is_json(out) && !(out->nameless && out->format == XK_OUT_JSON))
             xk_json_end(&out->json);
-        else
+        else if (!xk_out_is_json(out))
             xk_out_draw_record(out);
         if (out->format == XK_OUT_JSONL)
             xk_buf_add_char(xk_out_sink(out), '\n');

@@ -68,9 +68,11 @@ size_t xk_out_width(const struct xk_out *out); /* columns; 0: not a terminal, ne
 void xk_out_rows(struct xk_out *out, const char *name); /* begin a list of rows */
 void xk_out_cards(struct xk_out *out,
                   const char *name); /* rows of many cells: a table shows them as "key: value" blocks */
-void xk_out_record(struct xk_out *out, const char *name); /* begin a single record; drawn as "key: value" lines */
-void xk_out_end(struct xk_out *out);                      /* end the section */
-void xk_row(struct xk_out *out);                          /* begin the next row */
+/* Begin a single record; drawn as "key: value" lines. name NULL: in JSON its cells are members of the document itself.
+ */
+void xk_out_record(struct xk_out *out, const char *name);
+void xk_out_end(struct xk_out *out); /* end the section */
+void xk_row(struct xk_out *out);     /* begin the next row */
 
 /* ---- cells ---- keys are lower_case words without a unit and live until the section ends. */
 

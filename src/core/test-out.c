@@ -291,6 +291,29 @@ static void rows_win_over_a_record(void **state)
                  "{\"verdict\":{\"text\":\"bad\"},\"findings\":[{\"id\":\"a\"}],\"skipped\":[{\"why\":[\"b\"]}]}\n");
 }
 
+static void draw_nameless(struct xk_out *out)
+{
+    xk_out_record(out, NULL);
+    xk_put_str(out, "host", "a");
+    xk_put_list(out, "ids");
+    xk_put_str(out, NULL, "b");
+    xk_out_end(out);
+    xk_out_rows(out, "ports");
+    xk_row(out);
+    xk_put_u64(out, "port", 80);
+    xk_out_end(out);
+    xk_out_record(out, NULL);
+    xk_put_u64(out, "left", 0);
+    xk_out_end(out);
+}
+
+static void a_record_without_a_name_is_the_document(void **state)
+{
+    assert_drawn(draw_nameless, XK_OUT_JSON, "{\"host\":\"a\",\"ids\":[\"b\"],\"ports\":[{\"port\":80}],\"left\":0}\n");
+    assert_drawn(draw_nameless, XK_OUT_JSONL, "{\"port\":80}\n");
+    assert_drawn(draw_nameless, XK_OUT_TABLE, "host: a\nids:  b\n\nPORT\n  80\n\nleft: 0\n");
+}
+
 static void draw_nothing(struct xk_out *out)
 {
 }
@@ -693,6 +716,7 @@ int main(void)
         cmocka_unit_test(nested_records_are_indented),
         cmocka_unit_test(long_lists_are_bullets),
         cmocka_unit_test(rows_win_over_a_record),
+        cmocka_unit_test(a_record_without_a_name_is_the_document),
         cmocka_unit_test(an_empty_document_is_valid),
         cmocka_unit_test(columns_are_all_keys_in_their_order),
         cmocka_unit_test(long_tables_keep_what_they_learned),
