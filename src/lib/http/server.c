@@ -27,6 +27,7 @@
 #define LINGER_S         2
 #define SPARE_FILES      64
 #define BACKLOG          1024
+#define RATE_TICKS       10 /* a second */
 
 struct header {
     size_t name, value; /* places in the head's text */
@@ -36,6 +37,7 @@ enum state {
     READING,   /* of a request, or between two */
     HANDLED,   /* the handler has it */
     SENDING,   /* a reply goes out */
+    TAKEN,     /* speaks another protocol */
     LINGERING, /* all is said: what still comes is thrown away, so that the reply is not lost by a reset */
 };
 
@@ -59,8 +61,10 @@ struct http_exchange {
     char *path, *query;
     struct xk_buf body;
     size_t lingered;
+    struct ev_token_bucket_cfg *rate;
     void (*gone)(void *context);
     void *gone_context;
+    void (*readable)(void *context, struct evbuffer *in);
 };
 
 struct listener {
@@ -119,6 +123,8 @@ static void connection_free(struct http_exchange *x)
     if (x->head_timer)
         event_free(x->head_timer);
     bufferevent_free(x->stream);
+    if (x->rate)
+        ev_token_bucket_cfg_free(x->rate);
     xk_buf_done(&x->head);
     xk_buf_done(&x->body);
     free(x->path);
@@ -256,13 +262,29 @@ static void body_free(const void *data, size_t bytes, void *context)
     free(context);
 }
 
+/* Also later replies of the connection; one that was slowed down stays so until it asks for another rate. */
+static void set_rate(struct http_exchange *x, uint32_t rate_byte_s)
+{
+    const struct timeval tick = {.tv_usec = 1000000 / RATE_TICKS};
+    const size_t bytes = XK_MAX(rate_byte_s / RATE_TICKS, 1u);
+    struct ev_token_bucket_cfg *const rate =
+        rate_byte_s ? ev_token_bucket_cfg_new(EV_RATE_LIMIT_MAX, EV_RATE_LIMIT_MAX, bytes, bytes, &tick) : NULL;
+
+    if (rate_byte_s == 0 && !x->rate)
+        return;
+    (void)bufferevent_set_rate_limit(x->stream, rate);
+    if (x->rate)
+        ev_token_bucket_cfg_free(x->rate);
+    x->rate = rate;
+}
+
 void http_reply(struct http_exchange *x, const struct http_reply *reply, struct xk_buf *body)
 {
     struct evbuffer *const out = bufferevent_get_output(x->stream);
     static const char empty[1];
     struct xk_buf page = {0};
 
-    assert(x->state != SENDING && x->state != LINGERING);
+    assert(x->state == READING || x->state == HANDLED);
     if (body && body->error) {
         xk_buf_done(body);
         return http_refuse(x, 500);
@@ -270,8 +292,9 @@ void http_reply(struct http_exchange *x, const struct http_reply *reply, struct 
     if (body)
         page = *body, *body = (struct xk_buf){.max = body->max};
     x->gone = NULL;
-    x->close |= reply->close;
+    x->close |= reply->close || reply->cut;
     x->state = SENDING;
+    set_rate(x, reply->rate_byte_s);
     int code =
         evbuffer_add_printf(out, "HTTP/1.1 %u %s\r\n%s%s%s%s%s%scontent-length: %zu\r\nconnection: %s\r\n%s\r\n",
                             reply->status, reason(reply->status), x->server->settings.server_name ? "Server: " : "",
@@ -282,7 +305,8 @@ void http_reply(struct http_exchange *x, const struct http_reply *reply, struct 
     const bool has_body = page.len > 0 && x->parser.method != HTTP_HEAD;
     /* Head and body leave in one writev: apart, the second would wait for an acknowledgement of the first. */
     if (code >= 0 && has_body)
-        code = evbuffer_add_reference(out, page.data ? page.data : empty, page.len, body_free, page.data);
+        code = evbuffer_add_reference(out, page.data ? page.data : empty,
+                                      reply->cut ? XK_MIN(page.len, reply->cut_bytes) : page.len, body_free, page.data);
     if (code < 0 || !has_body)
         free(page.data);
     if (code < 0)
@@ -311,10 +335,52 @@ void http_drop(struct http_exchange *x)
     bufferevent_trigger(x->stream, EV_READ, BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
 }
 
+void http_reset(struct http_exchange *x)
+{
+    const struct linger now = {.l_onoff = 1};
+
+    (void)setsockopt(bufferevent_getfd(x->stream), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    http_drop(x);
+}
+
 void http_on_gone(struct http_exchange *x, void (*gone)(void *context), void *context)
 {
     x->gone = gone;
     x->gone_context = context;
+}
+
+/* ---- another protocol ---- */
+
+void http_take(struct http_exchange *x, const struct http_raw *raw)
+{
+    assert(x->state == HANDLED);
+    x->state = TAKEN;
+    x->readable = raw->readable;
+    http_on_gone(x, raw->gone, raw->context);
+    if (evbuffer_get_length(bufferevent_get_input(x->stream)) > 0)
+        bufferevent_trigger(x->stream, EV_READ, BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
+}
+
+int http_write(struct http_exchange *x, const void *bytes, size_t count)
+{
+    struct evbuffer *const out = bufferevent_get_output(x->stream);
+
+    assert(x->state == TAKEN);
+    if (count > HTTP_RAW_BYTES_MAX || evbuffer_get_length(out) > HTTP_RAW_BYTES_MAX - count)
+        return -ENOBUFS;
+    set_times(x, 0, HTTP_WRITE_S);
+    return evbuffer_add(out, bytes, count) < 0 ? -ENOMEM : 0;
+}
+
+void http_finish(struct http_exchange *x)
+{
+    assert(x->state == TAKEN);
+    x->gone = NULL;
+    x->close = true;
+    x->state = SENDING;
+    set_times(x, 0, HTTP_WRITE_S);
+    /* With nothing left to send no callback would come. */
+    bufferevent_trigger(x->stream, EV_WRITE, BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
 }
 
 /* ---- the request ---- */
@@ -439,6 +505,8 @@ static void on_read(struct bufferevent *stream, void *context)
             connection_free(x);
         return;
     }
+    if (x->state == TAKEN)
+        return x->readable(x->gone_context, bufferevent_get_input(stream));
     go_on(x);
 }
 

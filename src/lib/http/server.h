@@ -17,12 +17,14 @@
 #define HTTP_HEAD_BYTES_MAX (16u << 10) /* request line and headers; more: 431 */
 #define HTTP_HEADERS_MAX    64
 #define HTTP_LISTENERS_MAX  64
-#define HTTP_CONNECTIONS    4096 /* default limit; further ones wait in the kernel's queue */
-#define HTTP_READ_S         10   /* between two pieces of a request; longer: 408 */
-#define HTTP_HEAD_S         60   /* for a whole head; longer: 408 */
-#define HTTP_IDLE_S         300  /* between two requests */
-#define HTTP_WRITE_S        30   /* without any progress of a reply */
+#define HTTP_CONNECTIONS    4096        /* default limit; further ones wait in the kernel's queue */
+#define HTTP_READ_S         10          /* between two pieces of a request; longer: 408 */
+#define HTTP_HEAD_S         60          /* for a whole head; longer: 408 */
+#define HTTP_IDLE_S         300         /* between two requests */
+#define HTTP_WRITE_S        30          /* without any progress of a reply */
+#define HTTP_RAW_BYTES_MAX  (16u << 20) /* not yet sent of a connection that was taken over */
 
+struct evbuffer;
 struct http_server;
 struct http_exchange; /* a request that waits for its reply */
 
@@ -66,6 +68,10 @@ struct http_reply {
     const char *type;    /* Content-Type */
     const char *headers; /* more lines, each ended by \r\n; NULL: none */
     bool close;          /* the connection ends after it */
+    /* For servers that misbehave on purpose. */
+    bool cut; /* of the body only `cut_bytes` are sent, then the connection ends; its length stays as it was */
+    size_t cut_bytes;
+    uint32_t rate_byte_s; /* not faster than that; 0: as fast as it goes */
 };
 
 /* Answer; the exchange is over. body is taken over (also in error: then 500 is sent) and may be empty. */
@@ -74,7 +80,26 @@ void http_reply(struct http_exchange *x, const struct http_reply *reply, struct 
 void http_refuse(struct http_exchange *x, unsigned status);
 /* Cut the connection without a reply. */
 void http_drop(struct http_exchange *x);
+/* The same, so that the client sees a reset instead of an end. */
+void http_reset(struct http_exchange *x);
 /* For replies that come later: called instead of them when the client is gone. NULL: forget it. */
 void http_on_gone(struct http_exchange *x, void (*gone)(void *context), void *context);
+
+/* ---- another protocol on the same connection ---- */
+
+struct http_raw {
+    /* Bytes came, at first those that came behind the request; what is not taken out of `in` comes again with more. */
+    void (*readable)(void *context, struct evbuffer *in);
+    /* The client is gone, or the server ends; the exchange is over. Not called after http_finish() or http_drop(). */
+    void (*gone)(void *context);
+    void *context;
+};
+
+/* Instead of a reply: from now on the connection carries bytes as they are, until http_finish() or http_drop(). */
+void http_take(struct http_exchange *x, const struct http_raw *raw);
+/* returns   0; -ENOBUFS: more than HTTP_RAW_BYTES_MAX would wait for a client that does not read; -ENOMEM. */
+int http_write(struct http_exchange *x, const void *bytes, size_t count);
+/* All is said: what was written still goes out. */
+void http_finish(struct http_exchange *x);
 
 #endif

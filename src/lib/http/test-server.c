@@ -1,6 +1,8 @@
 /* The HTTP server over socket pairs and, for many connections, over TCP. */
 #include "lib/http/server.h"
 
+#include <errno.h>
+#include <event2/buffer.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +14,7 @@
 #define CONNECTIONS 1200
 
 struct fixture {
+    struct http_exchange *taken;
     struct event_base *base;
     struct http_server *server;
     struct http_exchange *held; /* of a request for /later */
@@ -25,6 +28,25 @@ static void on_gone(void *context)
 
     f->gone++;
     f->held = NULL;
+}
+
+/* Speaks another protocol: gives each line back, and ends at an empty one. */
+static void on_line(void *context, struct evbuffer *in)
+{
+    struct fixture *const f = context;
+    char *line;
+    size_t bytes;
+
+    while (f->taken && (line = evbuffer_readln(in, &bytes, EVBUFFER_EOL_LF)) != NULL) {
+        if (bytes > 0) {
+            assert_int_equal(http_write(f->taken, line, bytes), 0);
+        } else {
+            assert_int_equal(http_write(f->taken, "bye", 3), 0);
+            http_finish(f->taken);
+            f->taken = NULL;
+        }
+        free(line);
+    }
 }
 
 /* Answers with what it understood; /later waits for the test. */
@@ -41,11 +63,24 @@ static void handle(void *context, struct http_exchange *x)
     }
     if (strcmp(http_path(x), "/drop") == 0)
         return http_drop(x);
+    if (strcmp(http_path(x), "/reset") == 0)
+        return http_reset(x);
+    if (strcmp(http_path(x), "/take") == 0) {
+        f->taken = x;
+        return http_take(x, &(struct http_raw){.readable = on_line, .gone = on_gone, .context = f});
+    }
     xk_buf_printf(&body, "%s|%s|%s|%s|%u|", http_method(x), http_path(x), http_query(x), header ? header : "-",
                   http_tag(x));
     const char *const sent = http_body(x, &bytes);
     xk_buf_add(&body, sent, bytes);
-    http_reply(x, &(struct http_reply){.status = 200, .type = "text/plain", .headers = "X-Own: 1\r\n"}, &body);
+    http_reply(x,
+               &(struct http_reply){.status = 200,
+                                    .type = "text/plain",
+                                    .headers = "X-Own: 1\r\n",
+                                    .cut = strcmp(http_path(x), "/cut") == 0,
+                                    .cut_bytes = 3,
+                                    .rate_byte_s = strcmp(http_path(x), "/slow-reply") == 0 ? 50 : 0},
+               &body);
 }
 
 static int setup(void **state)
@@ -173,6 +208,73 @@ static void a_reply_may_come_later(void **state)
     assert_int_equal(f->gone, 1);
 }
 
+static void a_reply_may_be_cut_and_a_connection_reset(void **state)
+{
+    struct fixture *const f = *state;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    bool ended;
+    int fd = client_of(f);
+
+    say(f, fd, "GET /cut HTTP/1.1\r\n\r\n");
+    const char *const got = hear(f, fd, &ended);
+    assert_non_null(strstr(got, "content-length: 14\r\n"));
+    assert_string_equal(strstr(got, "\r\n\r\n") + 4, "GET");
+    assert_true(ended);
+    (void)close(fd);
+    /* A reset needs TCP. */
+    assert_int_equal(http_server_listen(f->server, &address, 1, NULL), 0);
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+    turn(f);
+    say(f, fd, "GET /reset HTTP/1.1\r\n\r\n");
+    assert_int_equal(recv(fd, f->got, sizeof(f->got), 0), -1);
+    assert_int_equal(errno, ECONNRESET);
+    (void)close(fd);
+}
+
+static void a_reply_may_be_slow(void **state)
+{
+    struct fixture *const f = *state;
+    const int fd = client_of(f);
+    bool ended;
+
+    say(f, fd, "GET /slow-reply HTTP/1.1\r\n\r\n");
+    const size_t first = strlen(hear(f, fd, &ended));
+    assert_true(first < 60); /* of about 130 */
+    assert_false(ended);
+    /* Others are not disturbed meanwhile. */
+    const int other = client_of(f);
+    say(f, other, "GET /other HTTP/1.1\r\n\r\n");
+    assert_non_null(strstr(hear(f, other, NULL), "GET|/other"));
+    (void)close(other);
+    (void)close(fd);
+}
+
+static void another_protocol_takes_the_connection(void **state)
+{
+    struct fixture *const f = *state;
+    int fd = client_of(f);
+    bool ended;
+
+    say(f, fd, "POST /take HTTP/1.0\r\nContent-Length: 0\r\n\r\nfirst\nsec");
+    assert_string_equal(hear(f, fd, &ended), "first");
+    say(f, fd, "ond\n");
+    assert_string_equal(hear(f, fd, &ended), "second");
+    assert_false(ended);
+    say(f, fd, "\n");
+    assert_string_equal(hear(f, fd, &ended), "bye");
+    assert_true(ended);
+    assert_int_equal(f->gone, 0);
+    (void)close(fd);
+    turn(f);
+    assert_int_equal(http_server_connections(f->server), 0);
+    fd = client_of(f);
+    say(f, fd, "GET /take HTTP/1.1\r\n\r\n");
+    (void)close(fd);
+    turn(f);
+    assert_int_equal(f->gone, 1);
+}
+
 static void what_is_refused(void **state)
 {
     struct fixture *const f = *state;
@@ -264,6 +366,9 @@ int main(void)
         T(one_byte_at_a_time),
         T(many_at_once_are_answered_in_order),
         T(a_reply_may_come_later),
+        T(a_reply_may_be_cut_and_a_connection_reset),
+        T(a_reply_may_be_slow),
+        T(another_protocol_takes_the_connection),
         T(what_is_refused),
         T(a_head_that_is_too_long),
         T(more_than_a_thousand_connections),
