@@ -30,6 +30,9 @@ static inline struct xk_writer xk_writer(void *data, size_t bytes)
     return (struct xk_writer){.data = data, .size = bytes};
 }
 
+/* Whether `count` bytes are all zero; true for none. At the speed of memory. */
+bool xk_is_zero(const void *bytes, size_t count);
+
 uint8_t xk_u8(struct xk_reader *r);
 uint16_t xk_be16(struct xk_reader *r);
 uint32_t xk_be32(struct xk_reader *r);

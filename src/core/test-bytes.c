@@ -143,12 +143,33 @@ static void a_write_past_the_end_writes_nothing(void **state)
     assert_int_equal(w.at, 0);
 }
 
+static void zeros_are_found_wherever_they_end(void **state)
+{
+    uint8_t buf[1100] = {0};
+
+    for (size_t from = 0; from < 40; from++) {
+        for (size_t count = 0; count + from < sizeof(buf); count += 13) {
+            assert_true(xk_is_zero(buf + from, count));
+            buf[from + count] = 1; /* right behind */
+            assert_true(xk_is_zero(buf + from, count));
+            assert_false(xk_is_zero(buf + from, count + 1));
+            buf[from + count] = 0;
+            if (count) {
+                buf[from] = 0x80;
+                assert_false(xk_is_zero(buf + from, count));
+                buf[from] = 0;
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(big_endian_values),
         cmocka_unit_test(little_endian_values),
         cmocka_unit_test(a_read_past_the_end_is_zero_for_good),
+        cmocka_unit_test(zeros_are_found_wherever_they_end),
         cmocka_unit_test(each_width_stops_exactly_at_the_end),
         cmocka_unit_test(skip_and_seek),
         cmocka_unit_test(a_huge_skip_does_not_wrap),

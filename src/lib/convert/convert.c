@@ -10,6 +10,7 @@
  */
 #include "lib/convert/inner.h"
 
+#include "core/bytes.h"
 #include "lib/volume/compare.h"
 
 #include <assert.h>
@@ -194,7 +195,7 @@ static void find_filled(struct convert_unit *u, const uint64_t touched[CONVERT_P
         u->filled[i] = 0;
         for (uint64_t left = touched[i]; left; left &= left - 1) {
             const size_t page = i * 64 + (size_t)__builtin_ctzll(left);
-            if (!convert_is_zero(u->data + page * CONVERT_PAGE, CONVERT_PAGE))
+            if (!xk_is_zero(u->data + page * CONVERT_PAGE, CONVERT_PAGE))
                 u->filled[i] |= left & -left;
         }
         u->any |= u->filled[i] != 0;

@@ -86,6 +86,4 @@ int convert_cursor_next(struct convert_cursor *c, uint64_t *ret_start, struct xk
 void convert_crew_run(unsigned threads, void *(*work)(void *context), void *const contexts[]);
 unsigned convert_thread_count(unsigned wanted);
 
-bool convert_is_zero(const void *bytes, size_t count);
-
 #endif

@@ -204,26 +204,6 @@ static void the_layout_does_not_depend_on_the_threads(void **state)
     }
 }
 
-static void zeros_are_found_wherever_they_end(void **state)
-{
-    uint8_t buf[1100] = {0};
-
-    for (size_t from = 0; from < 40; from++) {
-        for (size_t count = 0; count + from < sizeof(buf); count += 13) {
-            assert_true(convert_is_zero(buf + from, count));
-            buf[from + count] = 1; /* right behind */
-            assert_true(convert_is_zero(buf + from, count));
-            assert_false(convert_is_zero(buf + from, count + 1));
-            buf[from + count] = 0;
-            if (count) {
-                buf[from] = 0x80;
-                assert_false(convert_is_zero(buf + from, count));
-                buf[from] = 0;
-            }
-        }
-    }
-}
-
 static void what_cannot_be_is_refused(void **state)
 {
     struct scene *const s = *state;
@@ -351,7 +331,6 @@ int main(void)
         TEST(every_format_keeps_the_disk),
         TEST(zeros_are_not_stored),
         TEST(the_layout_does_not_depend_on_the_threads),
-        cmocka_unit_test(zeros_are_found_wherever_they_end),
         TEST(what_cannot_be_is_refused),
         TEST(an_input_that_is_too_long_leaves_nothing),
         TEST(every_failure_leaves_the_old_target_or_the_new_one),

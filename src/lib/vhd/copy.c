@@ -5,6 +5,7 @@
  */
 #include "lib/vhd/copy.h"
 
+#include "core/bytes.h"
 #include "lib/vhd/chain.h"
 #include "lib/vhd/create.h"
 #include "lib/vhd/key.h"
@@ -27,11 +28,6 @@ struct copy {
     uint8_t *buf;
     struct xk_err *err;
 };
-
-static bool all_zero(const uint8_t *data, size_t bytes)
-{
-    return bytes == 0 || (data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0);
-}
 
 /* Sectors that are marked as present, but are a hole of the new file. */
 static int place_zeros(struct copy *c, uint64_t sector, uint64_t count)
@@ -66,10 +62,10 @@ static int write_part(struct copy *c, uint64_t sector, uint64_t count)
     for (uint64_t at = 0, end; code == 0 && at < count; at = end) {
         const uint8_t *const data = c->buf + at * VHD_SECTOR;
         end = XK_MIN(at + ZERO_SECTORS, count);
-        const bool zeros = all_zero(data, (size_t)(end - at) * VHD_SECTOR);
+        const bool zeros = xk_is_zero(data, (size_t)(end - at) * VHD_SECTOR);
         while (end < count) {
             const uint64_t next = XK_MIN(end + ZERO_SECTORS, count);
-            if (all_zero(c->buf + end * VHD_SECTOR, (size_t)(next - end) * VHD_SECTOR) != zeros)
+            if (xk_is_zero(c->buf + end * VHD_SECTOR, (size_t)(next - end) * VHD_SECTOR) != zeros)
                 break;
             end = next;
         }

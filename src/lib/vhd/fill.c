@@ -5,6 +5,7 @@
  */
 #include "lib/vhd/fill.h"
 
+#include "core/bytes.h"
 #include "core/clock.h"
 #include "lib/vhd/chain.h"
 #include "lib/vhd/write.h"
@@ -24,11 +25,6 @@ struct fill {
     uint8_t *buf;
     struct xk_err *err;
 };
-
-static bool all_zero(const uint8_t *data, size_t bytes)
-{
-    return data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0;
-}
 
 /* Sectors that are there already: only their space may be missing. Not every file system can claim it. */
 static int claim_space(const struct fill *f, const struct vhd_extent *e)
@@ -54,7 +50,7 @@ static int fill_run(struct fill *f, uint64_t sector, uint64_t count)
     if (code < 0)
         return code;
     /* A raw parent has its holes as data. */
-    if (f->how->tables_only && f->was_free && all_zero(f->buf, bytes))
+    if (f->how->tables_only && f->was_free && xk_is_zero(f->buf, bytes))
         return vhd_writer_place(&f->writer, sector, count, &offset, f->err);
     f->result.written_bytes += bytes;
     return vhd_writer_write(&f->writer, f->buf, sector, count, f->err);

@@ -55,6 +55,17 @@ uint64_t vhd_geometry_sectors(struct vhd_geometry g)
     return (uint64_t)g.cylinders * g.heads * g.sectors;
 }
 
+bool vhd_bits_full(const uint8_t *map, uint64_t count)
+{
+    const uint8_t rest = (uint8_t)(0xff00u >> (count % 8));
+
+    for (uint64_t i = 0; i < count / 8; i++) {
+        if (map[i] != 0xff)
+            return false;
+    }
+    return count % 8 == 0 || (map[count / 8] & rest) == rest;
+}
+
 uint32_t vhd_checksum(const uint8_t *bytes, size_t count)
 {
     uint32_t sum = 0;

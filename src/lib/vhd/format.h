@@ -136,6 +136,8 @@ static inline void vhd_bit_set(uint8_t *map, uint64_t n)
 {
     map[n / 8] |= (uint8_t)(0x80u >> (n % 8));
 }
+/* Whether the first `count` bits are all set. */
+bool vhd_bits_full(const uint8_t *map, uint64_t count);
 static inline bool vhd_uuid_is_null(const uint8_t uuid[16])
 {
     for (int i = 0; i < 16; i++) {

@@ -576,16 +576,6 @@ int vhd_step_bitmaps(struct rebuild *b, struct vhd *v)
 
 /* ---- the batmap ---- */
 
-static bool is_full(const struct vhd *v, const uint8_t *bitmap)
-{
-    const uint32_t sectors = vhd_sectors_per_block(v);
-    for (uint32_t s = 0; s < sectors; s++) {
-        if (!vhd_bit(bitmap, s))
-            return false;
-    }
-    return true;
-}
-
 /* Bits for the blocks that their bitmaps call full. */
 static int make_map(uint8_t *map, uint64_t *ret_full, struct rebuild *b, const struct vhd *v)
 {
@@ -597,7 +587,7 @@ static int make_map(uint8_t *map, uint64_t *ret_full, struct rebuild *b, const s
         if (v->bat[n] == VHD_BAT_FREE)
             continue;
         /* A bitmap that cannot be read is another problem; here it is not full. */
-        if (vhd_read_bitmap(v, n, bitmap, NULL) == 0 && is_full(v, bitmap)) {
+        if (vhd_read_bitmap(v, n, bitmap, NULL) == 0 && vhd_bits_full(bitmap, vhd_sectors_per_block(v))) {
             vhd_bit_set(map, n);
             ++*ret_full;
         }

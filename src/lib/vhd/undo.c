@@ -288,15 +288,6 @@ static int parse_runs(struct following *u, const char *undo_path, struct xk_err 
     return r.bad || xk_left(&r) ? xk_fail(err, -EBADMSG, "%s: the undo file ends in the wrong place", undo_path) : 0;
 }
 
-static bool all_zero(const uint8_t *data, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++) {
-        if (data[i])
-            return false;
-    }
-    return true;
-}
-
 /* One sector of a run, `at` bytes into it, as it is now. `there`: bytes that the file has of it. */
 static bool is_known(const struct run *run, uint64_t at, const uint8_t *now, uint64_t there)
 {
@@ -307,7 +298,7 @@ static bool is_known(const struct run *run, uint64_t at, const uint8_t *now, uin
         return true;
     /* Cut off by the repair: put back, or its space only. */
     if (run->new_bytes == 0)
-        return all_zero(now, (size_t)there);
+        return xk_is_zero(now, (size_t)there);
     return run->new_bytes > at && memcmp(now, run->new + at, (size_t)new_bytes) == 0;
 }
 

@@ -296,15 +296,6 @@ static int write_table(const struct vhd_writer *w, struct xk_err *err)
     return any ? xk_file_sync(&v->file, err) : 0;
 }
 
-static bool is_full(const struct vhd *v, const uint8_t *bitmap)
-{
-    for (uint32_t i = 0; i < vhd_sectors_per_block(v) / 8; i++) {
-        if (bitmap[i] != 0xff)
-            return false;
-    }
-    return vhd_sectors_per_block(v) >= 8;
-}
-
 static int write_batmap(const struct vhd_writer *w, struct xk_err *err)
 {
     struct vhd *v = w->image;
@@ -314,7 +305,8 @@ static int write_batmap(const struct vhd_writer *w, struct xk_err *err)
         return 0;
     for (size_t i = 0; i < w->count; i++) {
         const uint32_t block = w->touched[i].block;
-        if (block / 8 < v->batmap_bytes && !vhd_bit(v->batmap_bits, block) && is_full(v, w->touched[i].bitmap)) {
+        if (block / 8 < v->batmap_bytes && !vhd_bit(v->batmap_bits, block) &&
+            vhd_bits_full(w->touched[i].bitmap, vhd_sectors_per_block(v))) {
             vhd_bit_set(v->batmap_bits, block);
             changed = true;
         }

@@ -6,6 +6,7 @@
  */
 #include "lib/volume/hash.h"
 
+#include "core/bytes.h"
 #include "core/clock.h"
 
 #include <assert.h>
@@ -193,11 +194,6 @@ static size_t leaf_bytes(const struct batch *b, size_t n)
     return (size_t)XK_MIN(b->volume->size_bytes - at, (uint64_t)b->how->block_bytes);
 }
 
-static bool all_zero(const uint8_t *bytes, size_t count)
-{
-    return bytes[0] == 0 && memcmp(bytes, bytes + 1, count - 1) == 0;
-}
-
 static int hash_leaf(struct batch *b, struct hasher *h, size_t n, uint8_t *buf, struct xk_err *err)
 {
     const size_t bytes = leaf_bytes(b, n);
@@ -207,7 +203,7 @@ static int hash_leaf(struct batch *b, struct hasher *h, size_t n, uint8_t *buf, 
     const int code = volume_read(b->volume, buf, bytes, b->start + (uint64_t)n * b->how->block_bytes, err);
     if (code < 0)
         return code;
-    leaf->zero = all_zero(buf, bytes);
+    leaf->zero = xk_is_zero(buf, bytes);
     /* Whole blocks of zeros have a known digest. */
     if (leaf->zero && bytes == b->how->block_bytes)
         return 0;

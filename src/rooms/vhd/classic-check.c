@@ -8,6 +8,7 @@
  */
 #include "rooms/vhd/classic-check.h"
 
+#include "core/bytes.h"
 #include "core/text.h"
 
 #include <assert.h>
@@ -21,14 +22,6 @@
 static uint32_t packed(struct vhd_geometry g)
 {
     return (uint32_t)g.cylinders << 16 | (uint32_t)g.heads << 8 | g.sectors;
-}
-
-static bool all_zero(const uint8_t *bytes, size_t count)
-{
-    static const uint8_t zeros[VHD_SECTOR]; /* memcmp() is the fastest test that needs no own vector code */
-
-    assert(count <= sizeof(zeros));
-    return memcmp(bytes, zeros, count) == 0;
 }
 
 static bool in_future(const struct vhd_classic_check *k, uint32_t timestamp)
@@ -73,7 +66,7 @@ static const char *footer_problem(const struct vhd_classic_check *k, const uint8
         return "invalid 'saved' state";
     if (f.hidden > 1)
         return "invalid 'hidden' state";
-    if (!all_zero(sector + RESERVED_AT, VHD_FOOTER_BYTES - RESERVED_AT))
+    if (!xk_is_zero(sector + RESERVED_AT, VHD_FOOTER_BYTES - RESERVED_AT))
         return "invalid 'reserved' bits";
     if (vhd_uuid_is_null(f.uuid))
         return "invalid (NULL) uuid";
@@ -191,7 +184,7 @@ static const char *header_problem(const struct vhd_classic_image *i, const struc
         return "invalid block size";
     if (h.block_bytes < VHD_SECTOR || h.block_bytes > VHD_BLOCK_BYTES)
         return "invalid block size";
-    if (h.reserved || !all_zero(bytes + RESERVED_AT, VHD_HEADER_BYTES - RESERVED_AT))
+    if (h.reserved || !xk_is_zero(bytes + RESERVED_AT, VHD_HEADER_BYTES - RESERVED_AT))
         return "invalid reserved bits";
     return NULL;
 }
@@ -226,9 +219,9 @@ static const char *differencing_problem(const struct vhd_classic_check *k, const
             return "invalid parent name";
         return NULL;
     }
-    if (!all_zero(i->header.parent_name, sizeof(i->header.parent_name)))
+    if (!xk_is_zero(i->header.parent_name, sizeof(i->header.parent_name)))
         return "invalid non-null parent name";
-    if (!all_zero(i->header_bytes + LOCATORS_AT, LOCATORS_BYTES))
+    if (!xk_is_zero(i->header_bytes + LOCATORS_AT, LOCATORS_BYTES))
         return "invalid non-null parent locators";
     if (!vhd_classic_raw_parent(i))
         return "invalid non-null parent uuid";
@@ -300,7 +293,7 @@ static int check_data(struct vhd_classic_check *k, const struct vhd_classic_imag
         return code;
     }
     for (uint32_t n = 0; n < vhd_classic_block_sectors(i); n++) {
-        if (vhd_bit(bitmap, n) || all_zero(k->data + (size_t)n * VHD_SECTOR, VHD_SECTOR))
+        if (vhd_bit(bitmap, n) || xk_is_zero(k->data + (size_t)n * VHD_SECTOR, VHD_SECTOR))
             continue;
         vhd_classic_say(k->classic, "sector 0x%x of block 0x%x has data where bitmap is clear\n", n, block);
         result = -EINVAL;

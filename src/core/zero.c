@@ -2,7 +2,7 @@
  * Is it all zeros? Data mostly differs in its first bytes, so each step asks once about 256 bytes; zeros run at the
  * speed of memory. Which instructions there are is asked anew each time, which costs a load: no state to initialise.
  */
-#include "lib/convert/inner.h"
+#include "core/bytes.h"
 
 #include <string.h>
 
@@ -58,7 +58,7 @@ static bool is_zero_plain(const uint8_t *at, size_t count)
     return true;
 }
 
-bool convert_is_zero(const void *bytes, size_t count)
+bool xk_is_zero(const void *bytes, size_t count)
 {
     const uint8_t *const at = bytes;
     size_t known = 0;
