@@ -314,7 +314,7 @@ void http_reply(struct http_exchange *x, const struct http_reply *reply, struct 
     set_times(x, 0, HTTP_WRITE_S);
 }
 
-void http_refuse(struct http_exchange *x, unsigned status)
+void http_refuse_with(struct http_exchange *x, unsigned status, const char *headers)
 {
     struct xk_buf page = XK_BUF_INIT(1024);
 
@@ -322,7 +322,13 @@ void http_refuse(struct http_exchange *x, unsigned status)
                   status == 500 ? "Internal Error" : reason(status));
     if (page.error)
         xk_buf_reset(&page);
-    http_reply(x, &(struct http_reply){.status = status, .type = "text/html", .close = true}, &page);
+    http_reply(x, &(struct http_reply){.status = status, .type = "text/html", .headers = headers, .close = true},
+               &page);
+}
+
+void http_refuse(struct http_exchange *x, unsigned status)
+{
+    http_refuse_with(x, status, NULL);
 }
 
 void http_drop(struct http_exchange *x)

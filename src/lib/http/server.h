@@ -78,6 +78,7 @@ struct http_reply {
 void http_reply(struct http_exchange *x, const struct http_reply *reply, struct xk_buf *body);
 /* The short page that goes with an error status; the connection ends. */
 void http_refuse(struct http_exchange *x, unsigned status);
+void http_refuse_with(struct http_exchange *x, unsigned status, const char *headers);
 /* Cut the connection without a reply. */
 void http_drop(struct http_exchange *x);
 /* The same, so that the client sees a reset instead of an end. */

@@ -88,15 +88,42 @@ static void call_free(struct sim_call *c)
     free(c);
 }
 
+/*
+ * A client that pins certificates may ask a slave for its master's: only with the refusal that sends it there.
+ * ret       rpc_headers, or with one line more in `text`.
+ */
+static const char *reply_headers(const struct sim_call *c, bool failed, const struct xapi_value *v, char *text,
+                                 size_t bytes)
+{
+    const char *const asked = http_header(c->exchange, "x-xenapi-request-host-certificate-thumbprint");
+
+    if (!asked || !failed || v->count == 0 || strcmp(xapi_value_text(&v->items[0]), "HOST_IS_SLAVE") != 0)
+        return rpc_headers;
+    const char *const field = strcmp(asked, "sha-256:master") == 0 ? "fingerprint_sha256"
+                              : strcmp(asked, "sha-1:master") == 0 ? "fingerprint_sha1"
+                                                                   : NULL;
+    const char *const master = sim_text(sim_first(c->pool, "pool"), "master");
+    const struct sim_object *o = field ? sim_first(c->pool, "Certificate") : NULL;
+    while (o && (strcmp(sim_text(o, "host"), master) != 0 || strcmp(sim_text(o, "type"), "host") != 0))
+        o = o->class_next;
+    if (!o)
+        return rpc_headers;
+    snprintf(text, bytes, "%sx-xenapi-response-host-certificate-thumbprint: %s\r\n", rpc_headers, sim_text(o, field));
+    return text;
+}
+
 static void reply(struct sim_call *c, bool failed, const struct xapi_value *v)
 {
     struct xk_buf body = XK_BUF_INIT(SIM_REPLY_BYTES_MAX);
+    char headers[512];
 
     if (!c->exchange)
         return;
     xapi_reply_encode(&body, &c->wire, &(struct xapi_reply){.failed = failed, .value = *v}, c->bare);
     http_reply(c->exchange,
-               &(struct http_reply){.status = 200, .type = xapi_content_type(c->wire.protocol), .headers = rpc_headers},
+               &(struct http_reply){.status = 200,
+                                    .type = xapi_content_type(c->wire.protocol),
+                                    .headers = reply_headers(c, failed, v, headers, sizeof(headers))},
                &body);
     c->exchange = NULL;
 }
@@ -324,16 +351,40 @@ static void handle_rpc(struct simpool *p, struct http_exchange *x, bool json)
         sim_answer(c, outcome);
 }
 
-void sim_handle(void *pool, struct http_exchange *x)
+void sim_rpc_xml(struct simpool *p, struct http_exchange *x)
 {
-    struct simpool *const p = pool;
-    const char *const path = http_path(x), *const method = http_method(x);
+    handle_rpc(p, x, false);
+}
 
-    if (strcmp(method, "OPTIONS") == 0)
-        return http_reply(x, &(struct http_reply){.status = 200, .headers = rpc_headers}, NULL);
-    if (strcmp(method, "POST") == 0)
-        return handle_rpc(p, x, strcmp(path, "/jsonrpc") == 0 || strcmp(path, "/json") == 0);
-    if (strcmp(path, "/") == 0)
-        return sim_page(p, x);
-    http_refuse(x, 404);
+void sim_rpc_json(struct simpool *p, struct http_exchange *x)
+{
+    handle_rpc(p, x, true);
+}
+
+void sim_rpc_options(struct simpool *p, struct http_exchange *x)
+{
+    http_reply(x, &(struct http_reply){.status = 200, .headers = rpc_headers}, NULL);
+}
+
+bool sim_call_inside(struct simpool *p, unsigned host, const char *message, const struct xapi_value *args, size_t count,
+                     char ret_ref[SIM_REF_BYTES])
+{
+    struct sim_call *const c = xk_zalloc(sizeof(*c));
+
+    if (!c)
+        return false;
+    c->pool = p;
+    c->host = host;
+    c->arena = XK_ARENA_INIT(SIM_CALL_BYTES_MAX);
+    c->message = xapi_message_find(message);
+    c->wire.method = message;
+    c->wire.params = xapi_list(args, count);
+    assert(c->message && !(c->message->flags & XAPI_MESSAGE_SESSION) && count <= c->message->params);
+    c->arg_count = count;
+    const enum sim_outcome outcome = take_args(c) == SIM_DONE ? behave(c) : SIM_FAILED;
+    if (outcome == SIM_WORKING) /* it ends by itself, with nobody to tell */
+        return false;
+    snprintf(ret_ref, SIM_REF_BYTES, "%s", xapi_value_text(&c->result));
+    call_free(c);
+    return outcome == SIM_DONE;
 }

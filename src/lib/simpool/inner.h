@@ -175,7 +175,12 @@ struct timeval sim_delay(const struct simpool *p, uint64_t simulated_ns);
 
 /* ---- call.c ---- */
 
-void sim_handle(void *pool, struct http_exchange *x);
+/* A message called from inside, without a session: login. returns whether it gave a ref. */
+bool sim_call_inside(struct simpool *p, unsigned host, const char *message, const struct xapi_value *args, size_t count,
+                     char ret_ref[SIM_REF_BYTES]);
+void sim_rpc_xml(struct simpool *p, struct http_exchange *x);
+void sim_rpc_json(struct simpool *p, struct http_exchange *x);
+void sim_rpc_options(struct simpool *p, struct http_exchange *x);
 /* Record the error of a call: its code and its parameters, ended by NULL. returns SIM_FAILED. */
 enum sim_outcome sim_fail(struct sim_call *c, const char *code, ...) __attribute__((sentinel));
 enum sim_outcome sim_no_memory(struct sim_call *c);
@@ -194,6 +199,26 @@ const char *sim_arg_text(const struct sim_call *c, unsigned arg);
  */
 enum sim_outcome sim_work(struct sim_call *c, uint64_t work_ns, sim_behaviour *finish, struct sim_object *subject,
                           const char *operation, bool cancellable);
+
+/* ---- handlers.c: what is not a call ---- */
+
+/* A request whose path begins so; the longest wins. The table stands in handlers.c. */
+struct sim_route {
+    const char *method, *path;
+    const char *action; /* who asks has to show a session, or user and password, for this realm; NULL: anybody */
+    void (*handle)(struct simpool *p, struct http_exchange *x);
+};
+
+void sim_handle(void *pool, struct http_exchange *x);
+/* A value of the cookie or the query, unescaped. returns whether it is there and fits; ret is "" when it is not. */
+bool sim_http_param(const struct http_exchange *x, const char *name, char *ret, size_t bytes);
+/*
+ * Whether the request shows a session (query or cookie session_id) or user and password (Basic) that are good.
+ *
+ * action    the realm, as http.tsv calls the request.
+ * returns   false: refused and answered. A slave takes the pool's sessions, as the real one asks its master.
+ */
+bool sim_http_allowed(struct simpool *p, struct http_exchange *x, const char *action);
 
 /* ---- the rest ---- */
 

@@ -184,6 +184,22 @@ is "a head without end is refused" \
     "$(curl -s -o /dev/null -w '%{http_code}' -H "X: $(head -c 20000 /dev/zero | tr '\0' a)" -d x "$url/")" 431
 like "a browser gets a page" "$(curl -s "$url/")" '<td>web-01</td><td>Running</td>'
 is "and nothing else" "$(curl -s -o /dev/null -w '%{http_code}' "$url/none")" 404
+status() {
+    curl -s -o /dev/null -w '%{http_code}' "$@"
+}
+bare=$(result session.login_with_password '"root"' '"xenkit"' '"1.0"' '"wire"' | jq -r .)
+like "what needs a session asks for a password" "$(curl -si "$url/services/SM" | tr -d '\r')" \
+    '^WWW-Authenticate: Basic realm="get_services"$'
+is "a session in the query opens it" "$(status "$url/services/SM?session_id=$bare")" 404
+is "so does one with its colon escaped" "$(status "$url/services/SM?session_id=$(echo "$bare" | sed 's/:/%3A/')")" 404
+is "or in a cookie" "$(status -b "a=b; session_id=$bare" "$url/services/SM")" 404
+is "or at a slave" "$(status "$slave/services/SM?session_id=$bare")" 404
+is "or a password" "$(status -u root:xenkit "$url/services/SM")" 404
+is "not a wrong one" "$(status -u root:wrong "$url/services/SM")" 401
+is "nor a session that is none" "$(status "$url/services/SM?session_id=OpaqueRef:none")" 401
+is "nor a good password with a bad session" "$(status -u root:xenkit "$url/services/SM?session_id=OpaqueRef:none")" 401
+is "another scheme is an error" "$(status -H 'Authorization: Bearer x' "$url/services/SM")" 500
+is "HEAD has no body" "$(curl -sI -w '%{size_download}' -o /dev/null "$url/")" 0
 like "OPTIONS allows any origin" "$(curl -si -X OPTIONS "$url/jsonrpc")" '^Access-Control-Allow-Origin: \*'
 xml='<?xml version="1.0"?><methodCall><methodName>session.logout</methodName><params><param><value>none</value></param></params></methodCall>'
 curl -si -d "$xml" "$url/RPC2" >"$tmp/xml"
