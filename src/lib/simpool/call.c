@@ -4,7 +4,8 @@
  *
  * Everything is asked in the order in which the real server asks it, since clients see the first error only.
  */
-#include "lib/simpool/inner.h"
+#include "lib/simpool/era.h"
+#include "lib/simpool/log.h"
 
 #include "core/text.h"
 
@@ -136,6 +137,8 @@ void sim_answer(struct sim_call *c, enum sim_outcome outcome)
         p->error = 0;
         outcome = sim_no_memory(c);
     }
+    if (outcome == SIM_FAILED && c->args)
+        sim_log_failed(c);
     if (*c->task_ref) {
         struct sim_object *const task = sim_find(p, c->task_ref, NULL);
         if (task)
@@ -210,13 +213,15 @@ static enum sim_outcome check_session(struct sim_call *c)
     if (c->host != p->master && (!s || !s->local))
         return sim_fail(c, "HOST_IS_SLAVE", sim_text(sim_follow(p, sim_first(p, "pool"), "master"), "address"), NULL);
     /* A local session is the host's own: the others do not know it. */
-    if (!s || (s->local && s->host != c->host))
+    if (!s || (s->local && s->host != c->host)) {
+        sim_log_session_wrong(c, ref);
         return sim_fail(c, "SESSION_INVALID", ref, NULL);
+    }
     c->session = s;
     snprintf(c->session_ref, sizeof(c->session_ref), "%s", s->ref);
     const int64_t now = sim_now_s(p);
-    /* Coarse as the real one: a session in use is written to only every ten minutes. */
-    if (now - s->last_active_s >= 600) {
+    /* Coarse as the real one: newer ones write to a session in use only every ten minutes. */
+    if (now != s->last_active_s && now - s->last_active_s >= sim_era(p->settings.era)->refresh_s) {
         s->last_active_s = now;
         if (s->object)
             sim_put_time(p, s->object, "last_active", now);
@@ -288,6 +293,7 @@ static enum sim_outcome begin_async(struct sim_call *c)
     if (!task)
         return sim_no_memory(c);
     memcpy(c->task_ref, task->ref, sizeof(c->task_ref));
+    sim_log_async(c);
     const struct xapi_value ref = xapi_str(c->task_ref);
     reply(c, false, &ref);
     return behave(c);

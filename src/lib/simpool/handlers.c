@@ -7,7 +7,7 @@
  * Basic logs in through the same message as any client, so that limits, roles and log lines see it; the session ends
  * as soon as it has been looked at.
  */
-#include "lib/simpool/inner.h"
+#include "lib/simpool/log.h"
 
 #include "core/text.h"
 
@@ -132,8 +132,10 @@ static bool login_is_good(struct simpool *p, const struct http_exchange *x, cons
     if (!sim_call_inside(p, p->master, "session.login_with_password", args, XK_COUNT(args), ref))
         return false;
     struct sim_session *const s = sim_session_find(p, ref);
-    if (s)
+    if (s) {
+        sim_log_session_destroy(p, NULL, s);
         sim_session_end(p, s);
+    }
     return s != NULL;
 }
 

@@ -78,6 +78,7 @@ struct sim_call {
     struct xapi_value error;  /* of SIM_FAILED: a list of texts */
     bool bare;
     char task_ref[SIM_REF_BYTES]; /* of an Async call, else "" */
+    char log_task[96];            /* what the log calls it; "": it has written nothing yet */
     /* Work that takes time. */
     struct event *timer;
     sim_behaviour *finish;
@@ -117,6 +118,7 @@ struct simpool {
     uint64_t session_order;
     unsigned local_sessions;
     struct event *gc_timer;
+    struct sim_log *log; /* NULL: none */
     /* calls */
     struct sim_call *working, *waiting;
     struct event *wake;         /* those that wait for events look again */
@@ -171,6 +173,8 @@ void sim_new_ref(struct simpool *p, char ret[SIM_REF_BYTES]);
 
 uint64_t sim_monotonic_ns(const struct simpool *p);
 int64_t sim_now_s(const struct simpool *p);
+/* What the clock of a host says. */
+int64_t sim_now_ns(const struct simpool *p, unsigned host);
 struct timeval sim_delay(const struct simpool *p, uint64_t simulated_ns);
 
 /* ---- call.c ---- */

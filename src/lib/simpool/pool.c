@@ -1,5 +1,5 @@
 /* Hosts, storage, networks, devices: the calls that do more than read or set a field. */
-#include "lib/simpool/inner.h"
+#include "lib/simpool/log.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -64,6 +64,8 @@ static enum sim_outcome new_master_end(struct sim_call *c)
     /* Every host starts its toolstack anew, and the table of sessions is not kept. */
     while (p->sessions)
         sim_session_end(p, p->sessions);
+    for (unsigned i = 0; i < p->settings.hosts; i++)
+        sim_log_start(p, i);
     return SIM_DONE;
 }
 

@@ -3,6 +3,7 @@
  *
  * The same settings give the same pool but for refs and uuids. Every host has room for any of the VMs that are halted.
  */
+#include "lib/simpool/era.h"
 #include "lib/simpool/inner.h"
 
 #include <arpa/inet.h>
@@ -38,14 +39,14 @@ static void seed_metrics(struct seeding *s, struct sim_object *host)
 
 static void seed_software(struct simpool *p, struct sim_object *host)
 {
-    const struct xapi_release *const last = &xapi_releases[xapi_release_count - 1];
+    const struct sim_era *const era = sim_era(p->settings.era);
 
-    sim_put_int(p, host, "API_version_major", last->major);
-    sim_put_int(p, host, "API_version_minor", last->minor);
+    sim_put_int(p, host, "API_version_major", era->api_major);
+    sim_put_int(p, host, "API_version_minor", era->api_minor);
     sim_put_text(p, host, "API_version_vendor", "XenSource");
     sim_put_map(p, host, "software_version",
                 (const char *const[]){"product_version",
-                                      "8.4.0",
+                                      era->product,
                                       "product_brand",
                                       "XenServer",
                                       "build_number",

@@ -2,14 +2,14 @@
  * Sessions: login, logout, and the collector that runs every half minute and ends the oldest ones of a group with too
  * many, or those that nobody used for a day. Logging in never evicts; that is why a leak shows late on a real pool.
  */
-#include "lib/simpool/inner.h"
+#include "lib/simpool/era.h"
+#include "lib/simpool/log.h"
 
 #include <openssl/crypto.h>
 
 #include <stdio.h>
 #include <string.h>
 
-#define LIMIT_NAMED     500 /* sessions of one originator, or of one user other than root */
 #define LIMIT_ANONYMOUS 400
 #define INACTIVE_S      86400
 #define GROUP_BYTES_MAX 512
@@ -69,6 +69,7 @@ static bool check_password(struct sim_call *c, const char *user, const char *pas
 {
     if (same_secret(c->pool->user, user) && same_secret(c->pool->password, password))
         return true;
+    sim_log_auth_failed(c, user, "Authentication failure");
     (void)sim_fail(c, "SESSION_AUTHENTICATION_FAILED", user, "Authentication failure", NULL);
     return false;
 }
@@ -99,18 +100,19 @@ static enum sim_outcome login(struct sim_call *c)
     struct simpool *const p = c->pool;
     const char *const user = sim_arg_text(c, 0), *const originator = sim_arg_text(c, 3);
     const struct sim_object *const master = sim_follow(p, sim_first(p, "pool"), "master");
+    const bool is_root = !*user || strcmp(user, "root") == 0;
     char group[GROUP_BYTES_MAX];
 
     if (c->host != p->master)
         return sim_fail(c, "HOST_IS_SLAVE", sim_text(master, "address"), NULL);
     if (!check_password(c, user, sim_arg_text(c, 1)))
         return SIM_FAILED;
-    if (*originator)
-        snprintf(group, sizeof(group), "originator:%s", originator);
-    else if (*user && strcmp(user, "root") != 0)
-        snprintf(group, sizeof(group), "username:%s", user);
-    else
+    if (sim_era(p->settings.era)->named_limit == 0 || (is_root && !*originator))
         snprintf(group, sizeof(group), "external");
+    else if (is_root)
+        snprintf(group, sizeof(group), "originator:%s", originator);
+    else
+        snprintf(group, sizeof(group), "username:%s", user);
     struct sim_session *const s = session_add(c, group);
     struct sim_object *const o = s ? sim_create(p, "session") : NULL;
     if (!o) {
@@ -127,6 +129,8 @@ static enum sim_outcome login(struct sim_call *c)
     sim_put_bool(p, o, "is_local_superuser", true);
     sim_put_time(p, o, "last_active", s->last_active_s);
     sim_put_time(p, o, "validation_time", s->last_active_s);
+    sim_log_login(c, user);
+    sim_log_session_create(c, s, user, originator);
     c->result = xapi_str(o->ref);
     return SIM_DONE;
 }
@@ -148,6 +152,8 @@ static enum sim_outcome logout(struct sim_call *c)
 {
     struct sim_session *const s = c->session;
 
+    if (!s->local)
+        sim_log_session_destroy(c->pool, c, s);
     c->session = NULL;
     sim_session_end(c->pool, s);
     return SIM_DONE;
@@ -185,17 +191,19 @@ static bool is_busy(const struct simpool *p, const struct sim_session *s)
 }
 
 /* Older: used longer ago, and of those within one second, made earlier. */
-static struct sim_session *oldest_of(const struct simpool *p, const char *group, unsigned *ret_count)
+static struct sim_session *oldest_of(const struct simpool *p, const char *group, unsigned *ret_count,
+                                     unsigned *ret_disposable)
 {
     struct sim_session *oldest = NULL;
 
-    *ret_count = 0;
+    *ret_count = *ret_disposable = 0;
     for (struct sim_session *s = p->sessions; s; s = s->next) {
         if (s->local || strcmp(s->group, group) != 0)
             continue;
         ++*ret_count;
         if (is_busy(p, s))
             continue;
+        ++*ret_disposable;
         if (!oldest || s->last_active_s < oldest->last_active_s ||
             (s->last_active_s == oldest->last_active_s && s->order < oldest->order))
             oldest = s;
@@ -206,22 +214,30 @@ static struct sim_session *oldest_of(const struct simpool *p, const char *group,
 void sim_sessions_collect(struct simpool *p)
 {
     const int64_t now = sim_now_s(p);
+    char told[GROUP_BYTES_MAX] = "";
 
+    sim_log_pass(p);
     for (struct sim_session *s = p->sessions, *next; s; s = next) {
         next = s->next;
-        if (!s->local && now - s->last_active_s > INACTIVE_S && !is_busy(p, s))
+        if (!s->local && now - s->last_active_s > INACTIVE_S && !is_busy(p, s)) {
+            sim_log_collected(p, s, true);
             sim_session_end(p, s);
+        }
     }
     for (struct sim_session *s = p->sessions; s;) {
         const unsigned limit = p->settings.limit                   ? p->settings.limit
                                : strcmp(s->group, "external") == 0 ? LIMIT_ANONYMOUS
-                                                                   : LIMIT_NAMED;
-        unsigned count;
-        struct sim_session *const oldest = oldest_of(p, s->group, &count);
+                                                                   : sim_era(p->settings.era)->named_limit;
+        unsigned count, disposable;
+        struct sim_session *const oldest = oldest_of(p, s->group, &count, &disposable);
         if (s->local || count <= limit || !oldest) {
             s = s->next;
             continue;
         }
+        if (strcmp(told, s->group) != 0)
+            sim_log_too_many(p, s->group, disposable, count, limit);
+        snprintf(told, sizeof(told), "%s", s->group);
+        sim_log_collected(p, oldest, false);
         sim_session_end(p, oldest);
         s = p->sessions; /* the list has changed under the feet */
     }

@@ -3,7 +3,8 @@
  *
  * Simulated time runs from the start at `speed`; everything that waits asks sim_delay() for the real time to wait.
  */
-#include "lib/simpool/inner.h"
+#include "lib/simpool/era.h"
+#include "lib/simpool/log.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -22,6 +23,11 @@ uint64_t sim_monotonic_ns(const struct simpool *p)
     const uint64_t real = p->settings.clock->monotonic_ns(p->settings.clock) - p->started_ns;
 
     return (uint64_t)((double)real * p->settings.speed);
+}
+
+int64_t sim_now_ns(const struct simpool *p, unsigned host)
+{
+    return p->started_utc_ns + (int64_t)sim_monotonic_ns(p);
 }
 
 int64_t sim_now_s(const struct simpool *p)
@@ -115,12 +121,17 @@ int simpool_open(struct simpool **ret, struct event_base *base, const struct sim
     if (code == 0)
         code = sim_seed(p, err);
     if (code == 0)
+        code = sim_log_open(p, err);
+    if (code == 0)
         code = collector_start(p, err);
-    if (code < 0)
+    if (code < 0) {
         simpool_close(p);
-    else
-        *ret = p;
-    return code;
+        return code;
+    }
+    for (unsigned i = 0; i < settings->hosts; i++)
+        sim_log_start(p, i);
+    *ret = p;
+    return 0;
 }
 
 static void calls_close(struct sim_call *first)
@@ -146,6 +157,7 @@ void simpool_close(struct simpool *p)
     calls_close(p->waiting);
     http_server_close(p->server);
     sim_sessions_close(p);
+    sim_log_close(p);
     if (p->gc_timer)
         event_free(p->gc_timer);
     if (p->wake)

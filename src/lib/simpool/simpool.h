@@ -9,6 +9,7 @@
 
 #include "core/clock.h"
 #include "core/err.h"
+#include "core/fs.h"
 
 #include <event2/event.h>
 #include <netinet/in.h>
@@ -17,6 +18,10 @@
 #define SIMPOOL_VMS_MAX   20000
 
 struct simpool;
+
+/* The releases of the real server that can be played; NULL-ended. The last one is the newest. */
+extern const char *const simpool_eras[];
+#define SIMPOOL_ERA_NEWEST 10
 
 struct simpool_settings {
     unsigned hosts, vms;
@@ -28,6 +33,10 @@ struct simpool_settings {
     int64_t now_s;  /* simulated time at the start; 0: the clock's */
     const struct xk_clock *clock;
     struct xk_random *random;
+    unsigned era;           /* place in simpool_eras */
+    const char *log;        /* file, or folder in which each host has its own; NULL: none */
+    uint64_t log_bytes;     /* a log that has grown so large is rotated */
+    const struct xk_fs *fs; /* of the log */
 };
 
 int simpool_open(struct simpool **ret, struct event_base *base, const struct simpool_settings *settings,

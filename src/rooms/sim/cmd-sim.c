@@ -14,12 +14,14 @@
 #define USER               "root"
 #define PASSWORD_DEFAULT   "xenkit"
 #define PASSWORD_BYTES_MAX 1024
+#define NOW_MAX            INT64_C(253402300799) /* the year 9999 */
+#define LOG_BYTES_MIN      4096
 #define STOP_CHECK_MS      50 /* a signal ends the wait at once; this is for one that comes just before it */
 
 struct sim {
-    uint64_t hosts, vms, port, limit, gc_interval;
-    double speed;
-    const char *password_file, *now;
+    uint64_t hosts, vms, port, limit, gc_interval, log_size;
+    const char *speed, *seed, *password_file, *now, *log;
+    int era;
     bool coverage;
 };
 
@@ -33,8 +35,13 @@ static const struct xk_opt sim_opts[] = {
                "sessions that a group may have [500 by name, 400 without]"),
     XK_OPT_DURATION(0, "gc-interval", struct sim, gc_interval, "TIME",
                     "between two passes of the session collector [30s]"),
-    XK_OPT_DOUBLE(0, "speed", struct sim, speed, "X", "simulated seconds in a real one [1]"),
+    XK_OPT_TEXT(0, "speed", struct sim, speed, "X", "simulated seconds in a real one: 3600, or 3600x [1]"),
     XK_OPT_TEXT(0, "now", struct sim, now, "TIME", "simulated time at the start, seconds since 1970 [the clock's]"),
+    XK_OPT_TEXT(0, "seed", struct sim, seed, "N", "the same number gives the same refs, series and faults [any]"),
+    XK_OPT_CHOICE(0, "era", struct sim, era, "RELEASE", simpool_eras,
+                  "release whose limits, log lines and wire are played [2024]"),
+    XK_OPT_TEXT(0, "log", struct sim, log, "PATH", "write xensource.log: a file, or a folder with one for each host"),
+    XK_OPT_SIZE(0, "log-size", struct sim, log_size, "SIZE", "a log that has grown so large is rotated [16M]"),
     XK_OPT_FLAG(0, "coverage", struct sim, coverage, "list every message and how it is answered, start nothing"),
     XK_OPT_END,
 };
@@ -131,7 +138,7 @@ static void serve(struct event_base *base)
     }
 }
 
-static int start(struct xk_app *app, const struct sim *opts, int64_t now_s, struct xk_err *err)
+static int start(struct xk_app *app, const struct sim *opts, const struct simpool_settings *given, struct xk_err *err)
 {
     struct event_base *const base = event_base_new();
     struct simpool *pool = NULL;
@@ -141,19 +148,8 @@ static int start(struct xk_app *app, const struct sim *opts, int64_t now_s, stru
         return xk_fail_memory(err);
     int code = read_password(&password, app, opts->password_file, err);
     if (code == 0) {
-        const struct simpool_settings settings = {
-            .hosts = (unsigned)opts->hosts,
-            .vms = (unsigned)opts->vms,
-            .port = (uint16_t)opts->port,
-            .user = USER,
-            .password = password,
-            .limit = (unsigned)opts->limit,
-            .gc_ns = opts->gc_interval,
-            .speed = opts->speed,
-            .now_s = now_s,
-            .clock = app->clock,
-            .random = app->random,
-        };
+        struct simpool_settings settings = *given;
+        settings.password = password;
         code = simpool_open(&pool, base, &settings, err);
     }
     if (password)
@@ -169,28 +165,73 @@ static int start(struct xk_app *app, const struct sim *opts, int64_t now_s, stru
     return code;
 }
 
+/* 3600, or 3600x. */
+static int parse_speed(double *ret, const char *word)
+{
+    char text[64];
+
+    *ret = 1;
+    if (!word)
+        return 0;
+    snprintf(text, sizeof(text), "%s", word);
+    const size_t len = strlen(text);
+    if (len > 1 && text[len - 1] == 'x')
+        text[len - 1] = '\0';
+    return xk_parse_double(ret, text) == 0 && *ret >= 0.001 && *ret <= 1e6 ? 0 : -EINVAL;
+}
+
+static int check(struct simpool_settings *ret, struct xk_random *seeded, const struct sim *opts, struct xk_err *err)
+{
+    uint64_t seed;
+
+    if (parse_speed(&ret->speed, opts->speed) < 0)
+        return xk_fail(err, -EINVAL, "--speed %s: a number from 0.001 to 1000000 is needed", opts->speed);
+    if (opts->gc_interval < XK_NS_PER_MS || opts->gc_interval > 86400 * XK_NS_PER_S)
+        return xk_fail(err, -EINVAL, "--gc-interval %s: from 1ms to 1d", xk_duration(opts->gc_interval).s);
+    if (opts->now && (xk_parse_i64(&ret->now_s, opts->now) < 0 || ret->now_s <= 0 || ret->now_s > NOW_MAX))
+        return xk_fail(err, -EINVAL, "--now %s: seconds since 1970 are needed", opts->now);
+    if (opts->log_size < LOG_BYTES_MIN)
+        return xk_fail(err, -EINVAL, "--log-size %s: at least %s", xk_size(opts->log_size).s, xk_size(LOG_BYTES_MIN).s);
+    if (!opts->seed)
+        return 0;
+    if (xk_parse_u64(&seed, opts->seed) < 0)
+        return xk_fail(err, -EINVAL, "--seed %s: a number is needed", opts->seed);
+    xk_random_seed(seeded, seed);
+    ret->random = seeded;
+    return 0;
+}
+
 static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *err)
 {
     const struct sim *const opts = args->opts;
-    int64_t now_s = 0;
-    int code = 0;
+    struct xk_random seeded;
+    struct simpool_settings settings = {
+        .hosts = (unsigned)opts->hosts,
+        .vms = (unsigned)opts->vms,
+        .port = (uint16_t)opts->port,
+        .user = USER,
+        .limit = (unsigned)opts->limit,
+        .gc_ns = opts->gc_interval,
+        .clock = app->clock,
+        .random = app->random,
+        .era = (unsigned)opts->era,
+        .log = opts->log,
+        .log_bytes = opts->log_size,
+        .fs = app->fs,
+    };
 
     if (opts->coverage)
         return list_coverage(app);
-    if (!(opts->speed >= 0.001 && opts->speed <= 1e6))
-        code = xk_fail(err, -EINVAL, "--speed %s: from 0.001 to 1000000", xk_number(opts->speed).s);
-    else if (opts->gc_interval < XK_NS_PER_MS || opts->gc_interval > 86400 * XK_NS_PER_S)
-        code = xk_fail(err, -EINVAL, "--gc-interval %s: from 1ms to 1d", xk_duration(opts->gc_interval).s);
-    else if (opts->now && (xk_parse_i64(&now_s, opts->now) < 0 || now_s <= 0 || now_s > INT64_C(253402300799)))
-        code = xk_fail(err, -EINVAL, "--now %s: seconds since 1970 are needed", opts->now);
+    const int code = check(&settings, &seeded, opts, err);
     if (code < 0) {
         xk_err_exit(err, XK_EXIT_USAGE);
         return code;
     }
-    return start(app, opts, now_s, err);
+    return start(app, opts, &settings, err);
 }
 
-static const struct sim defaults = {.hosts = 3, .vms = 20, .gc_interval = 30 * XK_NS_PER_S, .speed = 1};
+static const struct sim defaults = {
+    .hosts = 3, .vms = 20, .gc_interval = 30 * XK_NS_PER_S, .log_size = 16 * XK_MIB, .era = SIMPOOL_ERA_NEWEST};
 static const char *const example[] = {"--coverage", NULL};
 
 const struct xk_command sim_cmd_sim = {

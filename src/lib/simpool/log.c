@@ -1,0 +1,575 @@
+/*
+ * One line, one write(2) at the end of the file: nothing is kept back, so what was logged survives any end of the
+ * program, and whoever follows the file sees it at once.
+ *
+ * A file that has grown too large becomes .1, the old .1 is packed into .2.gz, and so on, as logrotate does it on a
+ * real host; packing goes through a temporary name, so that an interruption leaves a line twice but never loses it.
+ * Handing lines to the machine's own syslog was weighed: tests and demos need files of their own.
+ */
+#include "lib/simpool/log.h"
+
+#include "core/text.h"
+#include "lib/simpool/era.h"
+
+#include <openssl/evp.h>
+#include <zlib.h>
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define NAME            "xensource.log"
+#define COUNTS_EVERY_S  600
+#define PACK_BYTES      65536
+#define SPLIT_BYTES_MAX 900 /* of a line, in releases that split */
+#define TRACKID_BYTES   33
+#define TASK_BYTES      16
+
+struct file {
+    char *path;
+    struct xk_file file;
+    uint64_t bytes;
+};
+
+struct sim_log {
+    struct file *files; /* one, or one for each host */
+    unsigned count;
+    const struct sim_era *era;
+    struct xk_random random; /* of its own: whether there is a log does not change the pool */
+    uint64_t threads;
+    int64_t counted_s;
+    char collection[64]; /* the task of the collector's pass */
+};
+
+/* ---- files ---- */
+
+static int file_open(struct file *f, const struct xk_fs *fs, struct xk_err *err)
+{
+    int code = xk_file_open(&f->file, fs, f->path, O_WRONLY | O_CREAT | O_APPEND, 0640, err);
+
+    if (code == 0)
+        code = xk_file_size(&f->bytes, &f->file, err);
+    return code;
+}
+
+static char *numbered(const struct file *f, unsigned number)
+{
+    return number == 0 ? xk_strdup(f->path) : xk_asprintf(number == 1 ? "%s.%u" : "%s.%u.gz", f->path, number);
+}
+
+/* Append the packed content of `from` to the open file. */
+static int pack_into(struct xk_file *to, const struct xk_file *from, struct xk_err *err)
+{
+    xk_autofree uint8_t *in = xk_alloc(PACK_BYTES), *out = xk_alloc(PACK_BYTES);
+    z_stream z = {0};
+    uint64_t at = 0, written = 0;
+    int code = 0;
+
+    /* Level 1: the pool stands still meanwhile. 16 more window bits: the header of gzip. */
+    if (!in || !out || deflateInit2(&z, 1, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+        return xk_fail_memory(err);
+    for (bool end = false; !end && code == 0;) {
+        const ssize_t got = xk_file_read_some(from, in, PACK_BYTES, at, err);
+        if (got < 0) {
+            code = (int)got;
+            break;
+        }
+        at += (uint64_t)got;
+        end = got < PACK_BYTES;
+        z.next_in = in;
+        z.avail_in = (uInt)got;
+        do {
+            z.next_out = out;
+            z.avail_out = PACK_BYTES;
+            (void)deflate(&z, end ? Z_FINISH : Z_NO_FLUSH);
+            code = xk_file_write(to, out, PACK_BYTES - z.avail_out, written, err);
+            written += PACK_BYTES - z.avail_out;
+        } while (z.avail_out == 0 && code == 0);
+    }
+    (void)deflateEnd(&z);
+    return code;
+}
+
+static int pack(const struct xk_fs *fs, const char *from_path, const char *to_path, struct xk_err *err)
+{
+    struct xk_newfile to = {0};
+    struct xk_file from = {0};
+
+    int code = xk_file_open(&from, fs, from_path, O_RDONLY, 0, err);
+    if (code == 0)
+        code = xk_newfile_begin(&to, fs, to_path, 0640, false, err);
+    if (code == 0)
+        code = pack_into(&to.file, &from, err);
+    if (code == 0)
+        code = xk_newfile_commit(&to, err);
+    xk_newfile_abort(&to);
+    xk_file_close(&from);
+    return code;
+}
+
+static bool too_old(const struct simpool *p, const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 &&
+           p->settings.clock->utc_ns(p->settings.clock) / (int64_t)XK_NS_PER_S - st.st_mtime > (int64_t)SIM_LOG_AGE_S;
+}
+
+/* From the oldest on: each takes the next number, the last one goes. */
+static void rotate(const struct simpool *p, struct file *f)
+{
+    const struct xk_fs *const fs = p->settings.fs;
+
+    for (unsigned i = SIM_LOG_KEPT; i >= 1; i--) {
+        xk_autofree char *from = numbered(f, i - 1), *to = numbered(f, i);
+        if (!from || !to)
+            return;
+        if (i == SIM_LOG_KEPT)
+            (void)fs->ops->unlink(fs, to);
+        if (i > 1 && too_old(p, from))
+            (void)fs->ops->unlink(fs, from);
+        else if (i == 2 && pack(fs, from, to, NULL) == 0)
+            (void)fs->ops->unlink(fs, from);
+        else if (i != 2)
+            (void)fs->ops->rename(fs, from, to);
+    }
+    xk_file_close(&f->file);
+    if (file_open(f, fs, NULL) < 0)
+        f->bytes = 0; /* without it lines are lost until it can be opened again */
+}
+
+static void append(const struct simpool *p, struct file *f, const char *text, size_t bytes)
+{
+    if (f->bytes > 0 && f->bytes + bytes > p->settings.log_bytes)
+        rotate(p, f);
+    if (!f->file.open && file_open(f, p->settings.fs, NULL) < 0)
+        return;
+    if (xk_file_write(&f->file, text, bytes, f->bytes, NULL) < 0)
+        return;
+    f->bytes += bytes;
+}
+
+static int add_file(struct sim_log *log, char *path, const struct xk_fs *fs, struct xk_err *err)
+{
+    struct file *const f = &log->files[log->count];
+
+    if (!path)
+        return xk_fail_memory(err);
+    f->path = path;
+    log->count++;
+    return file_open(f, fs, err);
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* DIR/host-1/xensource.log and so on, where a server status report has them. */
+static int open_folder(struct simpool *p, struct sim_log *log, const char *dir, struct xk_err *err)
+{
+    int code = 0;
+
+    for (unsigned i = 0; i < p->settings.hosts && code == 0; i++) {
+        xk_autofree char *own = xk_asprintf("%s/host-%u", dir, i + 1);
+        if (!own)
+            return xk_fail_memory(err);
+        if (mkdir(own, 0750) < 0 && errno != EEXIST)
+            return xk_fail_sys(err, -errno, "making the folder %s", own);
+        code = add_file(log, xk_path_join(own, NAME), p->settings.fs, err);
+    }
+    return code;
+}
+
+int sim_log_open(struct simpool *p, struct xk_err *err)
+{
+    const char *const path = p->settings.log;
+
+    if (!path)
+        return 0;
+    p->log = xk_zalloc(sizeof(*p->log));
+    if (!p->log || (p->log->files = xk_array_alloc(p->settings.hosts, sizeof(*p->log->files))) == NULL)
+        return xk_fail_memory(err);
+    p->log->era = sim_era(p->settings.era);
+    xk_random_seed(&p->log->random, xk_random_u64(p->settings.random));
+    return is_folder(path) ? open_folder(p, p->log, path, err) : add_file(p->log, xk_strdup(path), p->settings.fs, err);
+}
+
+void sim_log_close(struct simpool *p)
+{
+    if (!p->log)
+        return;
+    for (unsigned i = 0; i < p->log->count; i++) {
+        xk_file_close(&p->log->files[i].file);
+        free(p->log->files[i].path);
+    }
+    free(p->log->files);
+    free(p->log);
+    p->log = NULL;
+}
+
+/* ---- lines ---- */
+
+static const char *hostname(const struct simpool *p, unsigned host)
+{
+    const struct sim_object *const o = sim_find(p, p->host_refs[host], xapi_class_find("host"));
+
+    return o ? sim_text(o, "hostname") : "localhost";
+}
+
+static void put_stamp(struct xk_buf *b, int64_t utc_ns, bool inside)
+{
+    static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    const time_t seconds = (time_t)(utc_ns / (int64_t)XK_NS_PER_S);
+    struct tm t;
+
+    if (!gmtime_r(&seconds, &t))
+        return;
+    if (inside)
+        xk_buf_printf(b, "%d%02d%02dT%02d:%02d:%02d.%03dZ|", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour,
+                      t.tm_min, t.tm_sec, (int)(utc_ns / 1000000 % 1000));
+    else
+        xk_buf_printf(b, "%s %2d %02d:%02d:%02d ", months[t.tm_mon], t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec);
+}
+
+/* Foreign text as this release leaves it. */
+static void put_escaped(struct xk_buf *b, const char *text, enum sim_escape escape, const char *prefix)
+{
+    size_t line = 0;
+
+    for (const char *c = text; *c && b->len < SIM_LOG_LINE_BYTES_MAX; c++) {
+        const uint8_t byte = (uint8_t)*c;
+        const bool control = byte < 0x20 || byte == 0x7f;
+        if (escape == SIM_ESCAPE_HEX && (control || byte > 0x7f))
+            xk_buf_printf(b, "\\x%02X", byte);
+        else if (escape == SIM_ESCAPE_HEX && byte == '\\')
+            xk_buf_add_str(b, "\\\\");
+        else if (escape == SIM_ESCAPE_SYSLOG && control)
+            xk_buf_printf(b, "#%03o", byte);
+        else if (escape == SIM_ESCAPE_SPLIT && (byte == '\n' || line == SPLIT_BYTES_MAX)) {
+            xk_buf_printf(b, "%s\n%s", byte == '\n' ? "" : "...", prefix);
+            if (byte != '\n')
+                xk_buf_add_char(b, *c);
+            line = byte != '\n';
+            continue;
+        } else if (escape == SIM_ESCAPE_SPLIT && control)
+            xk_buf_printf(b, "^%c", byte ^ 0x40);
+        else
+            xk_buf_add_char(b, *c);
+        line++;
+    }
+}
+
+static void put_line(struct simpool *p, const struct sim_source *from, enum sim_level level, const char *thread,
+                     const char *message)
+{
+    static const char *const levels[] = {
+        [SIM_LOG_DEBUG] = "debug", [SIM_LOG_INFO] = " info", [SIM_LOG_WARN] = " warn", [SIM_LOG_ERROR] = "error"};
+    const struct sim_era *const era = p->log->era;
+    const int64_t now_ns = sim_now_ns(p, from->host);
+    const char *const name = hostname(p, from->host);
+    xk_auto(xk_buf_done) struct xk_buf prefix = XK_BUF_INIT(1024), text = XK_BUF_INIT(1u << 20),
+                                       line = XK_BUF_INIT(2 * SIM_LOG_LINE_BYTES_MAX);
+
+    if (!era->stamp_inside) {
+        put_stamp(&prefix, now_ns, false);
+        xk_buf_printf(&prefix, "%s xapi: ", name);
+    }
+    xk_buf_add_char(&text, '[');
+    if (era->stamp_inside)
+        put_stamp(&text, now_ns, true);
+    xk_buf_printf(&text, "%s|%s|%s|%s|%s] %s", levels[level], era->hostname ? name : "", thread, from->task,
+                  from->brand, message);
+    xk_buf_add_str(&line, xk_buf_str(&prefix));
+    put_escaped(&line, xk_buf_str(&text), era->escape, xk_buf_str(&prefix));
+    xk_buf_add_char(&line, '\n');
+    if (!line.error && !text.error)
+        append(p, &p->log->files[p->log->count > 1 ? from->host : 0], line.data, line.len);
+}
+
+static void vlog(struct simpool *p, const struct sim_source *from, enum sim_level level, const char *format,
+                 va_list args)
+{
+    xk_auto(xk_buf_done) struct xk_buf message = XK_BUF_INIT(1u << 20);
+    char thread[96];
+
+    xk_buf_vprintf(&message, format, args);
+    const struct sim_era *const era = p->log->era;
+    const char *const name = from->thread ? from->thread : era->socket;
+    snprintf(thread, sizeof(thread), "%llu %s%s", (unsigned long long)(from->thread ? 0 : p->log->threads),
+             era->client && !from->thread ? "HTTP 127.0.0.1->" : "", name);
+    put_line(p, from, level, thread, xk_buf_str(&message));
+}
+
+void sim_log(struct simpool *p, const struct sim_source *from, enum sim_level level, const char *format, ...)
+{
+    va_list args;
+
+    if (!p->log)
+        return;
+    va_start(args, format);
+    vlog(p, from, level, format, args);
+    va_end(args);
+}
+
+/* ---- what is said ---- */
+
+static void trackid(char ret[TRACKID_BYTES], const char *ref)
+{
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned bytes = 0;
+
+    ret[0] = '\0';
+    if (EVP_Digest(ref, strlen(ref), digest, &bytes, EVP_md5(), NULL) != 1)
+        return;
+    for (unsigned i = 0; i < bytes && i < 16; i++)
+        snprintf(ret + 2 * (size_t)i, 3, "%02x", digest[i]);
+}
+
+/* "D:" and twelve digits, as the short form of a task that is in no database. */
+static void new_task(struct simpool *p, char ret[TASK_BYTES], char kind)
+{
+    snprintf(ret, TASK_BYTES, "%c:%012llx", kind,
+             (unsigned long long)(xk_random_u64(&p->log->random) & UINT64_C(0xffffffffffff)));
+}
+
+/* The word for the task of a call; the same for all lines that it writes. */
+static const char *call_task(struct sim_call *c)
+{
+    const char *const ref = c->task_ref + strlen("OpaqueRef:");
+    char id[TASK_BYTES];
+
+    if (*c->log_task)
+        return c->log_task;
+    c->pool->log->threads++;
+    if (*c->task_ref) { /* the first eight digits of the ref and the next four */
+        snprintf(c->log_task, sizeof(c->log_task), "%s R:%.8s%.4s", c->wire.method, ref, ref + 9);
+    } else {
+        new_task(c->pool, id, 'D');
+        snprintf(c->log_task, sizeof(c->log_task), "%s %s", c->message ? xapi_text(c->message->name) : "", id);
+    }
+    return c->log_task;
+}
+
+static struct sim_source of_call(struct sim_call *c, const char *brand)
+{
+    return (struct sim_source){.host = c->host, .task = call_task(c), .brand = brand};
+}
+
+static struct sim_source of_collector(struct simpool *p, const char *brand)
+{
+    return (struct sim_source){.host = p->master, .thread = "db_gc", .task = p->log->collection, .brand = brand};
+}
+
+static void put_origin(struct sim_call *c, char *ret, size_t bytes)
+{
+    const char *const agent = c->exchange ? http_header(c->exchange, "user-agent") : NULL;
+
+    snprintf(ret, bytes, "HTTP request from Internet with User-Agent: %s", agent ? agent : "unknown");
+}
+
+void sim_log_start(struct simpool *p, unsigned host)
+{
+    char task[64], id[TASK_BYTES];
+
+    if (!p->log)
+        return;
+    new_task(p, id, 'D');
+    snprintf(task, sizeof(task), "server_init %s", id);
+    const struct sim_source from = {.host = host, .thread = "", .task = task, .brand = "xapi"};
+    p->log->threads = 0;
+    if (p->log->era->pid)
+        sim_log(p, &from, SIM_LOG_DEBUG, "(Re)starting xapi, pid: %u",
+                (unsigned)(1000 + xk_random_below(&p->log->random, 30000)));
+    else
+        sim_log(p, &from, SIM_LOG_INFO, "(Re)starting xapi...");
+}
+
+void sim_log_auth_failed(struct sim_call *c, const char *user, const char *why)
+{
+    char origin[512];
+
+    if (!c->pool->log)
+        return;
+    put_origin(c, origin, sizeof(origin));
+    const struct sim_source from = of_call(c, c->pool->log->era->session_brand);
+    sim_log(c->pool, &from, SIM_LOG_INFO, "Failed to locally authenticate user %s from %s: %s", user, origin, why);
+}
+
+void sim_log_login(struct sim_call *c, const char *user)
+{
+    char origin[512];
+
+    if (!c->pool->log)
+        return;
+    put_origin(c, origin, sizeof(origin));
+    const struct sim_source from = of_call(c, c->pool->log->era->session_brand);
+    sim_log(c->pool, &from, SIM_LOG_DEBUG, "%s %s from %s", c->pool->log->era->success, user, origin);
+}
+
+void sim_log_session_create(struct sim_call *c, const struct sim_session *s, const char *user, const char *originator)
+{
+    char own[TRACKID_BYTES], none[TRACKID_BYTES];
+
+    if (!c->pool->log)
+        return;
+    const struct sim_era *const era = c->pool->log->era;
+    const struct sim_source from = of_call(c, era->session_brand);
+    trackid(own, s->ref);
+    trackid(none, SIM_NULL);
+    sim_log(c->pool, &from, SIM_LOG_INFO,
+            "Session.create trackid=%s pool=%s uname=%s %s%s%sis_local_superuser=%s auth_user_sid=%s parent=trackid=%s",
+            own, s->object && sim_bool(s->object, "pool") ? "true" : "false", user,
+            era->originator ? "originator=" : "", era->originator ? originator : "", era->originator ? " " : "",
+            s->object && !sim_bool(s->object, "is_local_superuser") ? "false" : "true",
+            s->object ? sim_text(s->object, "auth_user_sid") : "", none);
+}
+
+static void put_destroy(struct simpool *p, const struct sim_source *from, const struct sim_session *s)
+{
+    char own[TRACKID_BYTES];
+
+    trackid(own, s->ref);
+    sim_log(p, from, SIM_LOG_INFO, "Session.destroy trackid=%s", own);
+}
+
+void sim_log_session_destroy(struct simpool *p, struct sim_call *c, const struct sim_session *s)
+{
+    char task[64], id[TASK_BYTES];
+
+    if (!p->log)
+        return;
+    new_task(p, id, 'D');
+    snprintf(task, sizeof(task), "session.logout %s", id);
+    const char *const brand = p->log->era->session_brand;
+    const struct sim_source from =
+        c ? of_call(c, brand) : (struct sim_source){.host = p->master, .task = task, .brand = brand};
+    put_destroy(p, &from, s);
+}
+
+void sim_log_session_wrong(struct sim_call *c, const char *ref)
+{
+    /* A session of another host is alive there: its ref is a secret. */
+    if (!c->pool->log || !c->pool->log->era->checks || sim_session_find(c->pool, ref))
+        return;
+    const struct sim_source from = of_call(c, "session_check");
+    sim_log(c->pool, &from, SIM_LOG_INFO,
+            "Session check failed: the client used an illegal or expired session ref '%s'", ref);
+}
+
+/* ---- the collector ---- */
+
+/* "" or " in group 'G'" with a space where the sentence goes on. */
+static void put_group(const struct simpool *p, char *ret, size_t bytes, const char *group)
+{
+    if (p->log->era->groups)
+        snprintf(ret, bytes, "in group '%s' ", group);
+    else
+        ret[0] = '\0';
+}
+
+void sim_log_too_many(struct simpool *p, const char *group, unsigned disposable, unsigned all, unsigned limit)
+{
+    char words[1024];
+
+    if (!p->log)
+        return;
+    const struct sim_source from = of_collector(p, p->log->era->gc_brand);
+    put_group(p, words, sizeof(words), group);
+    sim_log(p, &from, SIM_LOG_DEBUG,
+            "Number of disposable sessions %sin database (%u/%u) exceeds limit (%u): will delete the oldest", words,
+            disposable, all, limit);
+}
+
+void sim_log_collected(struct simpool *p, const struct sim_session *s, bool old)
+{
+    char own[TRACKID_BYTES], words[1024], active[24];
+    const time_t seconds = (time_t)s->last_active_s;
+    struct tm t;
+
+    if (!p->log || !s->object || !gmtime_r(&seconds, &t))
+        return;
+    const struct sim_source from = of_collector(p, p->log->era->gc_brand),
+                            then = of_collector(p, p->log->era->session_brand);
+    (void)strftime(active, sizeof(active), "%Y%m%dT%H:%M:%SZ", &t);
+    put_group(p, words, sizeof(words), s->group);
+    trackid(own, s->ref);
+    /* With its ref, as the real one: it ends with this very line, and a reader can check the trackid. */
+    sim_log(p, &from, SIM_LOG_DEBUG,
+            "Session.destroy _ref=%s uuid=%s trackid=%s (last active %s): Timed out session %sbecause %s", s->ref,
+            sim_text(s->object, "uuid"), own, active, words,
+            old ? "of its age" : "max number of sessions was exceeded");
+    put_destroy(p, &then, s);
+}
+
+static void count_sessions(struct simpool *p)
+{
+    unsigned all = 0, pool = 0, anonymous = 0, groups = 0;
+
+    for (const struct sim_session *s = p->sessions; s; s = s->next) {
+        const struct sim_session *before = p->sessions;
+        if (s->local)
+            continue;
+        all++;
+        pool += strcmp(s->group, "internal") == 0;
+        anonymous += strcmp(s->group, "external") == 0;
+        while (before != s && strcmp(before->group, s->group) != 0)
+            before = before->next;
+        groups += before == s && strchr(s->group, ':');
+    }
+    const struct sim_source from = of_collector(p, p->log->era->gc_brand);
+    sim_log(p, &from, SIM_LOG_DEBUG, "session_log: active_sessions=%u (%u pool, %u anon, %u named - %u groups)", all,
+            pool, anonymous, all - pool - anonymous, groups);
+}
+
+void sim_log_pass(struct simpool *p)
+{
+    const int64_t now = sim_now_s(p);
+    char id[TASK_BYTES];
+
+    if (!p->log)
+        return;
+    new_task(p, id, 'D');
+    snprintf(p->log->collection, sizeof(p->log->collection), "DB GC %s", id);
+    if (!p->log->era->groups || (p->log->counted_s && now - p->log->counted_s <= COUNTS_EVERY_S))
+        return;
+    p->log->counted_s = now;
+    count_sessions(p);
+}
+
+/* ---- calls ---- */
+
+void sim_log_async(struct sim_call *c)
+{
+    char own[TRACKID_BYTES];
+
+    if (!c->pool->log)
+        return;
+    const struct sim_source from = of_call(c, "dispatcher");
+    trackid(own, c->session_ref);
+    sim_log(c->pool, &from, SIM_LOG_INFO, "spawning a new thread to handle the current task (trackid=%s)", own);
+}
+
+void sim_log_failed(struct sim_call *c)
+{
+    xk_auto(xk_buf_done) struct xk_buf what = XK_BUF_INIT(1u << 16);
+
+    if (!c->pool->log || !c->pool->log->era->backtrace || c->error.count == 0)
+        return;
+    const struct sim_source from = of_call(c, "backtrace");
+    xk_buf_printf(&what, "Server_error(%s, [ ", xapi_value_text(&c->error.items[0]));
+    for (size_t i = 1; i < c->error.count; i++) {
+        const char *const text = xapi_value_text(&c->error.items[i]);
+        /* A session's ref in an error is a secret, too. */
+        xk_buf_printf(&what, "%s%s", i > 1 ? "; " : "", sim_session_find(c->pool, text) ? "" : text);
+    }
+    xk_buf_add_str(&what, " ])");
+    sim_log(c->pool, &from, SIM_LOG_ERROR, "%s failed with exception %s", call_task(c), xk_buf_str(&what));
+    sim_log(c->pool, &from, SIM_LOG_ERROR, "Raised %s", xk_buf_str(&what));
+}

@@ -1,0 +1,50 @@
+/*
+ * The log that a host of the pool writes: xensource.log, in the words of the release that the pool plays.
+ *
+ * Never a live session's ref: only its trackid, the MD5 of it, as the real server. Every function does nothing when no
+ * log was asked for.
+ */
+#ifndef LIB_SIMPOOL_LOG_H
+#define LIB_SIMPOOL_LOG_H
+
+#include "lib/simpool/inner.h"
+
+#define SIM_LOG_LINE_BYTES_MAX 8192 /* what is longer is cut, as a syslog does */
+#define SIM_LOG_KEPT           100  /* old files beside the one that is written */
+#define SIM_LOG_AGE_S          (31 * 86400)
+
+enum sim_level { SIM_LOG_DEBUG, SIM_LOG_INFO, SIM_LOG_WARN, SIM_LOG_ERROR };
+
+/*
+ * Where a line comes from.
+ *
+ * thread    its name, such as "db_gc"; NULL: that of a connection.
+ * task      the word between the bars, "" for none.
+ */
+struct sim_source {
+    unsigned host;
+    const char *thread, *task, *brand;
+};
+
+int sim_log_open(struct simpool *p, struct xk_err *err);
+void sim_log_close(struct simpool *p);
+void sim_log(struct simpool *p, const struct sim_source *from, enum sim_level level, const char *format, ...)
+    XK_PRINTF(4, 5);
+
+/* A host's toolstack starts. */
+void sim_log_start(struct simpool *p, unsigned host);
+void sim_log_auth_failed(struct sim_call *c, const char *user, const char *why);
+void sim_log_login(struct sim_call *c, const char *user);
+void sim_log_session_create(struct sim_call *c, const struct sim_session *s, const char *user, const char *originator);
+/* c     the call that ended it; NULL: a request that was no call. */
+void sim_log_session_destroy(struct simpool *p, struct sim_call *c, const struct sim_session *s);
+void sim_log_session_wrong(struct sim_call *c, const char *ref);
+/* A pass of the collector begins; it tells how many sessions there are, every ten minutes. */
+void sim_log_pass(struct simpool *p);
+void sim_log_too_many(struct simpool *p, const char *group, unsigned disposable, unsigned all, unsigned limit);
+/* It ends a session, because of its age or because there are too many. */
+void sim_log_collected(struct simpool *p, const struct sim_session *s, bool old);
+void sim_log_async(struct sim_call *c);
+void sim_log_failed(struct sim_call *c);
+
+#endif
