@@ -205,12 +205,20 @@ struct revert {
     struct vhd_journal journal;
     struct xk_file image;
     struct vhd_footer footer; /* any that the image shows */
-    bool footer_known, poisoned, preview;
-    uint64_t journal_bytes;
+    bool footer_known, poisoned;
+    const struct vhd_revert_how *how;
+    uint64_t journal_bytes, done_bytes, total_bytes;
     struct entry *entries;
     size_t count;
     uint8_t *buf;
 };
+
+static void advance(struct revert *r, uint64_t bytes)
+{
+    r->done_bytes += bytes;
+    if (r->how->progress)
+        r->how->progress(r->how->context, XK_MIN(r->done_bytes, r->total_bytes), r->total_bytes);
+}
 
 static int read_header(struct revert *r, struct xk_err *err)
 {
@@ -281,6 +289,8 @@ static int read_entries(struct revert *r, struct xk_err *err)
     r->entries = xk_array_alloc((size_t)count, sizeof(*r->entries));
     if (!r->entries)
         return xk_fail_memory(err);
+    /* Each byte is read to be verified, then read again to be written back. */
+    r->total_bytes = r->journal_bytes * (r->how->dry_run ? 1 : 2);
     for (size_t i = 0; i < count; i++) {
         struct entry *e = &r->entries[r->count];
         const int code = read_entry(r, at, e, err);
@@ -288,6 +298,7 @@ static int read_entries(struct revert *r, struct xk_err *err)
             return code;
         at = e->at + e->size;
         r->count++;
+        advance(r, e->size);
     }
     if (r->count == 0 || r->entries[0].type != VHD_JOURNAL_FOOTER)
         return xk_fail(err, -EBADMSG, "%s: does not begin with the image's footer", j->path);
@@ -339,6 +350,7 @@ static int restore(struct revert *r, bool footers, struct xk_err *err)
             code = xk_file_write(&r->image, r->buf, e->size, e->offset, err);
         if (code < 0)
             return code;
+        advance(r, e->size);
     }
     return xk_file_sync(&r->image, err);
 }
@@ -423,21 +435,23 @@ static int follow(enum vhd_revert *ret, struct revert *r, const struct xk_fs *fs
         return code;
     if (r->journal.metadata_entries + (uint64_t)r->journal.data_entries == 0) {
         *ret = r->poisoned ? VHD_REVERT_FINISHED : VHD_REVERT_NOTHING;
-        code = r->poisoned && !r->preview ? finish(r, fs, image_path, err) : 0;
+        code = r->poisoned && !r->how->dry_run ? finish(r, fs, image_path, err) : 0;
     } else {
         *ret = VHD_REVERT_UNDONE;
         code = read_entries(r, err);
-        if (code == 0 && !r->preview)
+        if (code == 0 && !r->how->dry_run)
             code = undo(r, err);
     }
-    return code < 0 || r->preview ? code : remove_journal(r, err);
+    return code < 0 || r->how->dry_run ? code : remove_journal(r, err);
 }
 
-static int revert(enum vhd_revert *ret, bool preview, const struct xk_fs *fs, const char *image_path,
-                  const char *journal_path, struct xk_err *err)
+int vhd_revert(enum vhd_revert *ret, const struct xk_fs *fs, const char *image_path, const char *journal_path,
+               const struct vhd_revert_how *how, struct xk_err *err)
 {
-    struct revert r = {.journal = {.fs = fs, .file.fd = -1, .fresh.file.fd = -1}, .image.fd = -1, .preview = preview};
-    const int flags = (preview ? O_RDONLY : O_RDWR) | O_NONBLOCK;
+    static const struct vhd_revert_how plain = {.dry_run = false};
+    struct revert r = {
+        .journal = {.fs = fs, .file.fd = -1, .fresh.file.fd = -1}, .image.fd = -1, .how = how ? how : &plain};
+    const int flags = (r.how->dry_run ? O_RDONLY : O_RDWR) | O_NONBLOCK;
     struct stat st;
 
     r.journal.path = xk_strdup(journal_path);
@@ -457,16 +471,4 @@ static int revert(enum vhd_revert *ret, bool preview, const struct xk_fs *fs, co
     free(r.entries);
     free(r.buf);
     return code;
-}
-
-int vhd_revert(enum vhd_revert *ret, const struct xk_fs *fs, const char *image_path, const char *journal_path,
-               struct xk_err *err)
-{
-    return revert(ret, false, fs, image_path, journal_path, err);
-}
-
-int vhd_revert_preview(enum vhd_revert *ret, const struct xk_fs *fs, const char *image_path, const char *journal_path,
-                       struct xk_err *err)
-{
-    return revert(ret, true, fs, image_path, journal_path, err);
 }

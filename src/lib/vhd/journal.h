@@ -66,17 +66,21 @@ enum vhd_revert {
     VHD_REVERT_UNDONE,   /* the image is as it was */
     VHD_REVERT_FINISHED, /* the resize was complete but for its last step */
 };
+struct vhd_revert_how {
+    bool dry_run; /* only say what would be done */
+    /* Called now and then with bytes of the journal verified and written back, and all of them. May be NULL. */
+    void (*progress)(void *context, uint64_t done, uint64_t total);
+    void *context;
+};
 /*
  * Follow the journal of a resize that was cut off, and remove it. Can itself be cut off and repeated.
  *
+ * how       NULL: do it, and tell nobody about the progress.
  * returns   0; -ENOENT: no such image or journal; -EINVAL: not a journal, or another image's; -EBADMSG: the journal is
  *           damaged, nothing was changed; I/O errors.
  */
 int vhd_revert(enum vhd_revert *ret, const struct xk_fs *fs, const char *image_path, const char *journal_path,
-               struct xk_err *err);
-/* What vhd_revert() would do; nothing is changed. */
-int vhd_revert_preview(enum vhd_revert *ret, const struct xk_fs *fs, const char *image_path, const char *journal_path,
-                       struct xk_err *err);
+               const struct vhd_revert_how *how, struct xk_err *err);
 
 /* Write both footers (the copy only for sparse images) with or without the poison, and sync. */
 int vhd_write_footers(struct vhd *v, uint64_t end_offset, bool poisoned, struct xk_err *err);

@@ -8,6 +8,7 @@
  */
 #include "lib/vhd/resize.h"
 
+#include "core/clock.h"
 #include "core/text.h"
 
 #include <endian.h>
@@ -17,6 +18,7 @@
 
 #define LOCATOR_BYTES_MAX (1u << 20)
 #define COPY_BYTES        (1u << 20)
+#define ZEROS_BYTES       (16u << 20) /* between two looks at the progress */
 
 struct resize {
     const struct xk_fs *fs;
@@ -29,14 +31,24 @@ struct resize {
     struct vhd_header header;
     struct vhd_batmap batmap;
     uint64_t map_header_offset, tables_end;
-    uint8_t *locators[VHD_LOCATORS]; /* what those that move hold */
-    uint32_t *bat;                   /* new_entries of them, host order */
-    uint64_t end;                    /* where the footer goes */
+    uint8_t *locators[VHD_LOCATORS];  /* what those that move hold */
+    uint32_t *bat;                    /* new_entries of them, host order */
+    uint64_t end;                     /* where the footer goes */
+    uint64_t done_bytes, total_bytes; /* of the work that takes time */
 };
 
 static int at_stage(const struct resize *r, enum vhd_resize_stage stage)
 {
     return r->how->stage ? r->how->stage(r->how->context, stage) : 0;
+}
+
+/* A piece of the long work is done; a stop between two pieces is undone by the journal. */
+static int advance(struct resize *r, uint64_t bytes, struct xk_err *err)
+{
+    r->done_bytes += bytes;
+    if (r->how->progress)
+        r->how->progress(r->how->context, r->done_bytes, r->total_bytes);
+    return xk_stop_signal() ? xk_fail(err, -EINTR, "%s: stopped, and undone: it has its old size", r->v.path) : 0;
 }
 
 static void set_size(struct vhd *v, uint64_t bytes)
@@ -223,7 +235,7 @@ static int plan_moves(struct resize *r, struct xk_err *err)
     return 0;
 }
 
-static int copy_block(const struct resize *r, uint64_t from, uint64_t to, uint8_t *buf, struct xk_err *err)
+static int copy_block(struct resize *r, uint64_t from, uint64_t to, uint8_t *buf, struct xk_err *err)
 {
     const uint64_t bytes = stored_block_bytes(&r->v);
     int code = 0;
@@ -233,16 +245,19 @@ static int copy_block(const struct resize *r, uint64_t from, uint64_t to, uint8_
         code = xk_file_read(&r->v.file, buf, part, from + at, err);
         if (code == 0)
             code = xk_file_write(&r->v.file, buf, part, to + at, err);
+        if (code == 0)
+            code = advance(r, part, err);
     }
     return code;
 }
 
-static int move_blocks(const struct resize *r, struct xk_err *err)
+static int move_blocks(struct resize *r, struct xk_err *err)
 {
     const struct vhd *v = &r->v;
     xk_autofree uint8_t *buf = xk_alloc(COPY_BYTES);
     if (!buf)
         return xk_fail_memory(err);
+    r->total_bytes = r->result.moved_blocks * stored_block_bytes(v);
     for (uint32_t i = 0; i < v->blocks; i++) {
         if (r->bat[i] == v->bat[i])
             continue;
@@ -335,6 +350,20 @@ static void punch_old_places(const struct resize *r)
 
 /* ---- fixed images ---- */
 
+static int zeros(struct resize *r, uint64_t from, uint64_t to, struct xk_err *err)
+{
+    int code = 0;
+
+    r->total_bytes = to - from;
+    for (uint64_t at = from; at < to && code == 0; at += ZEROS_BYTES) {
+        const uint64_t end = XK_MIN(at + ZEROS_BYTES, to);
+        code = xk_file_write_zeros(&r->v.file, at, end, err);
+        if (code == 0)
+            code = advance(r, end - at, err);
+    }
+    return code;
+}
+
 static int rewrite_fixed(struct resize *r, struct xk_err *err)
 {
     struct vhd *v = &r->v;
@@ -348,8 +377,8 @@ static int rewrite_fixed(struct resize *r, struct xk_err *err)
     set_size(v, r->result.new_bytes);
     /* A file grows by a hole, in which only the old footer is to be wiped; a device may hold anything. */
     if (r->result.new_bytes > r->result.old_bytes)
-        code = xk_file_write_zeros(&v->file, v->block_device ? r->result.old_bytes : old_end,
-                                   v->block_device ? r->result.new_bytes : old_end + VHD_FOOTER_BYTES, err);
+        code = v->block_device ? zeros(r, r->result.old_bytes, r->result.new_bytes, err)
+                               : zeros(r, old_end, old_end + VHD_FOOTER_BYTES, err);
     return code < 0 ? code : vhd_write_footers(v, r->end, true, err);
 }
 
@@ -418,7 +447,7 @@ static int resize_journaled(struct resize *r, struct xk_err *err)
         return code;
     enum vhd_revert outcome;
     struct xk_err second = {0};
-    if (vhd_revert(&outcome, r->fs, v->path, r->how->journal, &second) < 0)
+    if (vhd_revert(&outcome, r->fs, v->path, r->how->journal, NULL, &second) < 0)
         xk_err_hint(err, "undoing it failed, too (%s); keep the journal: `vhd-util revert -n %s -j %s`", second.text,
                     v->path, r->how->journal);
     return code;

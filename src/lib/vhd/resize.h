@@ -21,6 +21,8 @@ struct vhd_resize {
     bool drop_data;      /* shrink although blocks behind the new end hold data */
     /* 0, or -ECANCELED: everything stays as it stands at this moment, as if killed. May be NULL. */
     int (*stage)(void *context, enum vhd_resize_stage stage);
+    /* Called now and then with bytes moved or made zeros, and all of them. May be NULL. */
+    void (*progress)(void *context, uint64_t done, uint64_t total);
     void *context;
 };
 
@@ -37,7 +39,8 @@ struct vhd_resized {
  * before this returns (unless `stage` made it); when that is impossible the journal stays for vhd_revert().
  *
  * returns   0; -EINVAL: no whole sectors, a journal would be needed; -EFBIG: above VHD_SIZE_MAX; -ENOTEMPTY: a shrink
- *           would drop data; -EEXIST: the journal is there already; -EBADMSG: a damaged image; I/O errors.
+ *           would drop data; -EEXIST: the journal is there already; -EBADMSG: a damaged image; -EINTR: a signal asked
+ * to stop, it was undone; I/O errors.
  */
 int vhd_resize(struct vhd_resized *ret, const struct xk_fs *fs, const char *path, const struct vhd_resize *how,
                struct xk_err *err);

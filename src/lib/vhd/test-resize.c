@@ -243,7 +243,7 @@ static void each_stage_can_be_reverted(void **state)
         const struct vhd_resize how = {.bytes = s.bytes, .journal = s.journal, .stage = cancel, .context = &at};
         assert_int_equal(vhd_resize(&resized, xk_fs_posix(), s.disk, &how, &s.w.err), -ECANCELED);
         assert_int_equal(vhd_open(&v, xk_fs_posix(), s.disk, VHD_READ, &s.w.err), -EBADMSG);
-        if (vhd_revert(&outcome, xk_fs_posix(), s.disk, s.journal, &s.w.err) < 0)
+        if (vhd_revert(&outcome, xk_fs_posix(), s.disk, s.journal, NULL, &s.w.err) < 0)
             fail_msg("%s", s.w.err.text);
         assert_int_equal(outcome, VHD_REVERT_UNDONE);
         s.bytes = DISK_BYTES;
@@ -252,6 +252,47 @@ static void each_stage_can_be_reverted(void **state)
         assert_int_equal(access(s.journal, F_OK), -1);
         shop_end(&s);
     }
+}
+
+struct watched {
+    enum vhd_resize_stage stop_at;
+    uint64_t done, total;
+    unsigned calls;
+    bool backwards;
+};
+
+static int stop_at(void *context, enum vhd_resize_stage stage)
+{
+    return stage == ((struct watched *)context)->stop_at ? -ECANCELED : 0;
+}
+
+static void watch(void *context, uint64_t done, uint64_t total)
+{
+    struct watched *w = context;
+    w->backwards = w->backwards || done < w->done || done > total;
+    w->done = done;
+    w->total = total;
+    w->calls++;
+}
+
+static void progress_runs_to_its_end(void **state)
+{
+    struct shop s;
+    struct vhd_resized resized;
+    enum vhd_revert outcome;
+    struct watched w = {.stop_at = VHD_RESIZE_ENDED};
+
+    shop_make(&s, DYNAMIC, 900 * XK_MIB, true);
+    const struct vhd_resize how = {
+        .bytes = s.bytes, .journal = s.journal, .stage = stop_at, .progress = watch, .context = &w};
+    assert_int_equal(vhd_resize(&resized, xk_fs_posix(), s.disk, &how, &s.w.err), -ECANCELED);
+    assert_true(w.calls > 1 && !w.backwards && w.done == w.total && w.total > 2 * XK_MIB);
+
+    w = (struct watched){0};
+    const struct vhd_revert_how back = {.progress = watch, .context = &w};
+    assert_int_equal(vhd_revert(&outcome, xk_fs_posix(), s.disk, s.journal, &back, &s.w.err), 0);
+    assert_true(w.calls > 1 && !w.backwards && w.done > w.total * 9 / 10);
+    shop_end(&s);
 }
 
 static void a_journal_of_another_image_is_refused(void **state)
@@ -267,8 +308,8 @@ static void a_journal_of_another_image_is_refused(void **state)
     assert_int_equal(vhd_resize(&resized, xk_fs_posix(), s.disk, &how, &s.w.err), -ECANCELED);
     assert_int_equal(create(xk_fs_posix(), name_in(other, s.w.dir, "other.vhd"), VHD_DYNAMIC, &s.w.random, &s.w.err),
                      0);
-    assert_int_equal(vhd_revert(&outcome, xk_fs_posix(), other, s.journal, &s.w.err), -EINVAL);
-    assert_int_equal(vhd_revert(&outcome, xk_fs_posix(), s.disk, other, &s.w.err), -EINVAL);
+    assert_int_equal(vhd_revert(&outcome, xk_fs_posix(), other, s.journal, NULL, &s.w.err), -EINVAL);
+    assert_int_equal(vhd_revert(&outcome, xk_fs_posix(), s.disk, other, NULL, &s.w.err), -EINVAL);
 
     /* A damaged entry: nothing is changed. */
     FILE *f = fopen(s.journal, "r+b");
@@ -276,7 +317,7 @@ static void a_journal_of_another_image_is_refused(void **state)
     fseek(f, 700, SEEK_SET);
     fputc('x', f);
     fclose(f);
-    assert_int_equal(vhd_revert(&outcome, xk_fs_posix(), s.disk, s.journal, &s.w.err), -EBADMSG);
+    assert_int_equal(vhd_revert(&outcome, xk_fs_posix(), s.disk, s.journal, NULL, &s.w.err), -EBADMSG);
     shop_end(&s);
 }
 
@@ -289,7 +330,7 @@ static int verify_fault(void *state, const struct xk_fault_round *round, char wh
     struct xk_err err = {0};
 
     if (s->journaled && access(s->journal, F_OK) == 0 &&
-        vhd_revert(&outcome, xk_fs_posix(), s->disk, s->journal, &err) < 0) {
+        vhd_revert(&outcome, xk_fs_posix(), s->disk, s->journal, NULL, &err) < 0) {
         snprintf(why, XK_FAULT_WHY_MAX, "revert: %s", err.text);
         return -EPROTO;
     }
@@ -305,7 +346,7 @@ static int verify_crash(void *state, const char *folder, size_t n, char why[XK_F
 
     name_in(disk, folder, "disk.vhd");
     name_in(journal, folder, "journal");
-    if (access(journal, F_OK) == 0 && vhd_revert(&outcome, xk_fs_posix(), disk, journal, &err) < 0) {
+    if (access(journal, F_OK) == 0 && vhd_revert(&outcome, xk_fs_posix(), disk, journal, NULL, &err) < 0) {
         snprintf(why, XK_FAULT_WHY_MAX, "revert: %s", err.text);
         return -EPROTO;
     }
@@ -379,7 +420,7 @@ static int revert_run(void *state, const struct xk_fs *fs, struct xk_err *err)
 {
     struct shop *s = state;
     enum vhd_revert outcome;
-    return vhd_revert(&outcome, fs, s->disk, s->journal, err);
+    return vhd_revert(&outcome, fs, s->disk, s->journal, NULL, err);
 }
 
 static void cutting_off_a_revert(void **state)
@@ -401,6 +442,7 @@ int main(void)
         cmocka_unit_test(growing_and_shrinking_again_shows_nothing_old),
         cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(each_stage_can_be_reverted),
+        cmocka_unit_test(progress_runs_to_its_end),
         cmocka_unit_test(a_journal_of_another_image_is_refused),
         cmocka_unit_test(cutting_off_a_grow_with_moved_blocks),
         cmocka_unit_test(cutting_off_a_grow_of_a_child),

@@ -170,7 +170,7 @@ int vhd_classic_revert(struct vhd_classic *c, int argc, char **argv)
         return -EINVAL;
     }
     struct stat st;
-    int code = vhd_classic_code(c, vhd_revert(&outcome, c->app->fs, name, journal, &err), &err);
+    int code = vhd_classic_code(c, vhd_revert(&outcome, c->app->fs, name, journal, NULL, &err), &err);
     if (code == -EINVAL && stat(journal, &st) == 0 && st.st_size < VHD_SECTOR)
         code = -EPIPE; /* as the original's short read */
     if (code < 0)

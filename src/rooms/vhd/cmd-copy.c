@@ -23,13 +23,6 @@ static const struct xk_opt copy_opts[] = {
     XK_OPT_END,
 };
 
-static void show_progress(void *context, uint64_t done, uint64_t total)
-{
-    struct xk_prog *const progress = context;
-    progress->total = total * VHD_SECTOR;
-    xk_prog_set(progress, done * VHD_SECTOR);
-}
-
 static int copy(struct xk_app *app, const struct xk_args *args, struct vhd_copied *ret, const uint8_t *key,
                 size_t key_bytes, struct xk_err *err)
 {
@@ -48,7 +41,7 @@ static int copy(struct xk_app *app, const struct xk_args *args, struct vhd_copie
         .random = app->random,
         .open_flags = VHD_DEVICES,
         .search = {.root = opts->chain_root},
-        .progress = show_progress,
+        .progress = vhd_show_sectors,
         .context = &progress,
     };
 

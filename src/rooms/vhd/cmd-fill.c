@@ -19,13 +19,6 @@ static const struct xk_opt fill_opts[] = {
     XK_OPT_END,
 };
 
-static void show_progress(void *context, uint64_t done, uint64_t total)
-{
-    struct xk_prog *const progress = context;
-    progress->total = total * VHD_SECTOR;
-    xk_prog_set(progress, done * VHD_SECTOR);
-}
-
 static int fill_image(struct xk_app *app, const char *path, const struct fill *opts, struct xk_err *err)
 {
     struct xk_out *out = app->out;
@@ -42,7 +35,7 @@ static int fill_image(struct xk_app *app, const char *path, const struct fill *o
         .dry_run = opts->dry_run,
         .open_flags = VHD_DEVICES,
         .search = {.root = opts->chain_root},
-        .progress = show_progress,
+        .progress = vhd_show_sectors,
         .context = &progress,
     };
     xk_prog_begin(&progress, app->log, app->clock, "filling", 0, true);

@@ -40,6 +40,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     struct xk_out *out = app->out;
     bool journaled = false;
     struct vhd_resized resized;
+    struct xk_prog progress;
 
     if (opts->size == 0)
         return xk_fail(err, -EINVAL, "the new size is needed: --size SIZE");
@@ -55,8 +56,12 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
         .journal = journaled || opts->journal ? asked : NULL,
         .drop_data = opts->yes,
         .dry_run = opts->dry_run,
+        .progress = vhd_show_bytes,
+        .context = &progress,
     };
+    xk_prog_begin(&progress, app->log, app->clock, "moving blocks", 0, true);
     code = vhd_resize(&resized, app->fs, path, &how, err);
+    xk_prog_end(&progress);
     if (code == -EEXIST)
         xk_err_hint(err, "an earlier resize did not end: `xenkit vhd revert --journal %s %s`", how.journal, path);
     if (code < 0)

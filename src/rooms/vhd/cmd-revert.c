@@ -25,6 +25,8 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
 {
     const struct revert *opts = args->opts;
     const char *path = args->operands[0];
+    struct xk_prog progress;
+    const struct vhd_revert_how how = {.dry_run = opts->dry_run, .progress = vhd_show_bytes, .context = &progress};
     enum vhd_revert outcome;
     struct vhd v;
 
@@ -32,8 +34,9 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     if (!beside)
         return xk_fail_memory(err);
     const char *const journal = opts->journal ? opts->journal : beside;
-    int code = opts->dry_run ? vhd_revert_preview(&outcome, app->fs, path, journal, err)
-                             : vhd_revert(&outcome, app->fs, path, journal, err);
+    xk_prog_begin(&progress, app->log, app->clock, "reverting", 0, true);
+    int code = vhd_revert(&outcome, app->fs, path, journal, &how, err);
+    xk_prog_end(&progress);
     if (code == 0 && !opts->dry_run)
         code = vhd_open(&v, app->fs, path, VHD_NO_TABLES | VHD_DEVICES, err);
     if (code < 0)

@@ -1,4 +1,4 @@
-/* The room of VHD images: which commands it has, and under which classic name it answers. */
+/* The room of VHD images: which commands it has, under which classic name it answers, and what they share. */
 #include "rooms/vhd/room.h"
 
 static const struct xk_command *const commands[] = {
@@ -20,3 +20,16 @@ const struct xk_room vhd_room = {
     .commands = commands,
     .classics = classics,
 };
+
+void vhd_show_bytes(void *context, uint64_t done, uint64_t total)
+{
+    struct xk_prog *const progress = context;
+
+    progress->total = total;
+    xk_prog_set(progress, done);
+}
+
+void vhd_show_sectors(void *context, uint64_t done, uint64_t total)
+{
+    vhd_show_bytes(context, done * VHD_SECTOR, total * VHD_SECTOR);
+}

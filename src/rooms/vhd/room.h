@@ -15,6 +15,10 @@ extern const struct xk_command vhd_cmd_info, vhd_cmd_check, vhd_cmd_scan, vhd_cm
     vhd_cmd_fill, vhd_cmd_copy, vhd_cmd_key, vhd_cmd_repair;
 extern const struct xk_classic vhd_classic_vhd_util;
 
+/* A library's progress for the progress line: context is the struct xk_prog. */
+void vhd_show_bytes(void *context, uint64_t done, uint64_t total);
+void vhd_show_sectors(void *context, uint64_t done, uint64_t total);
+
 /* Where an option says the same in several commands, it is the same row. `type` is the command's struct. */
 #define VHD_OPT_CHAIN_ROOT(type)                                                                                       \
     XK_OPT_TEXT(0, "chain-root", type, chain_root, "DIR", "refuse parents that lie outside DIR")
