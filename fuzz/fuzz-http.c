@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(base);
     if (http_server_open(&server, base, &(struct http_settings){.body_bytes_max = 4096, .handle = answer}, NULL) == 0 &&
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0) {
-        http_server_adopt(server, ends[0], 0);
+        http_server_adopt(server, ends[0], 0, NULL);
         for (size_t sent = 0; sent < size;) {
             const ssize_t now = send(ends[1], data + sent, XK_MIN(size - sent, (size_t)1024), MSG_NOSIGNAL);
             if (now <= 0)

@@ -19,7 +19,7 @@ peers='qemu-utils libvhdi-utils libnbd-bin'
 # Clients of the XenAPI that the simulated pool is tried with; npm and its several hundred packages only where no npm is.
 clients="python3-os-xenapi fence-agents curl"
 command -v npm >/dev/null || clients="$clients nodejs npm"
-tests="libcmocka-dev clang-14 clang-format-14 binutils file jq shellcheck zsh fish util-linux $peers $clients"
+tests="libcmocka-dev clang-14 clang-format-14 binutils file jq openssl shellcheck zsh fish util-linux $peers $clients"
 lab='qemu-system-x86 qemu-utils binutils cpio kmod python3'
 
 packages_of() {

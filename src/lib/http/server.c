@@ -10,12 +10,15 @@
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
 #include <event2/listener.h>
 #include <http_parser.h>
 
 #include <arpa/inet.h>
 #include <assert.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -34,6 +37,7 @@ struct header {
 };
 
 enum state {
+    GREETING,  /* TLS is not agreed on yet */
     READING,   /* of a request, or between two */
     HANDLED,   /* the handler has it */
     SENDING,   /* a reply goes out */
@@ -60,7 +64,8 @@ struct http_exchange {
     bool in_value;
     char *path, *query;
     struct xk_buf body;
-    size_t lingered;
+    size_t lingered, reply_bytes;
+    uint64_t reply_order;
     struct ev_token_bucket_cfg *rate;
     void (*gone)(void *context);
     void *gone_context;
@@ -70,6 +75,7 @@ struct http_exchange {
 struct listener {
     struct http_server *server;
     struct evconnlistener *listener;
+    const struct http_identity *identity;
     unsigned tag;
 };
 
@@ -78,6 +84,8 @@ struct http_server {
     struct http_settings settings;
     struct listener listeners[HTTP_LISTENERS_MAX];
     unsigned listener_count, connections;
+    size_t unsent; /* bytes of all replies that are being sent */
+    uint64_t replies;
     struct http_exchange *first;
 };
 
@@ -120,6 +128,7 @@ static void connection_free(struct http_exchange *x)
     if (x->next)
         x->next->link = x->link;
     *x->link = x->next;
+    s->unsent -= x->reply_bytes;
     if (x->head_timer)
         event_free(x->head_timer);
     bufferevent_free(x->stream);
@@ -257,6 +266,20 @@ static const char *reason(unsigned status)
     return "Unknown";
 }
 
+/* Slow readers of large replies: the memory that they can bind has an end, and then the slowest of them has to go. */
+static void make_room(struct http_server *s, size_t bytes)
+{
+    while (s->unsent > HTTP_UNSENT_BYTES_MAX || bytes > HTTP_UNSENT_BYTES_MAX - s->unsent) {
+        struct http_exchange *slowest = NULL;
+        for (struct http_exchange *x = s->first; x; x = x->next)
+            if (x->state == SENDING && x->reply_bytes > 0 && (!slowest || x->reply_order < slowest->reply_order))
+                slowest = x;
+        if (!slowest)
+            return;
+        connection_free(slowest);
+    }
+}
+
 static void body_free(const void *data, size_t bytes, void *context)
 {
     free(context);
@@ -293,7 +316,11 @@ void http_reply(struct http_exchange *x, const struct http_reply *reply, struct 
         page = *body, *body = (struct xk_buf){.max = body->max};
     x->gone = NULL;
     x->close |= reply->close || reply->cut;
+    make_room(x->server, page.len);
     x->state = SENDING;
+    x->reply_bytes = page.len;
+    x->reply_order = x->server->replies++;
+    x->server->unsent += page.len;
     set_rate(x, reply->rate_byte_s);
     int code =
         evbuffer_add_printf(out, "HTTP/1.1 %u %s\r\n%s%s%s%s%s%scontent-length: %zu\r\nconnection: %s\r\n%s\r\n",
@@ -475,7 +502,11 @@ static void parse(struct http_exchange *x)
 
 static void begin_lingering(struct http_exchange *x)
 {
+    SSL *const tls = bufferevent_openssl_get_ssl(x->stream);
+
     x->state = LINGERING;
+    if (tls)
+        (void)SSL_shutdown(tls);
     (void)shutdown(bufferevent_getfd(x->stream), SHUT_WR);
     set_times(x, LINGER_S, 0);
 }
@@ -485,6 +516,8 @@ static void go_on(struct http_exchange *x)
 {
     for (;;) {
         if (x->state == SENDING && evbuffer_get_length(bufferevent_get_output(x->stream)) == 0) {
+            x->server->unsent -= x->reply_bytes;
+            x->reply_bytes = 0;
             if (x->close)
                 return begin_lingering(x);
             x->state = READING;
@@ -521,10 +554,29 @@ static void on_written(struct bufferevent *stream, void *context)
     go_on(context);
 }
 
+/* Who takes an HTTPS port for an HTTP one reads in plain words what is wrong. */
+static void refuse_plain(struct http_exchange *x)
+{
+    static const char page[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nconnection: close\r\n\r\n"
+                               "<html><body><h1>HTTP 400 Bad Request</h1>This port speaks HTTPS.</body></html>";
+    const unsigned long wrong = bufferevent_get_openssl_error(x->stream);
+
+    if (ERR_GET_LIB(wrong) == ERR_LIB_SSL && ERR_GET_REASON(wrong) == SSL_R_HTTP_REQUEST)
+        (void)send(bufferevent_getfd(x->stream), page, sizeof(page) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 static void on_change(struct bufferevent *stream, short what, void *context)
 {
     struct http_exchange *const x = context;
 
+    if (what & BEV_EVENT_CONNECTED) {
+        x->state = READING;
+        (void)event_del(x->head_timer);
+        set_times(x, HTTP_IDLE_S, HTTP_WRITE_S);
+        return;
+    }
+    if (x->state == GREETING && what & BEV_EVENT_ERROR)
+        refuse_plain(x);
     if (what & BEV_EVENT_TIMEOUT && what & BEV_EVENT_READING && x->state == READING && x->begun) {
         x->state = HANDLED;
         http_refuse(x, 408);
@@ -538,16 +590,31 @@ static void on_head_late(evutil_socket_t fd, short what, void *context)
 {
     struct http_exchange *const x = context;
 
+    if (x->state == GREETING)
+        return connection_free(x);
     if (x->state != READING)
         return;
     x->state = HANDLED;
     http_refuse(x, 408);
 }
 
-void http_server_adopt(struct http_server *s, int fd, unsigned tag)
+static struct bufferevent *stream_make(struct event_base *base, int fd, const struct http_identity *identity)
 {
+    if (!identity)
+        return bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
+    SSL *const tls = SSL_new(http_identity_context(identity));
+    struct bufferevent *const stream =
+        tls ? bufferevent_openssl_socket_new(base, fd, tls, BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE) : NULL;
+    if (!stream)
+        SSL_free(tls);
+    return stream;
+}
+
+void http_server_adopt(struct http_server *s, int fd, unsigned tag, const struct http_identity *identity)
+{
+    const struct timeval greeting = {.tv_sec = HTTP_HANDSHAKE_S};
     struct http_exchange *const x = xk_zalloc(sizeof(*x));
-    struct bufferevent *const stream = x ? bufferevent_socket_new(s->base, fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
+    struct bufferevent *const stream = x ? stream_make(s->base, fd, identity) : NULL;
 
     if (stream)
         x->head_timer = evtimer_new(s->base, on_head_late, x);
@@ -572,7 +639,13 @@ void http_server_adopt(struct http_server *s, int fd, unsigned tag)
     s->first = x;
     bufferevent_setwatermark(stream, EV_READ, 0, INPUT_BYTES_MAX);
     bufferevent_setcb(stream, on_read, on_written, on_change, x);
-    set_times(x, HTTP_IDLE_S, HTTP_WRITE_S);
+    if (identity) {
+        x->state = GREETING;
+        (void)event_add(x->head_timer, &greeting);
+    } else {
+        x->state = READING;
+        set_times(x, HTTP_IDLE_S, HTTP_WRITE_S);
+    }
     (void)bufferevent_enable(stream, EV_READ | EV_WRITE);
     if (++s->connections == s->settings.connections)
         pause_accepting(s, true);
@@ -585,7 +658,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     const int on = 1;
 
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    http_server_adopt(from->server, fd, from->tag);
+    http_server_adopt(from->server, fd, from->tag, from->identity);
 }
 
 /* ---- the server ---- */
@@ -637,7 +710,8 @@ void http_server_close(struct http_server *s)
     free(s);
 }
 
-int http_server_listen(struct http_server *s, struct sockaddr_in *address, unsigned tag, struct xk_err *err)
+int http_server_listen(struct http_server *s, struct sockaddr_in *address, unsigned tag,
+                       const struct http_identity *identity, struct xk_err *err)
 {
     struct listener *const l = &s->listeners[s->listener_count];
     char text[INET_ADDRSTRLEN] = "";
@@ -652,7 +726,7 @@ int http_server_listen(struct http_server *s, struct sockaddr_in *address, unsig
         bind(fd, (const struct sockaddr *)address, bytes) < 0 || listen(fd, BACKLOG) < 0 ||
         getsockname(fd, (struct sockaddr *)address, &bytes) < 0)
         return xk_fail_sys(err, -errno, "listening on %s port %u", text, ntohs(address->sin_port));
-    *l = (struct listener){.server = s, .tag = tag};
+    *l = (struct listener){.server = s, .tag = tag, .identity = identity};
     l->listener = evconnlistener_new(s->base, on_accept, l, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1, fd);
     if (!l->listener)
         return xk_fail_memory(err);

@@ -10,19 +10,22 @@
 
 #include "core/buf.h"
 #include "core/err.h"
+#include "lib/http/identity.h"
 
 #include <event2/event.h>
 #include <netinet/in.h>
 
-#define HTTP_HEAD_BYTES_MAX (16u << 10) /* request line and headers; more: 431 */
-#define HTTP_HEADERS_MAX    64
-#define HTTP_LISTENERS_MAX  64
-#define HTTP_CONNECTIONS    4096        /* default limit; further ones wait in the kernel's queue */
-#define HTTP_READ_S         10          /* between two pieces of a request; longer: 408 */
-#define HTTP_HEAD_S         60          /* for a whole head; longer: 408 */
-#define HTTP_IDLE_S         300         /* between two requests */
-#define HTTP_WRITE_S        30          /* without any progress of a reply */
-#define HTTP_RAW_BYTES_MAX  (16u << 20) /* not yet sent of a connection that was taken over */
+#define HTTP_HEAD_BYTES_MAX   (16u << 10) /* request line and headers; more: 431 */
+#define HTTP_HEADERS_MAX      64
+#define HTTP_LISTENERS_MAX    64
+#define HTTP_CONNECTIONS      4096         /* default limit; further ones wait in the kernel's queue */
+#define HTTP_READ_S           10           /* between two pieces of a request; longer: 408 */
+#define HTTP_HEAD_S           60           /* for a whole head; longer: 408 */
+#define HTTP_HANDSHAKE_S      20           /* for a whole handshake of TLS */
+#define HTTP_IDLE_S           300          /* between two requests */
+#define HTTP_WRITE_S          30           /* without any progress of a reply */
+#define HTTP_UNSENT_BYTES_MAX (256u << 20) /* replies in all; past it the one that is being read the longest is cut */
+#define HTTP_RAW_BYTES_MAX    (16u << 20)  /* not yet sent of a connection that was taken over */
 
 struct evbuffer;
 struct http_server;
@@ -46,10 +49,12 @@ void http_server_close(struct http_server *s);
  *
  * address   its port 0: any free one, which is written back.
  * tag       given back by http_tag(): which listener a request came through.
+ * identity  HTTPS as that; it has to live as long as the server. NULL: HTTP. Who speaks HTTP to HTTPS is told so.
  */
-int http_server_listen(struct http_server *s, struct sockaddr_in *address, unsigned tag, struct xk_err *err);
+int http_server_listen(struct http_server *s, struct sockaddr_in *address, unsigned tag,
+                       const struct http_identity *identity, struct xk_err *err);
 /* Serve a stream socket that is connected already; it is ours from now on, also when memory is out. */
-void http_server_adopt(struct http_server *s, int fd, unsigned tag);
+void http_server_adopt(struct http_server *s, int fd, unsigned tag, const struct http_identity *identity);
 unsigned http_server_connections(const struct http_server *s);
 
 /* ---- the request; texts live until the reply ---- */

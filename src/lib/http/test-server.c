@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <event2/buffer.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,6 +18,7 @@
 
 struct fixture {
     struct http_exchange *taken;
+    struct http_identity *identity;
     struct event_base *base;
     struct http_server *server;
     struct http_exchange *held; /* of a request for /later */
@@ -93,11 +97,25 @@ static int setup(void **state)
                             &(struct http_settings){.body_bytes_max = 100, .handle = handle, .context = f}, NULL);
 }
 
+static const struct http_identity_wish wish = {
+    .name = "host-1", .also = "localhost", .from_s = 1700000000, .to_s = 2700000000};
+
+static int setup_tls(void **state)
+{
+    const int code = setup(state);
+    struct fixture *const f = *state;
+    struct http_identity_wish mine = wish;
+
+    mine.address.s_addr = htonl(INADDR_LOOPBACK);
+    return code < 0 ? code : http_identity_make(&f->identity, &mine, NULL);
+}
+
 static int teardown(void **state)
 {
     struct fixture *const f = *state;
 
     http_server_close(f->server);
+    http_identity_free(f->identity);
     event_base_free(f->base);
     free(f);
     return 0;
@@ -108,7 +126,7 @@ static int client_of(struct fixture *f)
     int ends[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
-    http_server_adopt(f->server, ends[0], 5);
+    http_server_adopt(f->server, ends[0], 5, f->identity);
     return ends[1];
 }
 
@@ -222,7 +240,7 @@ static void a_reply_may_be_cut_and_a_connection_reset(void **state)
     assert_true(ended);
     (void)close(fd);
     /* A reset needs TCP. */
-    assert_int_equal(http_server_listen(f->server, &address, 1, NULL), 0);
+    assert_int_equal(http_server_listen(f->server, &address, 1, NULL, NULL), 0);
     fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
     turn(f);
@@ -331,7 +349,7 @@ static void more_than_a_thousand_connections(void **state)
     static const char request[] = "GET /many HTTP/1.1\r\n\r\n";
     int fds[CONNECTIONS];
 
-    assert_int_equal(http_server_listen(f->server, &address, 1, NULL), 0);
+    assert_int_equal(http_server_listen(f->server, &address, 1, NULL, NULL), 0);
     for (size_t i = 0; i < CONNECTIONS; i++) {
         fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (fds[i] < 0) {
@@ -358,9 +376,143 @@ static void more_than_a_thousand_connections(void **state)
     }
 }
 
+/* ---- TLS ---- */
+
+/* A client that trusts only the server's certificate and wants to find 127.0.0.1 in it. */
+static SSL *tls_client_of(struct fixture *f, int fd)
+{
+    SSL_CTX *const context = SSL_CTX_new(TLS_client_method());
+    BIO *const pem = BIO_new(BIO_s_mem());
+    char *const text = http_identity_pem(f->identity);
+
+    assert_true(context && pem && text && BIO_puts(pem, text) > 0);
+    X509 *const certificate = PEM_read_bio_X509(pem, NULL, NULL, NULL);
+    assert_int_equal(X509_STORE_add_cert(SSL_CTX_get_cert_store(context), certificate), 1);
+    X509_VERIFY_PARAM_set_time(SSL_CTX_get0_param(context), 1800000000);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    SSL *const tls = SSL_new(context);
+    assert_int_equal(X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls), "127.0.0.1"), 1);
+    SSL_set_fd(tls, fd);
+    SSL_CTX_free(context);
+    X509_free(certificate);
+    BIO_free(pem);
+    free(text);
+    for (int i = 0, code; (code = SSL_connect(tls)) != 1; i++) {
+        assert_true(SSL_get_error(tls, code) == SSL_ERROR_WANT_READ && i < 20);
+        turn(f);
+    }
+    turn(f);
+    return tls;
+}
+
+static const char *tls_ask(struct fixture *f, SSL *tls, const char *request)
+{
+    size_t len = 0;
+    int now;
+
+    assert_int_equal(SSL_write(tls, request, (int)strlen(request)), (int)strlen(request));
+    turn(f);
+    while ((now = SSL_read(tls, f->got + len, (int)(sizeof(f->got) - 1 - len))) > 0) {
+        len += (size_t)now;
+        turn(f);
+    }
+    f->got[len] = '\0';
+    return f->got;
+}
+
+static void https_is_http_inside(void **state)
+{
+    struct fixture *const f = *state;
+    const int fd = client_of(f);
+    SSL *const tls = tls_client_of(f, fd);
+
+    assert_int_equal(SSL_get_verify_result(tls), X509_V_OK);
+    for (int i = 0; i < 3; i++)
+        assert_non_null(
+            strstr(tls_ask(f, tls, "POST /a HTTP/1.1\r\nContent-Length: 3\r\n\r\nxyz"), "POST|/a||-|5|xyz"));
+    assert_non_null(strstr(tls_ask(f, tls, "GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.0\r\n\r\n"), "GET|/2"));
+    /* The end is said, not only made: a cut reply can be told from a whole one. */
+    assert_int_equal(SSL_get_shutdown(tls), SSL_RECEIVED_SHUTDOWN);
+    SSL_free(tls);
+    (void)close(fd);
+    turn(f);
+    assert_int_equal(http_server_connections(f->server), 0);
+}
+
+static void a_body_that_is_too_large_is_refused_in_tls(void **state)
+{
+    struct fixture *const f = *state;
+    const int fd = client_of(f);
+    SSL *const tls = tls_client_of(f, fd);
+
+    assert_memory_equal(tls_ask(f, tls, "POST / HTTP/1.1\r\nContent-Length: 101\r\n\r\n"), "HTTP/1.1 500", 12);
+    SSL_free(tls);
+    (void)close(fd);
+}
+
+static void what_is_no_handshake_disturbs_nobody(void **state)
+{
+    struct fixture *const f = *state;
+    static const char *const garbage[] = {
+        "\x16\x03\x01",
+        "\x16\x03\x01\xff\xff\xff\xff\xff\xff\xff",
+        "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80",
+        "\x15\x03\x03\x01\x02\x02\x28",
+        "SSH-2.0-OpenSSH_9.2\r\n",
+    };
+    int fds[XK_COUNT(garbage)];
+    bool ended;
+
+    for (size_t i = 0; i < XK_COUNT(garbage); i++) {
+        fds[i] = client_of(f);
+        say(f, fds[i], garbage[i]);
+    }
+    const int plain = client_of(f);
+    say(f, plain, "GET / HTTP/1.1\r\n\r\n");
+    assert_non_null(strstr(hear(f, plain, &ended), "HTTP/1.1 400 Bad Request\r\n"));
+    assert_true(ended);
+    const int fd = client_of(f);
+    SSL *const tls = tls_client_of(f, fd);
+    assert_non_null(strstr(tls_ask(f, tls, "GET /good HTTP/1.1\r\n\r\n"), "GET|/good"));
+    /* Only what may still become a handshake is kept. */
+    assert_in_range(http_server_connections(f->server), 1, 3);
+    for (size_t i = 0; i < XK_COUNT(garbage); i++)
+        (void)close(fds[i]);
+    (void)close(plain);
+    SSL_free(tls);
+    (void)close(fd);
+    turn(f);
+    assert_int_equal(http_server_connections(f->server), 0);
+}
+
+static void an_identity_is_saved_and_loaded(void **state)
+{
+    struct fixture *const f = *state;
+    xk_auto(xk_buf_done) struct xk_buf saved = XK_BUF_INIT(HTTP_IDENTITY_BYTES_MAX);
+    struct http_identity *again = NULL;
+    char before[HTTP_FINGERPRINT_BYTES], after[HTTP_FINGERPRINT_BYTES];
+    int64_t from_s, to_s;
+
+    assert_int_equal(http_identity_save(&saved, f->identity, NULL), 0);
+    assert_int_equal(http_identity_load(&again, saved.data, saved.len, NULL), 0);
+    http_identity_fingerprint(before, f->identity, HTTP_SHA256);
+    http_identity_fingerprint(after, again, HTTP_SHA256);
+    assert_int_equal(strlen(before), 95);
+    assert_string_equal(before, after);
+    http_identity_times(again, &from_s, &to_s);
+    assert_int_equal(from_s, wish.from_s);
+    assert_int_equal(to_s, wish.to_s);
+    http_identity_free(again);
+    for (size_t i = 0; i < saved.len; i++)
+        assert_int_equal(http_identity_load(&again, saved.data, i, NULL), -EBADMSG);
+    saved.data[10] ^= 1;
+    assert_int_equal(http_identity_load(&again, saved.data, saved.len, NULL), -EBADMSG);
+}
+
 int main(void)
 {
-#define T(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define TLS(function) cmocka_unit_test_setup_teardown(function, setup_tls, teardown)
+#define T(function)   cmocka_unit_test_setup_teardown(function, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(a_request_is_answered_and_the_connection_stays),
         T(one_byte_at_a_time),
@@ -372,6 +524,10 @@ int main(void)
         T(what_is_refused),
         T(a_head_that_is_too_long),
         T(more_than_a_thousand_connections),
+        TLS(https_is_http_inside),
+        TLS(a_body_that_is_too_large_is_refused_in_tls),
+        TLS(what_is_no_handshake_disturbs_nobody),
+        TLS(an_identity_is_saved_and_loaded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

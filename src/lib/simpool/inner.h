@@ -98,6 +98,7 @@ struct simpool {
     struct event_base *base;
     struct http_server *server;
     struct sockaddr_in addresses[SIMPOOL_HOSTS_MAX];
+    struct http_identity *identities[SIMPOOL_HOSTS_MAX]; /* all NULL without TLS */
     char host_refs[SIMPOOL_HOSTS_MAX][SIM_REF_BYTES];
     unsigned master; /* number of the host */
     char *user, *password;
@@ -231,6 +232,14 @@ enum sim_outcome sim_generic(struct sim_call *c);
 bool sim_where(const struct xapi_class *class_row, const struct sim_object *o, const char *expression, bool *wrong);
 int sim_seed(struct simpool *p, struct xk_err *err);
 
+/* ---- identity.c: the hosts' certificates ---- */
+
+/* Keys and certificates for the hosts that have none yet. */
+int sim_identities_make(struct simpool *p, struct xk_err *err);
+/* Certificate objects that match them, instead of those that were there for these hosts. */
+void sim_identities_tell(struct simpool *p);
+void sim_identities_close(struct simpool *p);
+
 /* The pool as a page for a browser: hosts and VMs, read only. */
 void sim_page(struct simpool *p, struct http_exchange *x);
 
@@ -252,7 +261,8 @@ struct sim_row {
     const char *message;
     sim_behaviour *behaviour;
 };
-extern const struct sim_row sim_session_rows[], sim_task_rows[], sim_event_rows[], sim_vm_rows[], sim_pool_rows[];
+extern const struct sim_row sim_session_rows[], sim_task_rows[], sim_event_rows[], sim_vm_rows[], sim_pool_rows[],
+    sim_identity_rows[];
 extern const struct sim_row *const sim_all_rows[]; /* NULL-ended */
 
 #endif

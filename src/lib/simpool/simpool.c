@@ -13,8 +13,8 @@
 
 #define PORT_TRIES 16
 
-const struct sim_row *const sim_all_rows[] = {sim_session_rows, sim_task_rows, sim_event_rows,
-                                              sim_vm_rows,      sim_pool_rows, NULL};
+const struct sim_row *const sim_all_rows[] = {
+    sim_session_rows, sim_task_rows, sim_event_rows, sim_vm_rows, sim_pool_rows, sim_identity_rows, NULL};
 
 /* ---- clock ---- */
 
@@ -72,6 +72,15 @@ static int behaviours_find(struct simpool *p, struct xk_err *err)
     return 0;
 }
 
+static void addresses_set(struct simpool *p)
+{
+    for (unsigned host = 0; host < p->settings.hosts; host++) {
+        p->addresses[host] = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = p->settings.listen[host]};
+        if (p->settings.listen[0].s_addr == htonl(INADDR_ANY))
+            p->addresses[host].sin_addr.s_addr = htonl(INADDR_LOOPBACK + host);
+    }
+}
+
 /* One port that is free on every host's address. */
 static int listen_all(struct simpool *p, struct xk_err *err)
 {
@@ -85,9 +94,8 @@ static int listen_all(struct simpool *p, struct xk_err *err)
         code = http_server_open(&p->server, p->base, &settings, err);
         uint16_t port = htons(p->settings.port);
         for (unsigned host = 0; host < p->settings.hosts && code == 0; host++) {
-            p->addresses[host] = (struct sockaddr_in){
-                .sin_family = AF_INET, .sin_port = port, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + host)};
-            code = http_server_listen(p->server, &p->addresses[host], host, err);
+            p->addresses[host].sin_port = port;
+            code = http_server_listen(p->server, &p->addresses[host], host, p->identities[host], err);
             port = p->addresses[host].sin_port;
         }
         if (p->settings.port)
@@ -116,10 +124,13 @@ int simpool_open(struct simpool **ret, struct event_base *base, const struct sim
         code = sim_db_open(p, err);
     if (code == 0)
         code = behaviours_find(p, err);
-    if (code == 0)
-        code = listen_all(p, err);
+    addresses_set(p);
     if (code == 0)
         code = sim_seed(p, err);
+    if (code == 0 && settings->tls)
+        code = sim_identities_make(p, err);
+    if (code == 0)
+        code = listen_all(p, err);
     if (code == 0)
         code = sim_log_open(p, err);
     if (code == 0)
@@ -163,6 +174,7 @@ void simpool_close(struct simpool *p)
     if (p->wake)
         event_free(p->wake);
     sim_db_close(p);
+    sim_identities_close(p);
     if (p->password)
         OPENSSL_cleanse(p->password, strlen(p->password));
     free(p->password);

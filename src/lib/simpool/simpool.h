@@ -14,7 +14,7 @@
 #include <event2/event.h>
 #include <netinet/in.h>
 
-#define SIMPOOL_HOSTS_MAX 32
+#define SIMPOOL_HOSTS_MAX 64
 #define SIMPOOL_VMS_MAX   20000
 
 struct simpool;
@@ -25,7 +25,9 @@ extern const char *const simpool_eras[];
 
 struct simpool_settings {
     unsigned hosts, vms;
-    uint16_t port; /* for every host address; 0: any free one */
+    uint16_t port;                            /* for every host address; 0: any free one */
+    struct in_addr listen[SIMPOOL_HOSTS_MAX]; /* address of each host; the first is 0.0.0.0: 127.0.0.1, .2, .3 … */
+    bool tls;                                 /* HTTPS instead of HTTP */
     const char *user, *password;
     unsigned limit; /* sessions a group; 0: as the real server, 500 and 400 */
     uint64_t gc_ns; /* between two passes of the session collector */
@@ -46,6 +48,12 @@ void simpool_close(struct simpool *pool);
 unsigned simpool_hosts(const struct simpool *pool);
 /* The address of host number `host`; number 0 is the master. */
 struct sockaddr_in simpool_address(const struct simpool *pool, unsigned host);
+
+#define SIMPOOL_FINGERPRINT_BYTES 96
+/* The SHA-256 of the host's certificate, "AB:CD:…"; "" without TLS. */
+void simpool_fingerprint(char ret[SIMPOOL_FINGERPRINT_BYTES], const struct simpool *pool, unsigned host);
+/* The certificates of all hosts, one after the other, for clients that check; the caller frees. NULL: no memory. */
+char *simpool_certificates(const struct simpool *pool) XK_MUST_USE;
 
 /* How a message is answered. */
 enum simpool_coverage {

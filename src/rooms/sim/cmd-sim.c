@@ -1,6 +1,7 @@
 /* `xenkit sim`: the simulated pool in the foreground, until TERM. */
 #include "rooms/sim/sim.h"
 
+#include "core/fs.h"
 #include "core/text.h"
 #include "lib/simpool/simpool.h"
 #include "lib/xapi/model.h"
@@ -20,9 +21,9 @@
 
 struct sim {
     uint64_t hosts, vms, port, limit, gc_interval, log_size;
-    const char *speed, *seed, *password_file, *now, *log;
+    const char *speed, *seed, *password_file, *now, *log, *listen, *certificates;
     int era;
-    bool coverage;
+    bool coverage, tls;
 };
 
 static const struct xk_opt sim_opts[] = {
@@ -30,6 +31,10 @@ static const struct xk_opt sim_opts[] = {
                "hosts of the pool, at 127.0.0.1, .2, .3 … [3]"),
     XK_OPT_U64(0, "vms", struct sim, vms, "N", 0, SIMPOOL_VMS_MAX, "virtual machines [20]"),
     XK_OPT_U64(0, "port", struct sim, port, "N", 0, 65535, "port on every host's address; 0: any free one [0]"),
+    XK_OPT_TEXT(0, "listen", struct sim, listen, "ADDRESS",
+                "address of the first host, or of all, with commas [127.0.0.1]"),
+    XK_OPT_FLAG(0, "tls", struct sim, tls, "HTTPS, each host with a certificate of its own"),
+    XK_OPT_TEXT(0, "certificates", struct sim, certificates, "FILE", "write the certificates of all hosts there (PEM)"),
     XK_OPT_TEXT(0, "password-file", struct sim, password_file, "FILE", "the password of root is its content [xenkit]"),
     XK_OPT_U64(0, "limit", struct sim, limit, "N", 1, 100000,
                "sessions that a group may have [500 by name, 400 without]"),
@@ -90,23 +95,90 @@ static int read_password(char **ret, const struct xk_app *app, const char *path,
     return 0;
 }
 
+/* One address: the hosts take it and those that follow it. Several, with commas: one for each host. */
+static int read_addresses(struct simpool_settings *ret, const struct sim *opts, struct xk_err *err)
+{
+    const char *at = opts->listen ? opts->listen : "127.0.0.1";
+    const unsigned hosts = ret->hosts;
+    unsigned count = 0;
+
+    for (size_t len; *at; at += len + (at[len] == ',')) {
+        char word[INET_ADDRSTRLEN] = "";
+        len = strcspn(at, ",");
+        if (count == hosts)
+            return xk_fail(err, -EINVAL, "--listen %s: more addresses than hosts", opts->listen);
+        if (len < sizeof(word))
+            memcpy(word, at, len);
+        if (inet_pton(AF_INET, word, &ret->listen[count++]) != 1)
+            return xk_fail(err, -EINVAL, "--listen %s: %.*s is no IPv4 address", opts->listen, (int)len, at);
+    }
+    if (count > 1 && count < hosts)
+        return xk_fail(err, -EINVAL, "--listen %s: %u addresses for %u hosts", opts->listen, count, hosts);
+    for (; count > 0 && count < hosts; count++)
+        ret->listen[count].s_addr = htonl(ntohl(ret->listen[0].s_addr) + count);
+    for (unsigned i = 0; i < hosts; i++) {
+        const uint32_t address = ntohl(ret->listen[i].s_addr);
+        if (count == 0 || address >> 24 == 0 || address >> 28 >= 14) /* no host, multicast, reserved */
+            return xk_fail(err, -EINVAL, "--listen %s: a host needs one address that others can name", opts->listen);
+        for (unsigned j = 0; j < i; j++)
+            if (ret->listen[j].s_addr == ret->listen[i].s_addr)
+                return xk_fail(err, -EINVAL, "--listen %s: two hosts with one address", opts->listen);
+        if (address >> 24 != 127 && !opts->password_file) {
+            xk_fail(err, -EINVAL, "--listen %s: others can reach that, and everybody knows the default password",
+                    opts->listen);
+            xk_err_hint(err, "give the pool a password of its own: --password-file FILE");
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+static int write_certificates(const struct simpool *pool, const char *path, struct xk_err *err)
+{
+    xk_autofree char *text = simpool_certificates(pool);
+
+    return text ? xk_file_replace(xk_fs_posix(), path, text, strlen(text), 0644, err) : xk_fail_memory(err);
+}
+
+/* A line for each client that can be tried at once. */
+static void tell_clients(struct xk_app *app, const struct sim *opts, struct sockaddr_in master)
+{
+    const char *const scheme = opts->tls ? "https" : "http", *const secret =
+                                                                 opts->password_file ? "…" : PASSWORD_DEFAULT;
+    const unsigned port = ntohs(master.sin_port);
+    char ip[INET_ADDRSTRLEN] = "";
+
+    (void)inet_ntop(AF_INET, &master.sin_addr, ip, sizeof(ip));
+    xk_say(app->out,
+           "\nPython:  import XenAPI; s = XenAPI.Session('%s://%s:%u'%s); s.login_with_password('%s', '%s')\n"
+           "node:    npx xen-api %s%s://%s:%u %s\n"
+           "xe:      xe -s %s -p %u %s-u %s -pw '%s' vm-list\n"
+           "xenkit:  xenkit api call %s%s://%s:%u VM.get_all\n"
+           "curl:    curl -s %s%s://%s:%u/jsonrpc -d "
+           "'{\"id\":1,\"method\":\"session.login_with_password\",\"params\":[\"%s\",\"%s\"]}'\n"
+           "Ends with Ctrl-C.\n",
+           scheme, ip, port, opts->tls ? ", ignore_ssl=True" : "", USER, secret,
+           opts->tls ? "--allow-unauthorized " : "", scheme, ip, port, USER, ip, port, opts->tls ? "" : "--nossl ",
+           USER, secret, opts->tls ? "--insecure " : "", scheme, ip, port, opts->tls ? "-k " : "", scheme, ip, port,
+           USER, secret);
+}
+
 static void tell(struct xk_app *app, const struct sim *opts, const struct simpool *pool)
 {
     struct xk_out *const out = app->out;
-    char first[64] = "";
-
     for (unsigned i = 0; i < simpool_hosts(pool); i++) {
         const struct sockaddr_in address = simpool_address(pool, i);
-        char ip[INET_ADDRSTRLEN] = "", url[64];
+        char ip[INET_ADDRSTRLEN] = "", url[64], fingerprint[SIMPOOL_FINGERPRINT_BYTES];
         (void)inet_ntop(AF_INET, &address.sin_addr, ip, sizeof(ip));
-        snprintf(url, sizeof(url), "http://%s:%u", ip, ntohs(address.sin_port));
-        if (i == 0) {
-            snprintf(first, sizeof(first), "%s", url);
+        snprintf(url, sizeof(url), "%s://%s:%u", opts->tls ? "https" : "http", ip, ntohs(address.sin_port));
+        if (i == 0)
             xk_out_rows(out, "hosts");
-        }
         xk_row(out);
         xk_put_str(out, "url", url);
         xk_put_str(out, "role", i == 0 ? "master" : "slave");
+        simpool_fingerprint(fingerprint, pool, i);
+        if (opts->tls)
+            xk_put_str(out, "certificate_sha256", fingerprint);
     }
     xk_out_end(out);
     const char *const password = opts->password_file ? "(from the file)" : PASSWORD_DEFAULT;
@@ -115,14 +187,7 @@ static void tell(struct xk_app *app, const struct sim *opts, const struct simpoo
     xk_put_str(out, "password", password);
     xk_put_u64(out, "vms", opts->vms);
     xk_out_end(out);
-    xk_say(out,
-           "\nPython:  import XenAPI; s = XenAPI.Session('%s'); s.login_with_password('%s', '%s')\n"
-           "node:    npx xen-api %s %s\n"
-           "curl:    curl -s %s/jsonrpc -d "
-           "'{\"id\":1,\"method\":\"session.login_with_password\",\"params\":[\"%s\",\"%s\"]}'\n"
-           "Ends with Ctrl-C.\n",
-           first, USER, opts->password_file ? "…" : password, first, USER, first, USER,
-           opts->password_file ? "…" : password);
+    tell_clients(app, opts, simpool_address(pool, 0));
     xk_out_flush(out);
 }
 
@@ -155,6 +220,8 @@ static int start(struct xk_app *app, const struct sim *opts, const struct simpoo
     if (password)
         OPENSSL_cleanse(password, strlen(password));
     free(password);
+    if (code == 0 && opts->certificates)
+        code = write_certificates(pool, opts->certificates, err);
     if (code == 0) {
         tell(app, opts, pool);
         serve(base);
@@ -192,8 +259,11 @@ static int check(struct simpool_settings *ret, struct xk_random *seeded, const s
         return xk_fail(err, -EINVAL, "--now %s: seconds since 1970 are needed", opts->now);
     if (opts->log_size < LOG_BYTES_MIN)
         return xk_fail(err, -EINVAL, "--log-size %s: at least %s", xk_size(opts->log_size).s, xk_size(LOG_BYTES_MIN).s);
-    if (!opts->seed)
-        return 0;
+    if (opts->certificates && !opts->tls)
+        return xk_fail(err, -EINVAL, "--certificates %s: there are none without --tls", opts->certificates);
+    const int code = read_addresses(ret, opts, err);
+    if (code < 0 || !opts->seed)
+        return code;
     if (xk_parse_u64(&seed, opts->seed) < 0)
         return xk_fail(err, -EINVAL, "--seed %s: a number is needed", opts->seed);
     xk_random_seed(seeded, seed);
@@ -209,6 +279,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
         .hosts = (unsigned)opts->hosts,
         .vms = (unsigned)opts->vms,
         .port = (uint16_t)opts->port,
+        .tls = opts->tls,
         .user = USER,
         .limit = (unsigned)opts->limit,
         .gc_ns = opts->gc_interval,
@@ -243,5 +314,5 @@ const struct xk_command sim_cmd_sim = {
     .run = run,
     .kind = XK_SERVER,
     .example = example,
-    .help = "Runs until it is stopped. Only addresses of this machine itself (127.0.0.0/8) are used.",
+    .help = "Runs until it is stopped. Without --listen, only addresses of this machine itself (127.0.0.0/8) are used.",
 };

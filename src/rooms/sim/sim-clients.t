@@ -1,11 +1,19 @@
 # The simulated pool, used by the clients that people use: two XenAPI.py, fence_xenapi, npm xen-api in its three transports.
+# All of it over HTTP, then over HTTPS with the pool's certificates as the only ones that the clients trust.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
-
-"$XENKIT" sim --plain --hosts 3 >"$tmp/sim.out" 2>"$tmp/sim.err" &
-pid=$!
 on_exit 'kill $pid'
 mkfifo "$tmp/never"
+
+for scheme in http https; do
+rm -f "$tmp/sim.out"
+set --
+[ $scheme = http ] || {
+    set -- --tls --certificates "$tmp/pool.pem"
+    export SSL_CERT_FILE="$tmp/pool.pem" NODE_EXTRA_CA_CERTS="$tmp/pool.pem"
+}
+"$XENKIT" sim --plain --hosts 3 "$@" >"$tmp/sim.out" 2>"$tmp/sim.err" &
+pid=$!
 tries=0
 until [ -s "$tmp/sim.out" ] || [ $tries = 200 ]; do
     tries=$((tries + 1))
@@ -14,7 +22,7 @@ until [ -s "$tmp/sim.out" ] || [ $tries = 200 ]; do
 done
 url=$(sed -n '1s/\t.*//p' "$tmp/sim.out")
 slave=$(sed -n '2s/\t.*//p' "$tmp/sim.out")
-like "the pool is there" "$url" '^http://'
+like "$scheme: the pool is there" "$url" "^$scheme://"
 
 cat >scenario.py <<'PYTHON'
 import sys
@@ -98,27 +106,27 @@ PYTHON
 python=/usr/bin/python3
 if $python -c 'import os_xenapi.client.XenAPI' 2>/dev/null; then
     run $python scenario.py "$url" "$slave" os_xenapi
-    check "python3-os-xenapi" 0 "all well"
+    check "$scheme: python3-os-xenapi" 0 "all well"
 else
-    skip "python3-os-xenapi" "python3-os-xenapi is not installed"
+    skip "$scheme: python3-os-xenapi" "python3-os-xenapi is not installed"
 fi
 if [ -f /usr/share/fence/XenAPI.py ] && [ -x $python ]; then
     run $python scenario.py "$url" "$slave" /usr/share/fence
-    check "XenAPI.py of fence-agents" 0 "all well"
+    check "$scheme: XenAPI.py of fence-agents" 0 "all well"
 else
-    skip "XenAPI.py of fence-agents" "fence-agents is not installed"
+    skip "$scheme: XenAPI.py of fence-agents" "fence-agents is not installed"
 fi
 if command -v fence_xenapi >/dev/null; then
     run fence_xenapi -s "$url" -l root -p xenkit -n web-01 -o status
-    check "fence_xenapi sees a VM that runs" 0 "~ON" -
+    check "$scheme: fence_xenapi sees a VM that runs" 0 "~ON" -
     run fence_xenapi -s "$url" -l root -p xenkit -n web-01 -o off
-    check "switches it off" 0 - -
+    check "$scheme: switches it off" 0 - -
     run fence_xenapi -s "$url" -l root -p xenkit -n web-01 -o status
-    check "sees that" 2 "~OFF" -
+    check "$scheme: sees that" 2 "~OFF" -
     run fence_xenapi -s "$url" -l root -p xenkit -n web-01 -o on
-    check "and on again" 0 - -
+    check "$scheme: and on again" 0 - -
 else
-    skip "fence_xenapi" "fence-agents is not installed"
+    skip "$scheme: fence_xenapi" "fence-agents is not installed"
 fi
 
 cat >scenario.mjs <<'NODE'
@@ -160,13 +168,14 @@ NODE
 modules=${XENKIT_NODE_MODULES:-$XENKIT_SOURCE/build-clients}
 if command -v node >/dev/null && [ -d "$modules/node_modules/xen-api" ]; then
     run timeout 120 node scenario.mjs "$url" "$slave" "$modules"
-    check "npm xen-api: each transport, and a redirect" 0 "auto
+    check "$scheme: npm xen-api: each transport, and a redirect" 0 "auto
 json-rpc
 xml-rpc
 redirect"
 else
-    skip "npm xen-api" "npm's xen-api is not in build-clients (scripts/deps.sh test)"
+    skip "$scheme: npm xen-api" "npm's xen-api is not in build-clients (scripts/deps.sh test)"
 fi
 kill -TERM $pid && wait $pid
-is "the pool ends, with nothing to complain of" "$?$(cat "$tmp/sim.err")" 0
+is "$scheme: the pool ends, with nothing to complain of" "$?$(cat "$tmp/sim.err")" 0
+done
 done_testing

@@ -1,45 +1,7 @@
 # The simulated pool, asked by curl as anybody would, and by real clients in sim-clients.t.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
-requires curl jq
-
-# start ARGS…: a pool of our own; its address in $url, of its first slave in $slave
-start() {
-    rm -f "$tmp/sim.out"
-    "$XENKIT" sim --plain "$@" >"$tmp/sim.out" 2>"$tmp/sim.err" &
-    pid=$!
-    tries=0
-    until [ -s "$tmp/sim.out" ] || [ $tries = 200 ]; do
-        tries=$((tries + 1))
-        kill -0 $pid 2>/dev/null || break
-        read -rt 0.05 _ <>"$tmp/never" || :
-    done
-    url=$(sed -n '1s/\t.*//p' "$tmp/sim.out")
-    slave=$(sed -n '2s/\t.*//p' "$tmp/sim.out")
-}
-mkfifo "$tmp/never"
-stop() {
-    kill -TERM $pid && wait $pid
-    sim_status=$?
-}
-on_exit 'kill $pid'
-
-# call METHOD [JSON PARAMETER]…: the reply of the master, as JSON-RPC 2
-call() {
-    ask "$url" "$@"
-}
-ask() {
-    to=$1 method=$2
-    shift 2
-    printf '%s\n' "$@" | jq -cs --arg m "$method" '{jsonrpc: "2.0", id: 7, method: $m, params: .}' |
-        curl -s -m 20 -H 'Content-Type: application/json' --data-binary @- "$to/jsonrpc"
-}
-result() {
-    call "$@" | jq -c '.result'
-}
-failure() {
-    call "$@" | jq -c '[.error.message] + .error.data'
-}
+. "$XENKIT_SOURCE/tests/sim.sh"
 
 start
 like "it prints the address of its master" "$url" '^http://127\.0\.0\.1:[0-9]+$'
@@ -184,9 +146,6 @@ is "a head without end is refused" \
     "$(curl -s -o /dev/null -w '%{http_code}' -H "X: $(head -c 20000 /dev/zero | tr '\0' a)" -d x "$url/")" 431
 like "a browser gets a page" "$(curl -s "$url/")" '<td>web-01</td><td>Running</td>'
 is "and nothing else" "$(curl -s -o /dev/null -w '%{http_code}' "$url/none")" 404
-status() {
-    curl -s -o /dev/null -w '%{http_code}' "$@"
-}
 bare=$(result session.login_with_password '"root"' '"xenkit"' '"1.0"' '"wire"' | jq -r .)
 like "what needs a session asks for a password" "$(curl -si "$url/services/SM" | tr -d '\r')" \
     '^WWW-Authenticate: Basic realm="get_services"$'
@@ -234,7 +193,7 @@ is "the newest is not" "$(result VM.get_all "$last" | jq length)" 27
 is "nor that of another group" "$(result VM.get_all "$other" | jq length)" 27
 stop
 
-run xenkit sim --hosts 33
+run xenkit sim --hosts 65
 check "too many hosts" 2 "" -
 run xenkit sim --speed 0
 check "time that stands still" 2 "" "~--speed 0"

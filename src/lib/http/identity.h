@@ -1,0 +1,43 @@
+/*
+ * Who a TLS server is: a key and a certificate that it signed itself, for its addresses and its name.
+ */
+#ifndef LIB_HTTP_IDENTITY_H
+#define LIB_HTTP_IDENTITY_H
+
+#include "core/buf.h"
+#include "core/err.h"
+
+#include <netinet/in.h>
+
+#define HTTP_IDENTITY_BYTES_MAX 16384 /* of a saved one */
+
+struct http_identity;
+struct ssl_ctx_st;
+
+struct http_identity_wish {
+    const char *name; /* the subject's common name, and the first DNS name */
+    const char *also; /* one more DNS name; NULL: none */
+    struct in_addr address;
+    int64_t from_s, to_s; /* valid between, seconds since 1970 */
+};
+
+/* P-256, SHA-256: made in well under a millisecond. */
+int http_identity_make(struct http_identity **ret, const struct http_identity_wish *wish, struct xk_err *err);
+/* Key and certificate as bytes that http_identity_load() takes. They hold the private key. */
+int http_identity_save(struct xk_buf *ret, const struct http_identity *id, struct xk_err *err);
+/* returns   0; -EBADMSG: those bytes are none, or the key is not that of the certificate; -ENOMEM. */
+int http_identity_load(struct http_identity **ret, const void *bytes, size_t count, struct xk_err *err);
+void http_identity_free(struct http_identity *id); /* NULL is fine */
+
+enum http_digest { HTTP_SHA1, HTTP_SHA256 };
+#define HTTP_FINGERPRINT_BYTES 96
+/* "AB:CD:…" as certificates are compared by people. */
+void http_identity_fingerprint(char ret[HTTP_FINGERPRINT_BYTES], const struct http_identity *id,
+                               enum http_digest digest);
+void http_identity_times(const struct http_identity *id, int64_t *ret_from_s, int64_t *ret_to_s);
+/* The certificate, without the key; the caller frees. NULL: no memory. */
+char *http_identity_pem(const struct http_identity *id) XK_MUST_USE;
+/* What the server accepts connections with: TLS 1.2 and later. */
+struct ssl_ctx_st *http_identity_context(const struct http_identity *id);
+
+#endif

@@ -1,0 +1,135 @@
+/*
+ * The hosts' certificates, as HTTPS shows them and as the database tells of them.
+ *
+ * They are valid by the real clock, which the client's TLS goes by, whatever time it is in the pool.
+ */
+#include "lib/simpool/inner.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define VALID_S     (INT64_C(3650) * 86400)
+#define BACKDATED_S INT64_C(86400) /* so that a client whose clock is behind accepts it */
+#define PEM_MAX     (SIMPOOL_HOSTS_MAX * (size_t)4096)
+
+static const struct sim_object *host_at(const struct simpool *p, unsigned host)
+{
+    return sim_find(p, p->host_refs[host], xapi_class_find("host"));
+}
+
+int sim_identities_make(struct simpool *p, struct xk_err *err)
+{
+    const int64_t now_s = p->settings.clock->utc_ns(p->settings.clock) / (int64_t)XK_NS_PER_S;
+    int code = 0;
+
+    for (unsigned i = 0; i < p->settings.hosts && code == 0; i++) {
+        char name[64]; /* the longest common name there is */
+        const struct sim_object *const host = host_at(p, i);
+        if (p->identities[i])
+            continue;
+        /* A loaded host may be called anything; a DNS name has no commas and blanks. */
+        snprintf(name, sizeof(name), "%.63s", host ? sim_text(host, "hostname") : "");
+        if (!*name || name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-")])
+            snprintf(name, sizeof(name), "host-%u", i + 1);
+        const struct http_identity_wish wish = {
+            .name = name,
+            .also = p->addresses[i].sin_addr.s_addr == htonl(INADDR_LOOPBACK) ? "localhost" : NULL,
+            .address = p->addresses[i].sin_addr,
+            .from_s = now_s - BACKDATED_S,
+            .to_s = now_s + VALID_S,
+        };
+        code = http_identity_make(&p->identities[i], &wish, err);
+    }
+    if (code == 0)
+        sim_identities_tell(p);
+    return code;
+}
+
+void sim_identities_tell(struct simpool *p)
+{
+    for (unsigned i = 0; i < p->settings.hosts && p->identities[i]; i++) {
+        char sha1[HTTP_FINGERPRINT_BYTES], sha256[HTTP_FINGERPRINT_BYTES];
+        int64_t from_s, to_s;
+        bool told = false;
+        http_identity_fingerprint(sha1, p->identities[i], HTTP_SHA1);
+        http_identity_fingerprint(sha256, p->identities[i], HTTP_SHA256);
+        http_identity_times(p->identities[i], &from_s, &to_s);
+        for (struct sim_object *o = sim_first(p, "Certificate"), *next; o; o = next) {
+            next = o->class_next;
+            if (strcmp(sim_text(o, "host"), p->host_refs[i]) != 0 || strcmp(sim_text(o, "type"), "host") != 0)
+                continue;
+            if (strcmp(sim_text(o, "fingerprint_sha256"), sha256) == 0)
+                told = true;
+            else
+                sim_delete(p, o);
+        }
+        struct sim_object *const o = told ? NULL : sim_create(p, "Certificate");
+        if (!o)
+            continue;
+        sim_put_text(p, o, "type", "host");
+        sim_put_text(p, o, "host", p->host_refs[i]);
+        sim_put_time(p, o, "not_before", from_s);
+        sim_put_time(p, o, "not_after", to_s);
+        sim_put_text(p, o, "fingerprint", sha256);
+        sim_put_text(p, o, "fingerprint_sha256", sha256);
+        sim_put_text(p, o, "fingerprint_sha1", sha1);
+    }
+}
+
+void sim_identities_close(struct simpool *p)
+{
+    for (unsigned i = 0; i < SIMPOOL_HOSTS_MAX; i++)
+        http_identity_free(p->identities[i]);
+}
+
+void simpool_fingerprint(char ret[SIMPOOL_FINGERPRINT_BYTES], const struct simpool *pool, unsigned host)
+{
+    _Static_assert(SIMPOOL_FINGERPRINT_BYTES == HTTP_FINGERPRINT_BYTES, "one size");
+
+    ret[0] = '\0';
+    if (pool->identities[host])
+        http_identity_fingerprint(ret, pool->identities[host], HTTP_SHA256);
+}
+
+char *simpool_certificates(const struct simpool *pool)
+{
+    struct xk_buf all = XK_BUF_INIT(PEM_MAX);
+
+    for (unsigned i = 0; i < pool->settings.hosts && pool->identities[i]; i++) {
+        xk_autofree char *pem = http_identity_pem(pool->identities[i]);
+        if (!pem)
+            all.error = -ENOMEM;
+        else
+            xk_buf_add_str(&all, pem);
+    }
+    xk_buf_add_str(&all, "");
+    char *const text = xk_buf_take(&all);
+    xk_buf_done(&all);
+    return text;
+}
+
+/* ---- messages ---- */
+
+static enum sim_outcome get_certificate(struct sim_call *c)
+{
+    const struct sim_object *const host = sim_arg(c, 0);
+
+    if (!host)
+        return SIM_FAILED;
+    for (unsigned i = 0; i < c->pool->settings.hosts; i++) {
+        if (!c->pool->identities[i] || strcmp(c->pool->host_refs[i], host->ref) != 0)
+            continue;
+        xk_autofree char *pem = http_identity_pem(c->pool->identities[i]);
+        const char *const text = pem ? xk_arena_strdup(&c->arena, pem) : NULL;
+        if (!text)
+            return sim_no_memory(c);
+        c->result = xapi_str(text);
+        return SIM_DONE;
+    }
+    return sim_fail(c, "CERTIFICATE_DOES_NOT_EXIST", sim_text(host, "uuid"), NULL); /* a pool without TLS */
+}
+
+const struct sim_row sim_identity_rows[] = {
+    {"host.get_server_certificate", get_certificate},
+    {NULL, NULL},
+};
