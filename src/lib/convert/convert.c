@@ -11,6 +11,7 @@
 #include "lib/convert/inner.h"
 
 #include "core/bytes.h"
+#include "core/crew.h"
 #include "lib/volume/compare.h"
 
 #include <assert.h>
@@ -377,9 +378,9 @@ static int work_on(struct engine *e, struct convert_unit *u, struct xk_err *err)
     return code;
 }
 
-static void *work(void *context)
+static void work(void *context, unsigned which)
 {
-    struct worker *const w = context;
+    struct worker *const w = &((struct worker *)context)[which];
     struct xk_err err;
     int code;
 
@@ -390,7 +391,6 @@ static void *work(void *context)
     }
     if (code < 0)
         fail(w->engine, code, &err);
-    return NULL;
 }
 
 /* All memory is taken before the first thread begins. */
@@ -398,7 +398,6 @@ static int run_crew(struct engine *e, struct xk_err *err)
 {
     const unsigned threads = convert_thread_count(e->how->threads);
     struct worker workers[CONVERT_THREADS_MAX] = {0};
-    void *contexts[CONVERT_THREADS_MAX];
     bool enough = true;
 
     for (unsigned i = 0; i < threads && enough; i++) {
@@ -410,10 +409,9 @@ static int run_crew(struct engine *e, struct xk_err *err)
             uint8_t *const aligned = w->memory + (CONVERT_PAGE - (uintptr_t)w->memory % CONVERT_PAGE) % CONVERT_PAGE;
             w->unit.data = aligned + CONVERT_PAGE;
         }
-        contexts[i] = w;
     }
     if (enough)
-        convert_crew_run(threads, work, contexts);
+        xk_crew_run(threads, VOLUME_STACK_BYTES, work, workers);
     for (unsigned i = 0; i < threads; i++)
         free(workers[i].memory);
     if (!enough)

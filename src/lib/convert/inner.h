@@ -82,8 +82,6 @@ struct convert_cursor {
 /* returns 1: a unit begins at *ret_start; 0: no data any more; a negative errno value. */
 int convert_cursor_next(struct convert_cursor *c, uint64_t *ret_start, struct xk_err *err);
 
-/* Threads of the same function, the caller among them; fewer when there is no room for more. */
-void convert_crew_run(unsigned threads, void *(*work)(void *context), void *const contexts[]);
 unsigned convert_thread_count(unsigned wanted);
 
 #endif

@@ -5,7 +5,7 @@
  */
 #include "lib/convert/inner.h"
 
-#include <sched.h>
+#include "core/crew.h"
 
 #define WINDOW_MAX XK_GIB
 
@@ -61,26 +61,6 @@ int convert_cursor_next(struct convert_cursor *c, uint64_t *ret_start, struct xk
 
 unsigned convert_thread_count(unsigned wanted)
 {
-    cpu_set_t mine;
-
-    if (wanted)
-        return XK_MIN(wanted, (unsigned)CONVERT_THREADS_MAX);
-    const unsigned processors = sched_getaffinity(0, sizeof(mine), &mine) == 0 ? (unsigned)CPU_COUNT(&mine) : 2;
     /* One more than can run: one waits for the disk. */
-    return XK_MIN(processors + 1, 4u);
-}
-
-void convert_crew_run(unsigned threads, void *(*work)(void *context), void *const contexts[])
-{
-    pthread_t others[CONVERT_THREADS_MAX];
-    pthread_attr_t small;
-    unsigned started = 0;
-
-    const bool sized = pthread_attr_init(&small) == 0 && pthread_attr_setstacksize(&small, VOLUME_STACK_BYTES) == 0;
-    while (sized && started + 1 < threads && pthread_create(&others[started], &small, work, contexts[started + 1]) == 0)
-        started++;
-    (void)work(contexts[0]);
-    for (unsigned i = 0; i < started; i++)
-        (void)pthread_join(others[i], NULL);
-    (void)pthread_attr_destroy(&small);
+    return wanted ? XK_MIN(wanted, (unsigned)CONVERT_THREADS_MAX) : XK_MIN(xk_processors() + 1, 4u);
 }

@@ -8,6 +8,7 @@
  */
 #include "lib/vhd/survey-parts.h"
 
+#include "core/crew.h"
 #include "core/text.h"
 
 #include <stdio.h>
@@ -238,7 +239,7 @@ static int examine(struct survey_work *w, size_t n, struct xk_err *err)
 
 /* ---- the pool ---- */
 
-static void *work(void *context)
+static void work(void *context, unsigned which)
 {
     struct survey_work *const w = context;
     struct xk_err err;
@@ -262,31 +263,22 @@ static void *work(void *context)
             xk_prog_set(w->options->progress, w->done);
     }
     pthread_mutex_unlock(&w->lock);
-    return NULL;
 }
 
-static size_t thread_count(const struct survey_work *w)
+static unsigned thread_count(const struct survey_work *w)
 {
     const size_t asked = w->options->threads ? w->options->threads : VHD_SURVEY_THREADS_MAX;
     const size_t useful = 1 + (w->s->count - w->next) / IMAGES_PER_THREAD;
     const size_t most = XK_MIN(asked, (size_t)VHD_SURVEY_THREADS_MAX);
-    return XK_MIN(most, useful);
+    return (unsigned)XK_MIN(most, useful);
 }
 
-/* Examine every image from w->next on. The caller's thread works, too, so that no thread at all is enough. */
+/* Examine every image from w->next on. */
 static int examine_all(struct survey_work *w)
 {
-    pthread_t threads[VHD_SURVEY_THREADS_MAX];
-    const size_t wanted = thread_count(w);
-    size_t started = 0;
-
     if (w->options->progress)
         w->options->progress->total = w->s->count;
-    while (started + 1 < wanted && pthread_create(&threads[started], NULL, work, w) == 0)
-        started++;
-    work(w);
-    for (size_t i = 0; i < started; i++)
-        pthread_join(threads[i], NULL);
+    xk_crew_run(thread_count(w), XK_CREW_STACK_BYTES, work, w);
     return w->code;
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/bytes.h"
 #include "core/clock.h"
+#include "core/crew.h"
 
 #include <assert.h>
 #include <endian.h>
@@ -231,9 +232,9 @@ static int hash_leaves(struct batch *b, struct xk_err *err)
     return code;
 }
 
-static void *work(void *argument)
+static void work(void *context, unsigned which)
 {
-    struct batch *const b = argument;
+    struct batch *const b = context;
     struct xk_err err = {0};
     int none = 0;
 
@@ -243,22 +244,12 @@ static void *work(void *argument)
         *b->err = err;
         pthread_mutex_unlock(&b->lock);
     }
-    return NULL;
 }
 
-/* The caller's thread works, too, so that no thread at all is enough. */
-static int hash_batch(struct batch *b, size_t stored, size_t threads)
+static int hash_batch(struct batch *b, size_t stored, unsigned threads)
 {
-    pthread_t thread[VOLUME_HASH_THREADS_MAX];
-    const size_t wanted = XK_MIN(threads, stored);
-    size_t started = 0;
-
     atomic_store(&b->next, 0);
-    while (started + 1 < wanted && pthread_create(&thread[started], NULL, work, b) == 0)
-        started++;
-    (void)work(b);
-    for (size_t i = 0; i < started; i++)
-        (void)pthread_join(thread[i], NULL);
+    xk_crew_run((unsigned)XK_MIN((size_t)threads, stored), VOLUME_STACK_BYTES, work, b);
     return atomic_load(&b->failed);
 }
 
@@ -309,7 +300,7 @@ static int fold_batch(struct tree *t, const struct batch *b, struct volume_hashe
     return code ? code : tree_add_zeros(t, zeros, err);
 }
 
-static int hash_disk(struct tree *t, struct batch *b, struct volume_hashed *ret, size_t threads)
+static int hash_disk(struct tree *t, struct batch *b, struct volume_hashed *ret, unsigned threads)
 {
     const uint64_t block = b->how->block_bytes, size = b->volume->size_bytes;
     int code = 0;
@@ -355,12 +346,9 @@ static int digest_root(struct tree *t, const struct batch *b, struct volume_dige
     return digest(&t->hasher, ret, ROOT, parts, XK_COUNT(parts), err);
 }
 
-static size_t thread_count(unsigned asked)
+static unsigned thread_count(unsigned asked)
 {
-    const long online = sysconf(_SC_NPROCESSORS_ONLN);
-    const size_t wanted = asked ? asked : (size_t)XK_MAX(online, 1L);
-
-    return XK_MIN(wanted, (size_t)VOLUME_HASH_THREADS_MAX);
+    return XK_MIN(asked ? asked : xk_processors(), (unsigned)VOLUME_HASH_THREADS_MAX);
 }
 
 static int first_zero(struct tree *t, uint32_t block_bytes, struct xk_err *err)

@@ -37,9 +37,9 @@ static int look_at_file(struct vhd_classic_image *i, unsigned flags)
         return -ESPIPE;
     if (S_ISDIR(st.st_mode))
         i->bytes = VHD_PAGE; /* enough for the read that then says what it is */
-    if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))
-        return xk_file_size(&i->bytes, &i->file, NULL);
-    return 0;
+    if (S_ISREG(st.st_mode))
+        i->bytes = (uint64_t)st.st_size;
+    return S_ISBLK(st.st_mode) ? xk_file_size(&i->bytes, &i->file, NULL) : 0;
 }
 
 int vhd_classic_image_open_file(struct vhd_classic_image *ret, struct vhd_classic *c, const char *path, unsigned flags)
@@ -61,6 +61,13 @@ int vhd_classic_image_open_file(struct vhd_classic_image *ret, struct vhd_classi
     return code;
 }
 
+static int take_header(struct vhd_classic_image *i, const uint8_t bytes[VHD_HEADER_BYTES])
+{
+    memcpy(i->header_bytes, bytes, VHD_HEADER_BYTES);
+    vhd_header_decode(&i->header, i->header_bytes);
+    return vhd_classic_header_validate(&i->header);
+}
+
 static int open_fast(struct vhd_classic_image *i)
 {
     uint8_t buf[VHD_FOOTER_BYTES + VHD_HEADER_BYTES];
@@ -71,7 +78,10 @@ static int open_fast(struct vhd_classic_image *i)
     memcpy(i->footer_sector, buf, VHD_FOOTER_BYTES);
     vhd_footer_decode(&i->footer, i->footer_sector);
     code = vhd_classic_footer_validate(&i->footer);
-    return code == 0 && vhd_classic_is_sparse(i) ? vhd_classic_image_read_header(i) : code;
+    if (code < 0 || !vhd_classic_is_sparse(i))
+        return code;
+    return i->footer.data_offset == VHD_FOOTER_BYTES ? take_header(i, buf + VHD_FOOTER_BYTES)
+                                                     : vhd_classic_image_read_header(i);
 }
 
 static int open_all(struct vhd_classic_image *i, unsigned flags)
@@ -191,11 +201,7 @@ int vhd_classic_image_read_header(struct vhd_classic_image *i)
     if (!vhd_classic_is_sparse(i))
         return -EINVAL;
     const int code = vhd_classic_image_read(i, bytes, sizeof(bytes), i->footer.data_offset);
-    if (code < 0)
-        return code;
-    memcpy(i->header_bytes, bytes, sizeof(bytes));
-    vhd_header_decode(&i->header, i->header_bytes);
-    return vhd_classic_header_validate(&i->header);
+    return code < 0 ? code : take_header(i, bytes);
 }
 
 bool vhd_classic_is_sparse(const struct vhd_classic_image *i)

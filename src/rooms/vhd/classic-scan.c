@@ -1,11 +1,13 @@
 /*
  * vhd-util scan: one line for each image, in the order they are named, parents (with -a) behind them, or all as a tree.
  *
- * It reads 1536 bytes of an image with -f, three pieces otherwise, and never syncs what it only reads. Names that were
- * seen are kept in a hash table; the original compares each with all.
+ * It reads 1536 bytes of an image with -f, three pieces otherwise, and never syncs what it only reads. A batch of
+ * images is looked at by as many threads as there are processors, then told in order. Names that were seen are kept in
+ * a hash table; the original compares each with all.
  */
 #include "rooms/vhd/classic-scan.h"
 
+#include "core/crew.h"
 #include "core/text.h"
 #include "lib/vhd/canon.h"
 #include "rooms/vhd/classic-image.h"
@@ -13,11 +15,15 @@
 #include <fnmatch.h>
 #include <glob.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define NAME_BYTES_MAX 1024
 #define TEXT_BYTES_MAX (512u * XK_MIB)
+#define BATCH          512u
+#define THREADS_MAX    4u
+#define PER_THREAD     32u /* images for which a thread is worth making */
 
 enum kind {
     NOTHING, /* a target that could not be looked at; the original prints a line for it, too */
@@ -479,7 +485,7 @@ static int add_parent(struct scan *s, const char *parent, enum kind kind)
 
 /* ---- one image ---- */
 
-static int open_volume(struct entry *e, struct scan *s, const struct target *t, struct vhd_classic_image *i)
+static int open_volume(struct entry *e, const struct scan *s, const struct target *t, struct vhd_classic_image *i)
 {
     uint8_t buf[VHD_FOOTER_BYTES + VHD_HEADER_BYTES];
 
@@ -505,7 +511,7 @@ static int open_volume(struct entry *e, struct scan *s, const struct target *t, 
 }
 
 /* *ret_own: memory of the name in the tree, which is a real path; the caller frees it. */
-static int open_target(struct entry *e, struct scan *s, const struct target *t, struct vhd_classic_image *i,
+static int open_target(struct entry *e, const struct scan *s, const struct target *t, struct vhd_classic_image *i,
                        char **ret_own)
 {
     e->name = t->name;
@@ -561,7 +567,7 @@ static int volume_of_path(char *path)
     return 0;
 }
 
-static int find_parent(struct scan *s, const struct target *t, const struct vhd_classic_image *i, char **ret)
+static int find_parent(const struct scan *s, const struct target *t, const struct vhd_classic_image *i, char **ret)
 {
     int code = -EINVAL;
 
@@ -576,7 +582,8 @@ static int find_parent(struct scan *s, const struct target *t, const struct vhd_
     return code == 0 && is_volume(t->kind) ? volume_of_path(*ret) : code;
 }
 
-static int look(struct entry *e, struct scan *s, const struct target *t, struct vhd_classic_image *i, char **ret_parent)
+static int look(struct entry *e, const struct scan *s, const struct target *t, struct vhd_classic_image *i,
+                char **ret_parent)
 {
     int code = 0;
 
@@ -605,40 +612,93 @@ static int look(struct entry *e, struct scan *s, const struct target *t, struct 
     return code;
 }
 
-static int scan_target(struct scan *s, struct target t)
+/* What one target turned out to be. */
+struct found {
+    struct entry entry;
+    char *own_name, *parent; /* memory of the names in the entry; may be NULL */
+    bool raw_parent;
+};
+
+struct batch {
+    const struct scan *scan;
+    size_t first, count; /* of the targets */
+    atomic_size_t next;
+    struct found found[BATCH];
+};
+
+static void examine(const struct scan *s, const struct target *t, struct found *ret)
 {
     struct vhd_classic_image image = {.file.fd = -1};
-    struct entry e = {0};
-    xk_autofree char *own_name = NULL;
-    xk_autofree char *parent = NULL;
+    struct entry *const e = &ret->entry;
 
-    e.error = open_target(&e, s, &t, &image, &own_name);
-    if (e.error == 0)
-        e.error = look(&e, s, &t, &image, &parent);
-    const int result = e.error;
-    put(s, &e);
-    if (s->parents && parent) {
-        const bool raw = vhd_classic_raw_parent(&image);
-        const enum kind kind = is_volume(t.kind) ? (raw ? RAW_VOLUME : VHD_VOLUME) : (raw ? RAW_FILE : VHD_FILE);
-        const int code = add_parent(s, parent, kind);
-        if (code)
-            print_failure(s, parent, code);
-    }
+    *ret = (struct found){0};
+    e->error = open_target(e, s, t, &image, &ret->own_name);
+    if (e->error == 0)
+        e->error = look(e, s, t, &image, &ret->parent);
+    ret->raw_parent = vhd_classic_raw_parent(&image);
     vhd_classic_image_close(&image);
+}
+
+static void examine_some(void *context, unsigned which)
+{
+    struct batch *const b = context;
+    size_t n;
+
+    while ((n = atomic_fetch_add(&b->next, 1)) < b->count)
+        examine(b->scan, &b->scan->targets[b->first + n], &b->found[n]);
+}
+
+static int tell(struct scan *s, enum kind target_kind, struct found *f)
+{
+    const int result = f->entry.error;
+
+    put(s, &f->entry);
+    if (s->parents && f->parent) {
+        const enum kind kind =
+            is_volume(target_kind) ? (f->raw_parent ? RAW_VOLUME : VHD_VOLUME) : (f->raw_parent ? RAW_FILE : VHD_FILE);
+        const int code = add_parent(s, f->parent, kind);
+        if (code)
+            print_failure(s, f->parent, code);
+    }
     return result;
+}
+
+static int scan_batch(struct scan *s, struct batch *b)
+{
+    int code = 0;
+
+    atomic_store(&b->next, 0);
+    xk_crew_run(XK_MIN(XK_MIN(xk_processors(), THREADS_MAX), 1 + (unsigned)b->count / PER_THREAD), XK_CREW_STACK_BYTES,
+                examine_some, b);
+    for (size_t n = 0; n < b->count; n++) {
+        struct found *const f = &b->found[n];
+        if (code == 0 || s->go_on)
+            code = tell(s, s->targets[b->first + n].kind, f);
+        free(f->own_name);
+        free(f->parent);
+    }
+    return code;
 }
 
 static int scan_all(struct scan *s)
 {
-    int code = s->parents ? know_targets(s) : 0;
-    for (size_t n = 0; n < s->target_count; n++) {
-        code = xk_stop_signal() ? -EINTR : scan_target(s, s->targets[n]);
-        if (code == -EINTR || (code < 0 && !s->go_on))
-            break;
+    xk_autofree struct batch *b = xk_alloc(sizeof(*b));
+    int code = b ? 0 : -ENOMEM;
+
+    if (code == 0 && s->parents)
+        code = know_targets(s);
+    /* Parents that are found become targets, too. */
+    for (size_t n = 0; code == 0 && n < s->target_count; n += b->count) {
+        b->scan = s;
+        b->first = n;
+        b->count = XK_MIN(s->target_count - n, (size_t)BATCH);
+        code = xk_stop_signal() ? -EINTR : scan_batch(s, b);
+        if (code < 0 && code != -EINTR && s->go_on)
+            code = 0;
     }
     if (s->tree && print_entries(s) < 0)
         vhd_classic_complain(s->classic, "scan failed: no memory\n");
-    return s->go_on && code != -EINTR ? 0 : code;
+    return code;
 }
 
 /* ---- the command ---- */
