@@ -416,6 +416,14 @@ static uint32_t needed_word(struct model *m, const char *text)
     return word(m, needed);
 }
 
+/* The last flag, since there are commas in it. */
+static unsigned keys_word(struct model *m, const char *flags)
+{
+    const char *const keys = strstr(flags, "mapkeys=");
+
+    return keys ? word(m, keys + strlen("mapkeys=")) : 0;
+}
+
 static void put_messages(struct model *m)
 {
     static const char *const kinds[] = {"custom",
@@ -466,14 +474,15 @@ static void put_messages(struct model *m)
             if (strcmp(row[1], kinds[i]) == 0)
                 kind = i;
         snprintf(name, sizeof(name), "%s.%s", row[0], row[1]);
-        fprintf(m->out, "    {%u, %u, %u, %u, %u, %u, %u, %u, %u, %u, %u, %u, %u, %u},\n", word(m, name),
+        fprintf(m->out, "    {%u, %u, %u, %u, %u, %u, %u, %u, %u, %u, %u, %u, %u, %u, %u},\n", word(m, name),
                 word_or_empty(m, row[4]), word_or_empty(m, row[10]), class_index, type_whole(m, row[3]), field, first,
                 count, required, kind,
                 (unsigned)((*row[5] == 'y' ? XAPI_MESSAGE_ASYNC : 0) | (*row[6] == 'y' ? XAPI_MESSAGE_SESSION : 0) |
                            (has_flag(row[12], "hidden") ? XAPI_MESSAGE_HIDDEN : 0) |
                            (has_flag(row[12], "secret") ? XAPI_MESSAGE_SECRET : 0) |
-                           (has_flag(row[12], "emergency") ? XAPI_MESSAGE_EMERGENCY : 0)),
-                pick("state", row[9], states), roles_mask(row[7]), needed_word(m, row[13]));
+                           (has_flag(row[12], "emergency") ? XAPI_MESSAGE_EMERGENCY : 0) |
+                           (has_flag(row[12], "poolinternal") ? XAPI_MESSAGE_POOL : 0)),
+                pick("state", row[9], states), roles_mask(row[7]), needed_word(m, row[13]), keys_word(m, row[12]));
     }
     fprintf(m->out, "};\n");
 }

@@ -47,8 +47,9 @@ struct sim_session {
     char ref[SIM_REF_BYTES];
     char *group; /* whose limit it counts for */
     unsigned host;
-    bool local;
-    uint64_t order; /* of creation */
+    bool local, pool, superuser; /* pool: of a host with the master */
+    unsigned roles;              /* of who is no superuser */
+    uint64_t order;              /* of creation */
     int64_t last_active_s;
     struct sim_session *next, **link;
     uint64_t registered; /* event.next: generation up to which was told; 0: not registered */
@@ -118,6 +119,9 @@ struct simpool {
     struct sim_session *sessions;
     uint64_t session_order;
     unsigned local_sessions;
+    int64_t revalidated_s;           /* when subjects were last looked for */
+    char secret[128];                /* that the hosts share; "": nobody asked for it yet */
+    struct sim_directory *directory; /* NULL: there is none */
     struct event *gc_timer;
     struct sim_log *log; /* NULL: none */
     /* calls */
@@ -247,8 +251,12 @@ struct sim_session *sim_session_find(struct simpool *p, const char *ref);
 void sim_session_end(struct simpool *p, struct sim_session *s);
 void sim_sessions_close(struct simpool *p);
 void sim_sessions_collect(struct simpool *p);
+const char *sim_pool_secret(struct simpool *p);
 
 struct sim_object *sim_task_create(struct simpool *p, const char *name, struct sim_session *session);
+bool sim_task_is_over(const struct sim_object *task);
+/* Forget old tasks, as the collector does. */
+void sim_tasks_collect(struct simpool *p);
 void sim_task_end(struct simpool *p, struct sim_object *task, enum sim_outcome outcome, const struct sim_call *c);
 
 /* Calls that wait for events look again, once for all changes of this turn of the loop. */

@@ -29,6 +29,8 @@ struct simpool_settings {
     struct in_addr listen[SIMPOOL_HOSTS_MAX]; /* address of each host; the first is 0.0.0.0: 127.0.0.1, .2, .3 … */
     bool tls;                                 /* HTTPS instead of HTTP */
     const char *user, *password;
+    const char *users;       /* a directory of users (simpool-users in the manual); NULL: there is none */
+    uint64_t login_delay_ns; /* a wrong password waits so long for its answer */
     unsigned limit; /* sessions a group; 0: as the real server, 500 and 400 */
     uint64_t gc_ns; /* between two passes of the session collector */
     double speed;   /* simulated seconds in a real one */

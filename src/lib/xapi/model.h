@@ -106,6 +106,7 @@ enum xapi_message_flag {
     XAPI_MESSAGE_HIDDEN = 4,     /* not documented, but callable */
     XAPI_MESSAGE_SECRET = 8,     /* its parameters never appear in a log */
     XAPI_MESSAGE_EMERGENCY = 16, /* a host without its master answers it, too */
+    XAPI_MESSAGE_POOL = 32,      /* only for the sessions that hosts have with each other */
 };
 
 struct xapi_message {
@@ -118,6 +119,7 @@ struct xapi_message {
     uint8_t params, required; /* without the session; required: those without a default */
     uint8_t kind, flags, state, roles;
     xapi_word needed; /* fields that a constructor's record must have, with commas */
+    xapi_word keys;   /* keys of a map that other roles may change: "folder:PA,PO|XenCenter.CustomFields.*:PA,VO" */
 };
 
 struct xapi_enum {
