@@ -19,7 +19,7 @@ pause() {
 # start ARGS…: a pool of our own
 start() {
     rm -f "$tmp/sim.out"
-    "$XENKIT" sim --plain "$@" >"$tmp/sim.out" 2>"$tmp/sim.err" &
+    "$XENKIT" sim --plain --login-delay 0s "$@" >"$tmp/sim.out" 2>"$tmp/sim.err" &
     pid=$!
     tries=0
     until [ -s "$tmp/sim.out" ] || [ $tries = 400 ]; do

@@ -45,7 +45,8 @@ struct sim_directory {
 };
 
 /*
- * Read a directory: a line for each user, NAME:PASSWORD[:ROLE[:GROUP,GROUP…]]; empty lines and lines with # are skipped.
+ * Read a directory: a line for each user, NAME:PASSWORD[:ROLE[:GROUP,GROUP…]]; empty lines and lines with # are
+ * skipped.
  *
  * returns   0; -EINVAL: a line is none, and which; -E2BIG; -ENOMEM.
  */

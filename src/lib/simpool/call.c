@@ -4,6 +4,7 @@
  *
  * Everything is asked in the order in which the real server asks it, since clients see the first error only.
  */
+#include "lib/simpool/access.h"
 #include "lib/simpool/era.h"
 #include "lib/simpool/log.h"
 
@@ -141,7 +142,9 @@ void sim_answer(struct sim_call *c, enum sim_outcome outcome)
         sim_log_failed(c);
     if (*c->task_ref) {
         struct sim_object *const task = sim_find(p, c->task_ref, NULL);
-        if (task)
+        if (task && c->passing)
+            sim_delete(p, task);
+        else if (task)
             sim_task_end(p, task, outcome, c);
     }
     reply(c, outcome == SIM_FAILED, outcome == SIM_FAILED ? &c->error : &c->result);
@@ -210,13 +213,19 @@ static enum sim_outcome check_session(struct sim_call *c)
     struct simpool *const p = c->pool;
     struct sim_session *const s = sim_session_find(p, ref);
 
-    if (c->host != p->master && (!s || !s->local))
-        return sim_fail(c, "HOST_IS_SLAVE", sim_text(sim_follow(p, sim_first(p, "pool"), "master"), "address"), NULL);
     /* A local session is the host's own: the others do not know it. */
     if (!s || (s->local && s->host != c->host)) {
         sim_log_session_wrong(c, ref);
         return sim_fail(c, "SESSION_INVALID", ref, NULL);
     }
+    if (!s->local && !s->pool && c->message && c->message->flags & XAPI_MESSAGE_POOL) {
+        char text[256];
+        snprintf(text, sizeof(text), "Internal API \"%s\" call attempted with non-pool (external) session",
+                 xapi_text(c->message->name));
+        return sim_fail(c, "INTERNAL_ERROR", text, NULL);
+    }
+    if (!s->local && !s->pool && c->host != p->master)
+        return sim_fail(c, "HOST_IS_SLAVE", sim_text(sim_follow(p, sim_first(p, "pool"), "master"), "address"), NULL);
     c->session = s;
     snprintf(c->session_ref, sizeof(c->session_ref), "%s", s->ref);
     const int64_t now = sim_now_s(p);
@@ -277,6 +286,9 @@ static enum sim_outcome behave(struct sim_call *c)
 {
     sim_behaviour *const own = c->pool->behaviours[xapi_message_index(c->message)];
 
+    /* Here and not before, so that what is not allowed fails as a task when it was asked for as one. */
+    if (sim_access_check(c) == SIM_FAILED)
+        return SIM_FAILED;
     return own ? own(c) : sim_generic(c);
 }
 
@@ -317,9 +329,6 @@ static enum sim_outcome run(struct sim_call *c)
         return SIM_FAILED;
     if (m->flags & XAPI_MESSAGE_SESSION && check_session(c) == SIM_FAILED)
         return SIM_FAILED;
-    /* The only user there is has every role but the host's own. */
-    if (m->roles == XAPI_ROLE_LOCAL)
-        return sim_fail(c, "RBAC_PERMISSION_DENIED", xapi_text(m->name), "", NULL);
     if (take_args(c) == SIM_FAILED)
         return SIM_FAILED;
     return name.async ? begin_async(c) : behave(c);

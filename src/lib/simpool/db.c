@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define BUCKETS_FIRST 1024
 
@@ -311,6 +312,14 @@ bool sim_bool(const struct sim_object *o, const char *field)
 struct sim_object *sim_follow(const struct simpool *p, const struct sim_object *o, const char *field)
 {
     return sim_find(p, sim_text(o, field), NULL);
+}
+
+int64_t sim_time(const struct sim_object *o, const char *field)
+{
+    struct tm tm = {0};
+    const char *const end = strptime(sim_text(o, field), "%Y%m%dT%H:%M:%S", &tm);
+
+    return end ? (int64_t)timegm(&tm) : 0;
 }
 
 /* One field without its relation. */

@@ -13,9 +13,9 @@
 #include <string.h>
 #include <strings.h>
 
-#define FIRST_USER  1001
-#define FIRST_GROUP 5001
-#define LINE_MAX    1024
+#define FIRST_USER     1001
+#define FIRST_GROUP    5001
+#define LINE_BYTES_MAX 1024
 
 static struct sim_person *person_add(struct sim_directory *d, const char *name, size_t len, unsigned first)
 {
@@ -85,7 +85,7 @@ int sim_directory_read(struct sim_directory **ret, const char *text, struct xk_e
 {
     struct sim_directory *const d = xk_zalloc(sizeof(*d));
     unsigned number = 0;
-    char line[LINE_MAX];
+    char line[LINE_BYTES_MAX];
 
     if (!d)
         return xk_fail_memory(err);
@@ -181,8 +181,7 @@ void sim_directory_enable(struct simpool *p)
     for (struct sim_object *host = sim_first(p, "host"); host; host = host->class_next) {
         sim_put_text(p, host, "external_auth_type", "AD");
         sim_put_text(p, host, "external_auth_service_name", SIM_DIRECTORY_NAME);
-        sim_put_map(p, host, "external_auth_configuration",
-                    (const char *const[]){"domain", SIM_DIRECTORY_NAME, NULL});
+        sim_put_map(p, host, "external_auth_configuration", (const char *const[]){"domain", SIM_DIRECTORY_NAME, NULL});
     }
     for (unsigned i = 0; i < p->directory->count; i++)
         if (p->directory->people[i].role)

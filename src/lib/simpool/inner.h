@@ -78,13 +78,15 @@ struct sim_call {
     struct xapi_value result; /* of SIM_DONE */
     struct xapi_value error;  /* of SIM_FAILED: a list of texts */
     bool bare;
-    char task_ref[SIM_REF_BYTES]; /* of an Async call, else "" */
+    char task_ref[SIM_REF_BYTES]; /* of an Async call, or of one with work to do; else "" */
+    bool passing;                 /* the task goes with the call */
     char log_task[96];            /* what the log calls it; "": it has written nothing yet */
     /* Work that takes time. */
     struct event *timer;
     sim_behaviour *finish;
     uint64_t started_ns, work_ns; /* simulated */
     bool cancellable, cancelled;
+    double seen_progress; /* of its task, when the collector last looked */
     char subject[SIM_REF_BYTES]; /* whose current_operations name it */
     char operation_ref[SIM_REF_BYTES];
     const char *operation;
@@ -146,6 +148,8 @@ const struct xapi_value *sim_get(const struct sim_object *o, const char *field);
 const char *sim_text(const struct sim_object *o, const char *field);
 int64_t sim_int(const struct sim_object *o, const char *field);
 bool sim_bool(const struct sim_object *o, const char *field);
+/* Seconds since 1970. */
+int64_t sim_time(const struct sim_object *o, const char *field);
 /* The object that a ref field names. */
 struct sim_object *sim_follow(const struct simpool *p, const struct sim_object *o, const char *field);
 /* Change a field: the other end of a relation follows, events learn of it. An equal value changes nothing. */

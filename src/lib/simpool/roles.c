@@ -115,7 +115,8 @@ static bool next_key(const char **at, struct key *ret)
         const char *const word = ++*at;
         *at += strcspn(word, ",|");
         for (size_t i = 0; i < XK_COUNT(words); i++)
-            if (strlen(words[i].name) == (size_t)(*at - word) && strncmp(word, words[i].name, strlen(words[i].name)) == 0)
+            if (strlen(words[i].name) == (size_t)(*at - word) &&
+                strncmp(word, words[i].name, strlen(words[i].name)) == 0)
                 ret->roles |= words[i].bit;
     }
     *at += **at == '|';

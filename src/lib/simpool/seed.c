@@ -3,6 +3,7 @@
  *
  * The same settings give the same pool but for refs and uuids. Every host has room for any of the VMs that are halted.
  */
+#include "lib/simpool/access.h"
 #include "lib/simpool/era.h"
 #include "lib/simpool/inner.h"
 
@@ -346,18 +347,6 @@ static void seed_templates(struct seeding *s)
     }
 }
 
-static void seed_roles(struct seeding *s)
-{
-    static const char *const names[] = {"pool-admin", "pool-operator", "vm-power-admin",
-                                        "vm-admin",   "vm-operator",   "read-only"};
-
-    for (size_t i = 0; i < XK_COUNT(names); i++) {
-        struct sim_object *const role = sim_create(s->pool, "role");
-        if (role)
-            sim_put_text(s->pool, role, "name_label", names[i]);
-    }
-}
-
 int sim_seed(struct simpool *p, struct xk_err *err)
 {
     struct seeding s = {.pool = p, .now = sim_now_s(p)};
@@ -374,8 +363,8 @@ int sim_seed(struct simpool *p, struct xk_err *err)
         seed_guest_vm(&s, i);
     if (!p->error)
         seed_templates(&s);
-    if (!p->error)
-        seed_roles(&s);
     sim_bulk_end(p);
+    if (p->directory)
+        sim_directory_enable(p);
     return p->error ? xk_fail_memory(err) : 0;
 }

@@ -272,6 +272,12 @@ static enum sim_outcome local_login_secret(struct sim_call *c)
     return local_create(c, true);
 }
 
+static enum sim_outcome initial_auth(struct sim_call *c)
+{
+    c->result = xapi_str(sim_pool_secret(c->pool));
+    return SIM_DONE;
+}
+
 /* ---- logout ---- */
 
 /* A session of the other kind lives on: the real server looks only in its own table, and says nothing. */
@@ -319,8 +325,7 @@ static enum sim_outcome change_password(struct sim_call *c)
 /* A file of the host's own control domain; a simulated one has none. */
 static enum sim_outcome from_db_file(struct sim_call *c)
 {
-    char *const text =
-        xk_arena_printf(&c->arena, "Unix.Unix_error(Unix.ENOENT, \"open\", \"%s\")", sim_arg_text(c, 0));
+    char *const text = xk_arena_printf(&c->arena, "Unix.Unix_error(Unix.ENOENT, \"open\", \"%s\")", sim_arg_text(c, 0));
 
     return text ? sim_fail(c, "INTERNAL_ERROR", text, NULL) : sim_no_memory(c);
 }
@@ -465,7 +470,7 @@ void sim_sessions_collect(struct simpool *p)
         p->revalidated_s = now;
         sim_subjects_revalidate(p);
     }
-    xk_autofree struct sim_session **const list = list_disposable(p, &count);
+    xk_autofree struct sim_session **list = list_disposable(p, &count);
     for (size_t first = 0, end; list && first < count; first = end) {
         for (end = first + 1; end < count && strcmp(list[end]->group, list[first]->group) == 0;)
             end++;
@@ -478,6 +483,7 @@ const struct sim_row sim_session_rows[] = {
     {"session.slave_login", slave_login},
     {"session.slave_local_login", local_login_secret},
     {"session.slave_local_login_with_password", local_login},
+    {"pool.initial_auth", initial_auth},
     {"session.create_from_db_file", from_db_file},
     {"session.logout", logout},
     {"session.local_logout", local_logout},

@@ -3,6 +3,7 @@
  *
  * Simulated time runs from the start at `speed`; everything that waits asks sim_delay() for the real time to wait.
  */
+#include "lib/simpool/access.h"
 #include "lib/simpool/era.h"
 #include "lib/simpool/log.h"
 
@@ -14,7 +15,8 @@
 #define PORT_TRIES 16
 
 const struct sim_row *const sim_all_rows[] = {
-    sim_session_rows, sim_task_rows, sim_event_rows, sim_vm_rows, sim_pool_rows, sim_identity_rows, NULL};
+    sim_session_rows, sim_task_rows, sim_event_rows, sim_vm_rows, sim_pool_rows, sim_identity_rows,
+    sim_role_rows, sim_subject_rows, NULL};
 
 /* ---- clock ---- */
 
@@ -46,7 +48,12 @@ struct timeval sim_delay(const struct simpool *p, uint64_t simulated_ns)
 
 static void on_collect(evutil_socket_t fd, short what, void *pool)
 {
-    sim_sessions_collect(pool);
+    struct simpool *const p = pool;
+
+    sim_tasks_collect(p);
+    sim_sessions_collect(p);
+    /* The heartbeat that those who wait with event.next get. */
+    sim_touch(p, sim_first(p, "pool"));
 }
 
 static int collector_start(struct simpool *p, struct xk_err *err)
@@ -121,6 +128,8 @@ int simpool_open(struct simpool **ret, struct event_base *base, const struct sim
     p->password = xk_strdup(settings->password);
     int code = p->user && p->password ? 0 : xk_fail_memory(err);
     if (code == 0)
+        code = settings->users ? sim_directory_read(&p->directory, settings->users, err) : 0;
+    if (code == 0)
         code = sim_db_open(p, err);
     if (code == 0)
         code = behaviours_find(p, err);
@@ -169,6 +178,7 @@ void simpool_close(struct simpool *p)
     http_server_close(p->server);
     sim_sessions_close(p);
     sim_log_close(p);
+    sim_directory_close(p->directory);
     if (p->gc_timer)
         event_free(p->gc_timer);
     if (p->wake)

@@ -13,11 +13,6 @@
 #include <string.h>
 #include <strings.h>
 
-static const struct xapi_class *subject_class(void)
-{
-    return xapi_class_find("subject");
-}
-
 static bool same_secret(const char *a, const char *b)
 {
     const size_t len = strlen(a);
@@ -57,8 +52,7 @@ static unsigned roles_of(const struct sim_object *subject)
 
 /* ---- login ---- */
 
-enum sim_outcome sim_subject_login(struct sim_call *c, const char *user, const char *password,
-                                   struct sim_standing *ret)
+enum sim_outcome sim_subject_login(struct sim_call *c, const char *user, const char *password, struct sim_standing *ret)
 {
     const struct simpool *const p = c->pool;
     const struct sim_directory *const d = directory_of(p);
@@ -78,8 +72,9 @@ enum sim_outcome sim_subject_login(struct sim_call *c, const char *user, const c
         ret->roles |= group ? roles_of(group) : 0;
     }
     if (!ret->subject) {
-        snprintf(text, sizeof(text), "Subject %s (identifier %s, from HTTP request from Internet) has no access rights in this pool",
-                 user, who->sid);
+        snprintf(text, sizeof(text),
+                 "Subject %s (identifier %s, from HTTP request from Internet) has no access rights in this pool", user,
+                 who->sid);
         return sim_fail(c, "SESSION_AUTHORIZATION_FAILED", user, text, NULL);
     }
     if (!ret->roles) {
@@ -255,7 +250,8 @@ static enum sim_outcome get_membership(struct sim_call *c)
 
 /* ---- external authentication ---- */
 
-/* The arguments are host or pool, config, service_name, auth_type. returns NULL when it may be, else the error's code. */
+/* The arguments are host or pool, config, service_name, auth_type. returns NULL when it may be, else the error's code.
+ */
 static const char *cannot_enable(const struct sim_call *c, const char **ret_why)
 {
     const char *const type = sim_arg_text(c, 3), *const service = sim_arg_text(c, 2);

@@ -15,13 +15,14 @@
 #define USER               "root"
 #define PASSWORD_DEFAULT   "xenkit"
 #define PASSWORD_BYTES_MAX 1024
+#define USERS_BYTES_MAX    (256u << 10)
 #define NOW_MAX            INT64_C(253402300799) /* the year 9999 */
 #define LOG_BYTES_MIN      4096
 #define STOP_CHECK_MS      50 /* a signal ends the wait at once; this is for one that comes just before it */
 
 struct sim {
-    uint64_t hosts, vms, port, limit, gc_interval, log_size;
-    const char *speed, *seed, *password_file, *now, *log, *listen, *certificates;
+    uint64_t hosts, vms, port, limit, gc_interval, login_delay, log_size;
+    const char *speed, *seed, *password_file, *users, *now, *log, *listen, *certificates;
     int era;
     bool coverage, tls;
 };
@@ -36,6 +37,8 @@ static const struct xk_opt sim_opts[] = {
     XK_OPT_FLAG(0, "tls", struct sim, tls, "HTTPS, each host with a certificate of its own"),
     XK_OPT_TEXT(0, "certificates", struct sim, certificates, "FILE", "write the certificates of all hosts there (PEM)"),
     XK_OPT_TEXT(0, "password-file", struct sim, password_file, "FILE", "the password of root is its content [xenkit]"),
+    XK_OPT_TEXT(0, "users", struct sim, users, "FILE", "other users: lines of NAME:PASSWORD[:ROLE[:GROUP,GROUP…]]"),
+    XK_OPT_DURATION(0, "login-delay", struct sim, login_delay, "TIME", "a wrong password waits for its answer [5s]"),
     XK_OPT_U64(0, "limit", struct sim, limit, "N", 1, 100000,
                "sessions that a group may have [500 by name, 400 without]"),
     XK_OPT_DURATION(0, "gc-interval", struct sim, gc_interval, "TIME",
@@ -207,19 +210,25 @@ static int start(struct xk_app *app, const struct sim *opts, const struct simpoo
 {
     struct event_base *const base = event_base_new();
     struct simpool *pool = NULL;
-    char *password = NULL;
+    char *password = NULL, *users = NULL;
 
     if (!base)
         return xk_fail_memory(err);
     int code = read_password(&password, app, opts->password_file, err);
+    if (code == 0 && opts->users)
+        code = xk_slurp(&users, "", opts->users, USERS_BYTES_MAX, err);
     if (code == 0) {
         struct simpool_settings settings = *given;
         settings.password = password;
+        settings.users = users;
         code = simpool_open(&pool, base, &settings, err);
     }
     if (password)
         OPENSSL_cleanse(password, strlen(password));
     free(password);
+    if (users)
+        OPENSSL_cleanse(users, strlen(users));
+    free(users);
     if (code == 0 && opts->certificates)
         code = write_certificates(pool, opts->certificates, err);
     if (code == 0) {
@@ -255,6 +264,8 @@ static int check(struct simpool_settings *ret, struct xk_random *seeded, const s
         return xk_fail(err, -EINVAL, "--speed %s: a number from 0.001 to 1000000 is needed", opts->speed);
     if (opts->gc_interval < XK_NS_PER_MS || opts->gc_interval > 86400 * XK_NS_PER_S)
         return xk_fail(err, -EINVAL, "--gc-interval %s: from 1ms to 1d", xk_duration(opts->gc_interval).s);
+    if (opts->login_delay > 3600 * XK_NS_PER_S)
+        return xk_fail(err, -EINVAL, "--login-delay %s: at most 1h", xk_duration(opts->login_delay).s);
     if (opts->now && (xk_parse_i64(&ret->now_s, opts->now) < 0 || ret->now_s <= 0 || ret->now_s > NOW_MAX))
         return xk_fail(err, -EINVAL, "--now %s: seconds since 1970 are needed", opts->now);
     if (opts->log_size < LOG_BYTES_MIN)
@@ -283,6 +294,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
         .user = USER,
         .limit = (unsigned)opts->limit,
         .gc_ns = opts->gc_interval,
+        .login_delay_ns = opts->login_delay,
         .clock = app->clock,
         .random = app->random,
         .era = (unsigned)opts->era,
@@ -302,7 +314,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
 }
 
 static const struct sim defaults = {
-    .hosts = 3, .vms = 20, .gc_interval = 30 * XK_NS_PER_S, .log_size = 16 * XK_MIB, .era = SIMPOOL_ERA_NEWEST};
+    .hosts = 3, .vms = 20, .gc_interval = 30 * XK_NS_PER_S, .login_delay = 5 * XK_NS_PER_S, .log_size = 16 * XK_MIB, .era = SIMPOOL_ERA_NEWEST};
 static const char *const example[] = {"--coverage", NULL};
 
 const struct xk_command sim_cmd_sim = {

@@ -5,7 +5,7 @@ requires curl jq
 # start ARGS…: a pool of our own; its address in $url, of its first slave in $slave
 start() {
     rm -f "$tmp/sim.out"
-    "$XENKIT" sim --plain "$@" >"$tmp/sim.out" 2>"$tmp/sim.err" &
+    "$XENKIT" sim --plain --login-delay 0s "$@" >"$tmp/sim.out" 2>"$tmp/sim.err" &
     pid=$!
     tries=0
     until [ -s "$tmp/sim.out" ] || [ $tries = 400 ]; do

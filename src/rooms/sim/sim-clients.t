@@ -12,7 +12,7 @@ set --
     set -- --tls --certificates "$tmp/pool.pem"
     export SSL_CERT_FILE="$tmp/pool.pem" NODE_EXTRA_CA_CERTS="$tmp/pool.pem"
 }
-"$XENKIT" sim --plain --hosts 3 "$@" >"$tmp/sim.out" 2>"$tmp/sim.err" &
+"$XENKIT" sim --plain --hosts 3 --login-delay 100ms "$@" >"$tmp/sim.out" 2>"$tmp/sim.err" &
 pid=$!
 tries=0
 until [ -s "$tmp/sim.out" ] || [ $tries = 200 ]; do

@@ -21,7 +21,7 @@ local=$(ask "$slave" session.slave_local_login_with_password '"root"' '"xenkit"'
 is "a local session works at its host" "$(ask "$slave" host.get_all "$local" | jq '.result | length')" 3
 is "and at no other" "$(failure host.get_all "$local" | jq -r '.[0]')" SESSION_INVALID
 is "until it ends" "$(ask "$slave" session.local_logout "$local" >/dev/null
-    ask "$slave" host.get_all "$local" | jq -r .error.message)" HOST_IS_SLAVE
+    ask "$slave" host.get_all "$local" | jq -r .error.message)" SESSION_INVALID
 
 # ---- what the table answers ----
 
