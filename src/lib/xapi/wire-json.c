@@ -44,33 +44,37 @@ static void push(struct xapi_build *b, struct json_object *o)
     }
 }
 
-static int read_document(struct xapi_value *ret, struct xk_arena *arena, const char *body, size_t bytes,
-                         struct xk_err *err)
+int xapi_json_decode(struct xapi_value *ret, struct xk_arena *arena, const char *text, size_t bytes, struct xk_err *err)
 {
     struct json_tokener *const reader = json_tokener_new_ex(XAPI_DEPTH_MAX);
     xk_auto(xapi_build_done) struct xapi_build b = XAPI_BUILD_INIT(arena);
 
     if (!reader)
         return xk_fail_memory(err);
-    if (bytes > INT32_MAX) {
+    if (bytes >= INT32_MAX) {
         json_tokener_free(reader);
-        return xk_fail(err, -E2BIG, "JSON-RPC: the document is too large");
+        return xk_fail(err, -E2BIG, "JSON: the document is too large");
     }
     json_tokener_set_flags(reader, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    struct json_object *const root = json_tokener_parse_ex(reader, body, (int)bytes);
-    const enum json_tokener_error wrong = json_tokener_get_error(reader);
+    struct json_object *root = json_tokener_parse_ex(reader, text, (int)bytes);
+    enum json_tokener_error wrong = json_tokener_get_error(reader);
     size_t end = json_tokener_get_parse_end(reader);
+    if (wrong == json_tokener_continue) { /* a number alone ends only with what follows it */
+        root = json_tokener_parse_ex(reader, "", 1);
+        wrong = json_tokener_get_error(reader);
+        end = bytes;
+    }
     json_tokener_free(reader);
 
     int code = 0;
-    while (wrong == json_tokener_success && end < bytes && memchr(" \t\r\n", body[end], 4))
+    while (wrong == json_tokener_success && end < bytes && memchr(" \t\r\n", text[end], 4))
         end++;
     if (wrong == json_tokener_error_depth)
-        code = xk_fail(err, -E2BIG, "JSON-RPC: the document is nested too deeply");
+        code = xk_fail(err, -E2BIG, "JSON: the document is nested too deeply");
     else if (wrong != json_tokener_success)
-        code = xk_fail(err, -EBADMSG, "JSON-RPC: at byte %zu: %s", end, json_tokener_error_desc(wrong));
-    else if (json_object_get_type(root) != json_type_object || end < bytes)
-        code = xk_fail(err, -EBADMSG, "JSON-RPC: the document is not one object");
+        code = xk_fail(err, -EBADMSG, "JSON: at byte %zu: %s", end, json_tokener_error_desc(wrong));
+    else if (end < bytes)
+        code = xk_fail(err, -EBADMSG, "JSON: at byte %zu: more follows the document", end);
     if (code == 0) {
         push(&b, root);
         code = xapi_build_end(&b, ret);
@@ -78,10 +82,21 @@ static int read_document(struct xapi_value *ret, struct xk_arena *arena, const c
             code = xk_fail_memory(err);
         else if (code < 0)
             code = xk_fail(err, code == -E2BIG ? code : -EBADMSG,
-                           "JSON-RPC: the document is too large, or has a NUL in a text");
+                           "JSON: the document is too large, or has a NUL in a text");
     }
     json_object_put(root);
     return code;
+}
+
+static int read_document(struct xapi_value *ret, struct xk_arena *arena, const char *body, size_t bytes,
+                         struct xk_err *err)
+{
+    struct xk_err why = {0};
+    int code = xapi_json_decode(ret, arena, body, bytes, &why);
+
+    if (code < 0)
+        return xk_fail(err, code, "JSON-RPC: %s", why.text);
+    return ret->shape == XAPI_MAP ? 0 : xk_fail(err, -EBADMSG, "JSON-RPC: the document is not one object");
 }
 
 /* The version that a document says it has; XAPI_XML when it is none. */

@@ -47,6 +47,9 @@ void xapi_reply_encode(struct xk_buf *b, const struct xapi_call *call, const str
 int xapi_reply_decode(struct xapi_reply *ret, struct xk_arena *arena, bool json, const char *body, size_t bytes,
                       struct xk_err *err);
 
+/* Any JSON document as a value. returns as xapi_call_decode(). */
+int xapi_json_decode(struct xapi_value *ret, struct xk_arena *arena, const char *text, size_t bytes,
+                     struct xk_err *err);
 /* A value alone: "<value>…</value>", and its JSON. */
 void xapi_xml_value(struct xk_buf *b, const struct xapi_value *v);
 void xapi_json_value(struct xk_buf *b, const struct xapi_value *v);
