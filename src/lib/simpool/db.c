@@ -176,13 +176,30 @@ static void grow(struct simpool *p)
             insert(p, o);
 }
 
+/* Into the hash tables and to the end of its class. */
+static void object_link(struct simpool *p, struct sim_object *o)
+{
+    struct sim_class *const c = &p->classes[xapi_class_index(o->class_row)];
+
+    grow(p);
+    insert(p, o);
+    o->class_prev = c->last;
+    if (c->last)
+        c->last->class_next = o;
+    else
+        c->first = o;
+    c->last = o;
+    c->count++;
+    p->objects++;
+}
+
 struct sim_object *sim_create(struct simpool *p, const char *class_name)
 {
     const struct xapi_class *const row = xapi_class_find(class_name);
     struct sim_object *const o = xk_zalloc(sizeof(*o));
 
     assert(row);
-    struct sim_class *const c = &p->classes[xapi_class_index(row)];
+    const struct sim_class *const c = &p->classes[xapi_class_index(row)];
     if (o) {
         o->class_row = row;
         o->fields = xk_array_alloc(row->fields, sizeof(struct xapi_packed *));
@@ -209,16 +226,7 @@ struct sim_object *sim_create(struct simpool *p, const char *class_name)
         p->error = -ENOMEM;
         return NULL;
     }
-    grow(p);
-    insert(p, o);
-    o->class_prev = c->last;
-    if (c->last)
-        c->last->class_next = o;
-    else
-        c->first = o;
-    c->last = o;
-    c->count++;
-    p->objects++;
+    object_link(p, o);
     o->created = p->generation + 1;
     sim_touch(p, o);
     return o;
@@ -231,21 +239,10 @@ static void bucket_remove(struct sim_object **at, const struct sim_object *o, bo
     *at = by_uuid ? o->uuid_next : o->ref_next;
 }
 
-void sim_delete(struct simpool *p, struct sim_object *o)
+void sim_forget(struct simpool *p, struct sim_object *o)
 {
     struct sim_class *const c = &p->classes[xapi_class_index(o->class_row)];
 
-    /* The other ends of its relations forget it. */
-    for (unsigned i = 0; i < o->class_row->fields; i++) {
-        const struct xapi_field *const field = field_at(o, i);
-        const struct xapi_value none =
-            xapi_type_of(field->type)->kind == XAPI_REF ? xapi_str(SIM_NULL) : xapi_list(NULL, 0);
-        if (field->other != XAPI_NONE)
-            sim_put_at(p, o, i, &none);
-    }
-    p->deleted[p->deleted_count++ % SIM_DELETED_MAX] =
-        (struct sim_deleted){.class_row = o->class_row, .created = o->created, .deleted = ++p->generation};
-    memcpy(p->deleted[(p->deleted_count - 1) % SIM_DELETED_MAX].ref, o->ref, SIM_REF_BYTES);
     bucket_remove(&p->by_ref[bucket_of(p, o->ref)], o, false);
     if (o->class_row->uuid != XAPI_NONE)
         bucket_remove(&p->by_uuid[bucket_of(p, xapi_value_text(&o->fields[o->class_row->uuid]->value))], o, true);
@@ -261,7 +258,99 @@ void sim_delete(struct simpool *p, struct sim_object *o)
     p->objects--;
     unlink_age(p, o);
     object_free(o);
+}
+
+void sim_delete(struct simpool *p, struct sim_object *o)
+{
+    /* The other ends of its relations forget it. */
+    for (unsigned i = 0; i < o->class_row->fields; i++) {
+        const struct xapi_field *const field = field_at(o, i);
+        const struct xapi_value none =
+            xapi_type_of(field->type)->kind == XAPI_REF ? xapi_str(SIM_NULL) : xapi_list(NULL, 0);
+        if (field->other != XAPI_NONE)
+            sim_put_at(p, o, i, &none);
+    }
+    p->deleted[p->deleted_count++ % SIM_DELETED_MAX] =
+        (struct sim_deleted){.class_row = o->class_row, .created = o->created, .deleted = ++p->generation};
+    memcpy(p->deleted[(p->deleted_count - 1) % SIM_DELETED_MAX].ref, o->ref, SIM_REF_BYTES);
+    sim_forget(p, o);
     sim_events_wake(p);
+}
+
+/* ---- objects that were somewhere before ---- */
+
+int sim_restore(struct simpool *p, const struct xapi_class *row, const char *ref, struct xapi_packed *const *fields,
+                uint64_t created, uint64_t modified)
+{
+    struct sim_object *const old = sim_find(p, ref, NULL);
+    struct sim_object *const o = xk_zalloc(sizeof(*o));
+
+    if (!o || (o->fields = xk_array_alloc(row->fields, sizeof(struct xapi_packed *))) == NULL) {
+        free(o);
+        return -ENOMEM;
+    }
+    assert(strlen(ref) < SIM_REF_BYTES && (!old || old->class_row == row));
+    if (old)
+        sim_forget(p, old);
+    o->class_row = row;
+    memcpy(o->ref, ref, strlen(ref) + 1);
+    for (unsigned i = 0; i < row->fields; i++)
+        o->fields[i] = xapi_packed_ref(fields[i] ? fields[i] : p->classes[xapi_class_index(row)].defaults[i]);
+    object_link(p, o);
+    o->created = created;
+    sim_touch(p, o);
+    o->modified = modified;
+    p->generation = XK_MAX(p->generation - 1, modified);
+    return 0;
+}
+
+static int compare_created(const void *left, const void *right)
+{
+    const struct sim_object *const *const a = left, *const *const b = right;
+
+    return (*a)->created < (*b)->created ? -1 : (*a)->created > (*b)->created;
+}
+
+static int compare_modified(const void *left, const void *right)
+{
+    const struct sim_object *const *const a = left, *const *const b = right;
+
+    return (*a)->modified < (*b)->modified ? -1 : (*a)->modified > (*b)->modified;
+}
+
+int sim_restore_end(struct simpool *p)
+{
+    xk_autofree struct sim_object **all = xk_array_alloc(p->objects, sizeof(struct sim_object *));
+    size_t count = 0;
+
+    if (!all)
+        return -ENOMEM;
+    for (unsigned i = 0; i < xapi_class_count; i++) {
+        struct sim_class *const c = &p->classes[i];
+        const size_t first = count;
+        for (struct sim_object *o = c->first; o; o = o->class_next)
+            all[count++] = o;
+        if (count > first)
+            qsort(all + first, count - first, sizeof(struct sim_object *), compare_created);
+        c->first = c->last = NULL;
+        for (size_t j = first; j < count; j++) {
+            all[j]->class_prev = c->last;
+            all[j]->class_next = NULL;
+            *(c->last ? &c->last->class_next : &c->first) = all[j];
+            c->last = all[j];
+        }
+    }
+    if (count)
+        qsort(all, count, sizeof(struct sim_object *), compare_modified);
+    p->newest = NULL;
+    for (size_t i = 0; i < count; i++) {
+        all[i]->newer = NULL;
+        all[i]->older = p->newest;
+        if (p->newest)
+            p->newest->newer = all[i];
+        p->newest = all[i];
+    }
+    return 0;
 }
 
 struct sim_object *sim_find(const struct simpool *p, const char *ref, const struct xapi_class *class_row)
@@ -283,6 +372,32 @@ struct sim_object *sim_find_uuid(const struct simpool *p, const char *uuid, cons
 struct sim_object *sim_first(const struct simpool *p, const char *class_name)
 {
     return p->classes[xapi_class_index(xapi_class_find(class_name))].first;
+}
+
+static bool is_words(uint16_t type, const struct xapi_value *v)
+{
+    const struct xapi_type *const t = xapi_type_of(type);
+    const bool map = t->kind == XAPI_DICT;
+
+    if (t->kind == XAPI_ENUM)
+        return v->shape == XAPI_TEXT;
+    if (!(map && v->shape == XAPI_MAP) && !(t->kind == XAPI_SET && v->shape == XAPI_LIST))
+        return false;
+    for (size_t i = 0; i < v->count; i++)
+        if (!is_words(map ? t->to : t->of, &v->items[map ? 2 * i + 1 : i]))
+            return false;
+    return true;
+}
+
+int sim_fit(struct xapi_value *ret, struct xk_arena *arena, uint16_t type, const struct xapi_value *v)
+{
+    char wrong[256];
+    const int code = xapi_cast(ret, arena, type, v, wrong, sizeof(wrong));
+
+    if (code != -EINVAL || !is_words(type, v))
+        return code;
+    *ret = *v;
+    return 1;
 }
 
 /* ---- fields ---- */

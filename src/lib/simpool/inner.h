@@ -107,7 +107,9 @@ struct simpool {
     char *user, *password;
     uint64_t started_ns;
     int64_t started_utc_ns;
-    int error; /* sticky: memory ran out while something was changed */
+    int error;               /* sticky: memory ran out while something was changed */
+    struct sim_state *state; /* the file that keeps the database; NULL: none */
+    int64_t saved_s;         /* simulated time when that file was last written */
     /* database */
     struct sim_class *classes; /* xapi_class_count of them */
     struct sim_object **by_ref, **by_uuid;
@@ -139,6 +141,23 @@ void sim_db_close(struct simpool *p);
 /* A new object with its defaults and a uuid. NULL: no memory (and p->error). */
 struct sim_object *sim_create(struct simpool *p, const char *class_name);
 void sim_delete(struct simpool *p, struct sim_object *o);
+/* The same without relations and events: as if it had never been. */
+void sim_forget(struct simpool *p, struct sim_object *o);
+/*
+ * An object that was saved, in place of the one with that ref if there is one (which has to be of the same class).
+ *
+ * ref       shorter than SIM_REF_BYTES.
+ * fields    for each of the class: its value, of the field's shape, or NULL for the default; users are added.
+ * returns   0; -ENOMEM. After the last one sim_restore_end() brings all into the order of their generations.
+ */
+int sim_restore(struct simpool *p, const struct xapi_class *class_row, const char *ref,
+                struct xapi_packed *const *fields, uint64_t created, uint64_t modified);
+int sim_restore_end(struct simpool *p);
+/*
+ * xapi_cast() for what was made elsewhere: an enum may have a word that only another release knows.
+ * returns   0; 1: it has; -EINVAL; -ENOMEM.
+ */
+int sim_fit(struct xapi_value *ret, struct xk_arena *arena, uint16_t type, const struct xapi_value *v);
 /* An object of a class. NULL: there is none. */
 struct sim_object *sim_find(const struct simpool *p, const char *ref, const struct xapi_class *class_row);
 struct sim_object *sim_find_uuid(const struct simpool *p, const char *uuid, const struct xapi_class *class_row);
@@ -177,6 +196,9 @@ void sim_touch(struct simpool *p, struct sim_object *o);
 /* The record of an object, encoded once until it changes. */
 int sim_record(struct xapi_raw *ret, struct sim_object *o);
 void sim_new_ref(struct simpool *p, char ret[SIM_REF_BYTES]);
+
+/* One more line for simpool_notes(). */
+void sim_note(struct simpool *p, const char *format, ...) XK_PRINTF(2, 3);
 
 /* ---- clock: simulated time ---- */
 
