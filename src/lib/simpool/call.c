@@ -9,6 +9,7 @@
 #include "lib/simpool/log.h"
 
 #include "core/text.h"
+#include "lib/simpool/state.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -118,9 +119,16 @@ static void reply(struct sim_call *c, bool failed, const struct xapi_value *v)
 {
     struct xk_buf body = XK_BUF_INIT(SIM_REPLY_BYTES_MAX);
     char headers[512];
+    struct xk_err why = {0};
 
     if (!c->exchange)
         return;
+    /* Nobody is told of what could still be lost. */
+    if (sim_state_flush(c->pool, &why) < 0) {
+        (void)sim_fail(c, "INTERNAL_ERROR", why.text, NULL);
+        failed = true;
+        v = &c->error;
+    }
     xapi_reply_encode(&body, &c->wire, &(struct xapi_reply){.failed = failed, .value = *v}, c->bare);
     http_reply(c->exchange,
                &(struct http_reply){.status = 200,

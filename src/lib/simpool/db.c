@@ -5,7 +5,7 @@
  * A field is a packed value with a count of users: ten thousand VMs share the defaults that nobody changed. A record's
  * encoded form is kept until the object changes, so get_all_records is mostly copying.
  */
-#include "lib/simpool/inner.h"
+#include "lib/simpool/state.h"
 
 #include "core/text.h"
 
@@ -125,6 +125,7 @@ void sim_touch(struct simpool *p, struct sim_object *o)
     free(o->xml);
     free(o->json);
     o->xml = o->json = NULL;
+    sim_state_changed(p);
     sim_events_wake(p);
 }
 
@@ -274,6 +275,7 @@ void sim_delete(struct simpool *p, struct sim_object *o)
         (struct sim_deleted){.class_row = o->class_row, .created = o->created, .deleted = ++p->generation};
     memcpy(p->deleted[(p->deleted_count - 1) % SIM_DELETED_MAX].ref, o->ref, SIM_REF_BYTES);
     sim_forget(p, o);
+    sim_state_changed(p);
     sim_events_wake(p);
 }
 

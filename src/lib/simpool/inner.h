@@ -86,7 +86,7 @@ struct sim_call {
     sim_behaviour *finish;
     uint64_t started_ns, work_ns; /* simulated */
     bool cancellable, cancelled;
-    double seen_progress; /* of its task, when the collector last looked */
+    double seen_progress;        /* of its task, when the collector last looked */
     char subject[SIM_REF_BYTES]; /* whose current_operations name it */
     char operation_ref[SIM_REF_BYTES];
     const char *operation;
@@ -97,7 +97,7 @@ struct sim_call {
 };
 
 struct simpool {
-    struct simpool_settings settings;
+    struct simpool_settings settings, asked; /* asked: as they were before a state was read */
     struct event_base *base;
     struct http_server *server;
     struct sockaddr_in addresses[SIMPOOL_HOSTS_MAX];
@@ -108,6 +108,7 @@ struct simpool {
     uint64_t started_ns;
     int64_t started_utc_ns;
     int error;               /* sticky: memory ran out while something was changed */
+    struct xk_buf notes;     /* lines that whoever started the pool should read */
     struct sim_state *state; /* the file that keeps the database; NULL: none */
     int64_t saved_s;         /* simulated time when that file was last written */
     /* database */

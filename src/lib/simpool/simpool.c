@@ -6,17 +6,22 @@
 #include "lib/simpool/access.h"
 #include "lib/simpool/era.h"
 #include "lib/simpool/log.h"
+#include "lib/simpool/state.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
 #include <openssl/crypto.h>
+#include <stdarg.h>
 #include <string.h>
 
-#define PORT_TRIES 16
+#define PORT_TRIES      16
+#define HOSTS_DEFAULT   3
+#define VMS_DEFAULT     20
+#define NOTES_BYTES_MAX 65536
 
-const struct sim_row *const sim_all_rows[] = {
-    sim_session_rows, sim_task_rows, sim_event_rows, sim_vm_rows, sim_pool_rows, sim_identity_rows,
-    sim_role_rows, sim_subject_rows, NULL};
+const struct sim_row *const sim_all_rows[] = {sim_session_rows, sim_task_rows,    sim_event_rows,
+                                              sim_vm_rows,      sim_pool_rows,    sim_identity_rows,
+                                              sim_role_rows,    sim_subject_rows, NULL};
 
 /* ---- clock ---- */
 
@@ -79,13 +84,81 @@ static int behaviours_find(struct simpool *p, struct xk_err *err)
     return 0;
 }
 
-static void addresses_set(struct simpool *p)
+/* Where each host listens, for as many as there turned out to be. */
+static int addresses_set(struct simpool *p, struct xk_err *err)
 {
-    for (unsigned host = 0; host < p->settings.hosts; host++) {
-        p->addresses[host] = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = p->settings.listen[host]};
-        if (p->settings.listen[0].s_addr == htonl(INADDR_ANY))
-            p->addresses[host].sin_addr.s_addr = htonl(INADDR_LOOPBACK + host);
+    const struct simpool_settings *const settings = &p->settings;
+    const uint32_t first = settings->listen_count ? ntohl(settings->listen[0].s_addr) : INADDR_LOOPBACK;
+
+    if (settings->listen_count > 1 && settings->listen_count != settings->hosts)
+        return xk_fail(err, -EINVAL, "%u addresses were given for %u hosts", settings->listen_count, settings->hosts);
+    for (unsigned host = 0; host < settings->hosts; host++) {
+        const uint32_t address = settings->listen_count > 1 ? ntohl(settings->listen[host].s_addr) : first + host;
+        /* The addresses that follow a loopback address are such, too: nothing is opened that was not asked for. */
+        if (address >> 24 != first >> 24 && settings->listen_count <= 1)
+            return xk_fail(err, -EINVAL, "there are not enough addresses behind the first for %u hosts",
+                           settings->hosts);
+        p->addresses[host] = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};
     }
+    return 0;
+}
+
+/* Hosts that were somewhere else before have the addresses of here. */
+static void addresses_tell(struct simpool *p)
+{
+    for (unsigned i = 0; i < p->settings.hosts; i++) {
+        struct sim_object *const host = sim_find(p, p->host_refs[i], xapi_class_find("host"));
+        char text[INET_ADDRSTRLEN] = "";
+        (void)inet_ntop(AF_INET, &p->addresses[i].sin_addr, text, sizeof(text));
+        if (!host || strcmp(sim_text(host, "address"), text) == 0)
+            continue;
+        sim_put_text(p, host, "address", text);
+        for (struct sim_object *pif = sim_first(p, "PIF"); pif; pif = pif->class_next)
+            if (sim_bool(pif, "management") && strcmp(sim_text(pif, "host"), host->ref) == 0)
+                sim_put_text(p, pif, "IP", text);
+    }
+}
+
+/* What is asked for and what the file has may not differ: else one of both would not count. */
+static int check_saved(const struct simpool *p, const char *what, const char *path, struct xk_err *err)
+{
+    const struct simpool_settings *const asked = &p->asked;
+
+    if (asked->hosts && asked->hosts != p->settings.hosts)
+        return xk_fail(err, -EINVAL, "%s: the %s has %u hosts, not %u", path, what, p->settings.hosts, asked->hosts);
+    if (asked->vms != SIMPOOL_ANY)
+        return xk_fail(err, -EINVAL, "%s: how many VMs there are says the %s", path, what);
+    return 0;
+}
+
+/* The pool as a file has it, or a new one. */
+static int populate(struct simpool *p, struct xk_err *err)
+{
+    struct simpool_settings *const settings = &p->settings;
+    int code = settings->state ? sim_state_open(p, settings->fs, settings->state, err) : 0;
+
+    if (code < 0)
+        return code;
+    const bool saved = code == 1;
+    /* A pool whose time ran faster goes on where it was: time does not run backwards. */
+    if (saved && !settings->now_s && p->saved_s > sim_now_s(p))
+        p->started_utc_ns += (p->saved_s - sim_now_s(p)) * (int64_t)XK_NS_PER_S;
+    if (saved)
+        code = check_saved(p, "state", settings->state, err);
+    if (code < 0)
+        return code;
+    if (!saved) {
+        settings->hosts = settings->hosts ? settings->hosts : HOSTS_DEFAULT;
+        settings->vms = settings->vms != SIMPOOL_ANY ? settings->vms : VMS_DEFAULT;
+    }
+    code = addresses_set(p, err);
+    if (code == 0 && !saved)
+        code = sim_seed(p, err);
+    if (code == 0)
+        addresses_tell(p);
+    if (code == 0 && settings->tls)
+        code = sim_identities_make(p, err);
+    return code < 0 ? code : sim_state_begin(p, err);
 }
 
 /* One port that is free on every host's address. */
@@ -102,7 +175,8 @@ static int listen_all(struct simpool *p, struct xk_err *err)
         uint16_t port = htons(p->settings.port);
         for (unsigned host = 0; host < p->settings.hosts && code == 0; host++) {
             p->addresses[host].sin_port = port;
-            code = http_server_listen(p->server, &p->addresses[host], host, p->identities[host], err);
+            code = http_server_listen(p->server, &p->addresses[host], host,
+                                      p->settings.tls ? p->identities[host] : NULL, err);
             port = p->addresses[host].sin_port;
         }
         if (p->settings.port)
@@ -118,8 +192,9 @@ int simpool_open(struct simpool **ret, struct event_base *base, const struct sim
 
     if (!p)
         return xk_fail_memory(err);
-    assert(settings->hosts > 0 && settings->hosts <= SIMPOOL_HOSTS_MAX && settings->speed > 0);
-    p->settings = *settings;
+    assert(settings->hosts <= SIMPOOL_HOSTS_MAX && settings->speed > 0);
+    p->settings = p->asked = *settings;
+    p->notes = XK_BUF_INIT(NOTES_BYTES_MAX);
     p->base = base;
     p->started_ns = settings->clock->monotonic_ns(settings->clock);
     p->started_utc_ns =
@@ -133,11 +208,8 @@ int simpool_open(struct simpool **ret, struct event_base *base, const struct sim
         code = sim_db_open(p, err);
     if (code == 0)
         code = behaviours_find(p, err);
-    addresses_set(p);
     if (code == 0)
-        code = sim_seed(p, err);
-    if (code == 0 && settings->tls)
-        code = sim_identities_make(p, err);
+        code = populate(p, err);
     if (code == 0)
         code = listen_all(p, err);
     if (code == 0)
@@ -148,7 +220,7 @@ int simpool_open(struct simpool **ret, struct event_base *base, const struct sim
         simpool_close(p);
         return code;
     }
-    for (unsigned i = 0; i < settings->hosts; i++)
+    for (unsigned i = 0; i < p->settings.hosts; i++)
         sim_log_start(p, i);
     *ret = p;
     return 0;
@@ -183,14 +255,50 @@ void simpool_close(struct simpool *p)
         event_free(p->gc_timer);
     if (p->wake)
         event_free(p->wake);
+    sim_state_close(p);
     sim_db_close(p);
     sim_identities_close(p);
+    xk_buf_done(&p->notes);
     if (p->password)
         OPENSSL_cleanse(p->password, strlen(p->password));
     free(p->password);
     free(p->user);
     free(p->behaviours);
     free(p);
+}
+
+int simpool_save(struct simpool *pool, struct xk_err *err)
+{
+    return sim_state_flush(pool, err);
+}
+
+void sim_note(struct simpool *p, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    xk_buf_vprintf(&p->notes, format, args);
+    va_end(args);
+    xk_buf_add_char(&p->notes, '\n');
+}
+
+const char *simpool_notes(const struct simpool *pool)
+{
+    return xk_buf_str(&pool->notes);
+}
+
+unsigned simpool_vms(const struct simpool *pool)
+{
+    unsigned count = 0;
+
+    for (const struct sim_object *vm = sim_first(pool, "VM"); vm; vm = vm->class_next)
+        count += !sim_bool(vm, "is_a_template") && !sim_bool(vm, "is_control_domain");
+    return count;
+}
+
+unsigned simpool_master(const struct simpool *pool)
+{
+    return pool->master;
 }
 
 unsigned simpool_hosts(const struct simpool *pool)

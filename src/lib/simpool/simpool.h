@@ -17,6 +17,8 @@
 #define SIMPOOL_HOSTS_MAX 64
 #define SIMPOOL_VMS_MAX   20000
 
+#define SIMPOOL_ANY       UINT32_MAX
+
 struct simpool;
 
 /* The releases of the real server that can be played; NULL-ended. The last one is the newest. */
@@ -24,31 +26,40 @@ extern const char *const simpool_eras[];
 #define SIMPOOL_ERA_NEWEST 10
 
 struct simpool_settings {
-    unsigned hosts, vms;
+    unsigned hosts;                           /* 0: 3, or as many as the state has */
+    unsigned vms;                             /* SIMPOOL_ANY: 20, or those of the state */
+    const char *state;                        /* file that keeps the pool; NULL: nothing is kept */
     uint16_t port;                            /* for every host address; 0: any free one */
-    struct in_addr listen[SIMPOOL_HOSTS_MAX]; /* address of each host; the first is 0.0.0.0: 127.0.0.1, .2, .3 … */
+    struct in_addr listen[SIMPOOL_HOSTS_MAX]; /* of each host, or of the first, whom the others follow */
+    unsigned listen_count;                    /* 0: 127.0.0.1, .2, .3 … */
     bool tls;                                 /* HTTPS instead of HTTP */
     const char *user, *password;
     const char *users;       /* a directory of users (simpool-users in the manual); NULL: there is none */
     uint64_t login_delay_ns; /* a wrong password waits so long for its answer */
-    unsigned limit; /* sessions a group; 0: as the real server, 500 and 400 */
-    uint64_t gc_ns; /* between two passes of the session collector */
-    double speed;   /* simulated seconds in a real one */
-    int64_t now_s;  /* simulated time at the start; 0: the clock's */
+    unsigned limit;          /* sessions a group; 0: as the real server, 500 and 400 */
+    uint64_t gc_ns;          /* between two passes of the session collector */
+    double speed;            /* simulated seconds in a real one */
+    int64_t now_s;           /* simulated time at the start; 0: the clock's */
     const struct xk_clock *clock;
     struct xk_random *random;
     unsigned era;           /* place in simpool_eras */
     const char *log;        /* file, or folder in which each host has its own; NULL: none */
     uint64_t log_bytes;     /* a log that has grown so large is rotated */
-    const struct xk_fs *fs; /* of the log */
+    const struct xk_fs *fs; /* of the log and the state */
 };
 
 int simpool_open(struct simpool **ret, struct event_base *base, const struct simpool_settings *settings,
                  struct xk_err *err);
 void simpool_close(struct simpool *pool);
 
+/* Write what is not in the state file yet, as it is done before every reply. returns 0; why it cannot be written. */
+int simpool_save(struct simpool *pool, struct xk_err *err);
+/* What whoever started the pool should read: lines, each ended by a newline; "" for nothing. */
+const char *simpool_notes(const struct simpool *pool);
 unsigned simpool_hosts(const struct simpool *pool);
-/* The address of host number `host`; number 0 is the master. */
+unsigned simpool_master(const struct simpool *pool); /* the number of that host */
+unsigned simpool_vms(const struct simpool *pool);    /* without templates and control domains */
+/* The address of host number `host`. */
 struct sockaddr_in simpool_address(const struct simpool *pool, unsigned host);
 
 #define SIMPOOL_FINGERPRINT_BYTES 96

@@ -114,6 +114,7 @@ static int busy(const struct sim_state *s, struct xk_err *err)
 {
     xk_fail(err, -EBUSY, "%s: another simulated pool has this state open", s->path);
     xk_err_hint(err, "end that one first, or use another file");
+    xk_err_exit(err, XK_EXIT_CANNOT);
     return -EBUSY;
 }
 

@@ -22,7 +22,7 @@
 
 struct sim {
     uint64_t hosts, vms, port, limit, gc_interval, login_delay, log_size;
-    const char *speed, *seed, *password_file, *users, *now, *log, *listen, *certificates;
+    const char *speed, *seed, *password_file, *users, *now, *log, *listen, *certificates, *state;
     int era;
     bool coverage, tls;
 };
@@ -50,6 +50,7 @@ static const struct xk_opt sim_opts[] = {
                   "release whose limits, log lines and wire are played [2024]"),
     XK_OPT_TEXT(0, "log", struct sim, log, "PATH", "write xensource.log: a file, or a folder with one for each host"),
     XK_OPT_SIZE(0, "log-size", struct sim, log_size, "SIZE", "a log that has grown so large is rotated [16M]"),
+    XK_OPT_TEXT(0, "state", struct sim, state, "FILE", "keep the pool there, and go on with the pool that is there"),
     XK_OPT_FLAG(0, "coverage", struct sim, coverage, "list every message and how it is answered, start nothing"),
     XK_OPT_END,
 };
@@ -101,30 +102,24 @@ static int read_password(char **ret, const struct xk_app *app, const char *path,
 /* One address: the hosts take it and those that follow it. Several, with commas: one for each host. */
 static int read_addresses(struct simpool_settings *ret, const struct sim *opts, struct xk_err *err)
 {
-    const char *at = opts->listen ? opts->listen : "127.0.0.1";
-    const unsigned hosts = ret->hosts;
     unsigned count = 0;
 
-    for (size_t len; *at; at += len + (at[len] == ',')) {
+    if (!opts->listen)
+        return 0;
+    for (const char *at = opts->listen; count == 0 || *at;) {
+        const size_t len = strcspn(at, ",");
         char word[INET_ADDRSTRLEN] = "";
-        len = strcspn(at, ",");
-        if (count == hosts)
+        if (count == SIMPOOL_HOSTS_MAX)
             return xk_fail(err, -EINVAL, "--listen %s: more addresses than hosts", opts->listen);
         if (len < sizeof(word))
             memcpy(word, at, len);
-        if (inet_pton(AF_INET, word, &ret->listen[count++]) != 1)
-            return xk_fail(err, -EINVAL, "--listen %s: %.*s is no IPv4 address", opts->listen, (int)len, at);
-    }
-    if (count > 1 && count < hosts)
-        return xk_fail(err, -EINVAL, "--listen %s: %u addresses for %u hosts", opts->listen, count, hosts);
-    for (; count > 0 && count < hosts; count++)
-        ret->listen[count].s_addr = htonl(ntohl(ret->listen[0].s_addr) + count);
-    for (unsigned i = 0; i < hosts; i++) {
-        const uint32_t address = ntohl(ret->listen[i].s_addr);
-        if (count == 0 || address >> 24 == 0 || address >> 28 >= 14) /* no host, multicast, reserved */
+        if (inet_pton(AF_INET, word, &ret->listen[count]) != 1)
+            return xk_fail(err, -EINVAL, "--listen %s: '%.*s' is no IPv4 address", opts->listen, (int)len, at);
+        const uint32_t address = ntohl(ret->listen[count].s_addr);
+        if (address >> 24 == 0 || address >> 28 >= 14) /* no host, multicast, reserved */
             return xk_fail(err, -EINVAL, "--listen %s: a host needs one address that others can name", opts->listen);
-        for (unsigned j = 0; j < i; j++)
-            if (ret->listen[j].s_addr == ret->listen[i].s_addr)
+        for (unsigned i = 0; i < count; i++)
+            if (ret->listen[i].s_addr == ret->listen[count].s_addr)
                 return xk_fail(err, -EINVAL, "--listen %s: two hosts with one address", opts->listen);
         if (address >> 24 != 127 && !opts->password_file) {
             xk_fail(err, -EINVAL, "--listen %s: others can reach that, and everybody knows the default password",
@@ -132,7 +127,10 @@ static int read_addresses(struct simpool_settings *ret, const struct sim *opts, 
             xk_err_hint(err, "give the pool a password of its own: --password-file FILE");
             return -EINVAL;
         }
+        count++;
+        at += len + (at[len] == ',' && at[len + 1]);
     }
+    ret->listen_count = count;
     return 0;
 }
 
@@ -169,6 +167,7 @@ static void tell_clients(struct xk_app *app, const struct sim *opts, struct sock
 static void tell(struct xk_app *app, const struct sim *opts, const struct simpool *pool)
 {
     struct xk_out *const out = app->out;
+
     for (unsigned i = 0; i < simpool_hosts(pool); i++) {
         const struct sockaddr_in address = simpool_address(pool, i);
         char ip[INET_ADDRSTRLEN] = "", url[64], fingerprint[SIMPOOL_FINGERPRINT_BYTES];
@@ -178,7 +177,7 @@ static void tell(struct xk_app *app, const struct sim *opts, const struct simpoo
             xk_out_rows(out, "hosts");
         xk_row(out);
         xk_put_str(out, "url", url);
-        xk_put_str(out, "role", i == 0 ? "master" : "slave");
+        xk_put_str(out, "role", i == simpool_master(pool) ? "master" : "slave");
         simpool_fingerprint(fingerprint, pool, i);
         if (opts->tls)
             xk_put_str(out, "certificate_sha256", fingerprint);
@@ -188,10 +187,16 @@ static void tell(struct xk_app *app, const struct sim *opts, const struct simpoo
     xk_out_record(out, "login");
     xk_put_str(out, "user", USER);
     xk_put_str(out, "password", password);
-    xk_put_u64(out, "vms", opts->vms);
+    xk_put_u64(out, "vms", simpool_vms(pool));
     xk_out_end(out);
-    tell_clients(app, opts, simpool_address(pool, 0));
+    tell_clients(app, opts, simpool_address(pool, simpool_master(pool)));
     xk_out_flush(out);
+}
+
+static void tell_notes(struct xk_app *app, const struct simpool *pool)
+{
+    for (const char *at = simpool_notes(pool); *at; at += strcspn(at, "\n") + 1)
+        xk_log(app->log, XK_LOG_WARN, "%.*s", (int)strcspn(at, "\n"), at);
 }
 
 /* The stop flag is looked at each time that the loop was woken, and at least every STOP_CHECK_MS. */
@@ -232,8 +237,10 @@ static int start(struct xk_app *app, const struct sim *opts, const struct simpoo
     if (code == 0 && opts->certificates)
         code = write_certificates(pool, opts->certificates, err);
     if (code == 0) {
+        tell_notes(app, pool);
         tell(app, opts, pool);
         serve(base);
+        code = simpool_save(pool, err);
     }
     simpool_close(pool);
     event_base_free(base);
@@ -289,6 +296,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     struct simpool_settings settings = {
         .hosts = (unsigned)opts->hosts,
         .vms = (unsigned)opts->vms,
+        .state = opts->state,
         .port = (uint16_t)opts->port,
         .tls = opts->tls,
         .user = USER,
@@ -313,8 +321,11 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     return start(app, opts, &settings, err);
 }
 
-static const struct sim defaults = {
-    .hosts = 3, .vms = 20, .gc_interval = 30 * XK_NS_PER_S, .login_delay = 5 * XK_NS_PER_S, .log_size = 16 * XK_MIB, .era = SIMPOOL_ERA_NEWEST};
+static const struct sim defaults = {.vms = SIMPOOL_ANY,
+                                    .gc_interval = 30 * XK_NS_PER_S,
+                                    .login_delay = 5 * XK_NS_PER_S,
+                                    .log_size = 16 * XK_MIB,
+                                    .era = SIMPOOL_ERA_NEWEST};
 static const char *const example[] = {"--coverage", NULL};
 
 const struct xk_command sim_cmd_sim = {
