@@ -5,6 +5,7 @@
  * A field is a packed value with a count of users: ten thousand VMs share the defaults that nobody changed. A record's
  * encoded form is kept until the object changes, so get_all_records is mostly copying.
  */
+#include "lib/simpool/rrd.h"
 #include "lib/simpool/state.h"
 
 #include "core/text.h"
@@ -78,6 +79,7 @@ static void object_free(struct sim_object *o)
     for (unsigned i = 0; o->fields && i < o->class_row->fields; i++)
         xapi_packed_unref(o->fields[i]);
     free(o->fields);
+    sim_history_free(o->history);
     free(o->xml);
     free(o->json);
     free(o);
@@ -454,6 +456,8 @@ static void write_field(struct simpool *p, struct sim_object *o, unsigned place,
     o->fields[place] = packed;
     xapi_packed_unref(old);
     sim_touch(p, o);
+    if (p->histories && (place == p->vm_places[0] || place == p->vm_places[1]) && o->class_row == p->vm_class)
+        sim_history_note(p, o);
 }
 
 /* Put `ref` into a field that is one end of a relation, or take it out. */

@@ -8,6 +8,7 @@
  * as soon as it has been looked at.
  */
 #include "lib/simpool/log.h"
+#include "lib/simpool/rrd.h"
 
 #include "core/text.h"
 
@@ -32,6 +33,10 @@ static const struct sim_route routes[] = {
     {"OPTIONS", "/", NULL, sim_rpc_options},
     {"GET", "/services", NULL, sim_page},
     {"GET", "/services/", "get_services", not_here}, /* storage drivers and xenopsd are there on a real host */
+    {"GET", "/rrd_updates", "rrd_updates", sim_rrd_updates},
+    {"GET", "/host_rrd", "host_rrd", sim_rrd_host}, /* and /host_rrds, /vm_rrds */
+    {"GET", "/vm_rrd", "vm_rrd", sim_rrd_vm},
+    {"GET", "/sr_rrd", "sr_rrd", sim_rrd_sr},
     {NULL, NULL, NULL, NULL},
 };
 

@@ -24,6 +24,7 @@ struct sim_object {
     struct sim_object *class_next, *class_prev; /* its class, by creation */
     struct sim_object *ref_next, *uuid_next;    /* buckets */
     struct sim_session *session;                /* of a session's object */
+    struct sim_history *history;                /* of a VM that ever ran: when and where */
     char *xml, *json;                           /* its record, encoded; NULL: has to be made again */
     size_t xml_bytes, json_bytes;
 };
@@ -129,6 +130,12 @@ struct simpool {
     struct sim_directory *directory; /* NULL: there is none */
     struct event *gc_timer;
     struct sim_log *log; /* NULL: none */
+    /* metrics */
+    bool histories; /* what VMs do is remembered */
+    const struct xapi_class *vm_class;
+    unsigned vm_places[2]; /* of power_state and resident_on */
+    struct sim_mark *marks;
+    size_t mark_count;
     /* calls */
     struct sim_call *working, *waiting;
     struct event *wake;         /* those that wait for events look again */
@@ -296,7 +303,7 @@ struct sim_row {
     const char *message;
     sim_behaviour *behaviour;
 };
-extern const struct sim_row sim_session_rows[], sim_task_rows[], sim_event_rows[], sim_vm_rows[], sim_pool_rows[],
+extern const struct sim_row sim_rrd_rows[], sim_session_rows[], sim_task_rows[], sim_event_rows[], sim_vm_rows[], sim_pool_rows[],
     sim_identity_rows[];
 extern const struct sim_row *const sim_all_rows[]; /* NULL-ended */
 

@@ -6,6 +6,7 @@
 #include "lib/simpool/access.h"
 #include "lib/simpool/era.h"
 #include "lib/simpool/log.h"
+#include "lib/simpool/rrd.h"
 #include "lib/simpool/state.h"
 
 #include <arpa/inet.h>
@@ -19,9 +20,9 @@
 #define VMS_DEFAULT     20
 #define NOTES_BYTES_MAX 65536
 
-const struct sim_row *const sim_all_rows[] = {sim_session_rows, sim_task_rows,    sim_event_rows,
-                                              sim_vm_rows,      sim_pool_rows,    sim_identity_rows,
-                                              sim_role_rows,    sim_subject_rows, NULL};
+const struct sim_row *const sim_all_rows[] = {
+    sim_session_rows,  sim_task_rows, sim_event_rows,   sim_vm_rows,  sim_pool_rows,
+    sim_identity_rows, sim_role_rows, sim_subject_rows, sim_rrd_rows, NULL};
 
 /* ---- clock ---- */
 
@@ -215,6 +216,8 @@ int simpool_open(struct simpool **ret, struct event_base *base, const struct sim
     if (code == 0)
         code = sim_log_open(p, err);
     if (code == 0)
+        sim_history_begin(p);
+    if (code == 0)
         code = collector_start(p, err);
     if (code < 0) {
         simpool_close(p);
@@ -264,6 +267,7 @@ void simpool_close(struct simpool *p)
     free(p->password);
     free(p->user);
     free(p->behaviours);
+    free(p->marks);
     free(p);
 }
 
