@@ -53,7 +53,10 @@ struct sim_session {
     uint64_t order;              /* of creation */
     int64_t last_active_s;
     struct sim_session *next, **link;
-    uint64_t registered; /* event.next: generation up to which was told; 0: not registered */
+    /* event.next */
+    uint8_t *wanted;                   /* a flag for each class; NULL: not registered */
+    struct xapi_packed *subscriptions; /* as the client said them */
+    uint64_t registered, queued_bytes; /* generation up to which was told, and the pool's count then */
 };
 
 /* ---- calls ---- */
@@ -94,7 +97,8 @@ struct sim_call {
     struct sim_call *next, **link; /* of pool->working or pool->waiting */
     /* A blocked event.from. */
     uint64_t token;
-    uint8_t *wanted; /* a flag for each class */
+    uint8_t *wanted;             /* a flag for each class */
+    struct sim_session *next_of; /* event.next: of that session */
 };
 
 struct simpool {
@@ -138,6 +142,10 @@ struct simpool {
     size_t mark_count;
     /* calls */
     struct sim_call *working, *waiting;
+    unsigned registered;        /* sessions with a position for event.next */
+    uint64_t heartbeat;         /* generation of the last one */
+    uint64_t weighed;           /* generation up to which queued_bytes counts */
+    uint64_t queued_bytes;      /* all that the real server would ever have queued */
     struct event *wake;         /* those that wait for events look again */
     sim_behaviour **behaviours; /* by message; NULL: the table's own way */
 };
@@ -295,6 +303,8 @@ void sim_task_end(struct simpool *p, struct sim_object *task, enum sim_outcome o
 
 /* Calls that wait for events look again, once for all changes of this turn of the loop. */
 void sim_events_wake(struct simpool *p);
+void sim_events_heartbeat(struct simpool *p);
+void sim_events_forget(struct simpool *p, struct sim_session *s);
 void sim_events_closed(struct simpool *p, const char *session_ref);
 
 void sim_vm_allowed(struct simpool *p, struct sim_object *vm);

@@ -25,7 +25,6 @@
 #define COUNTS_EVERY_S  600
 #define PACK_BYTES      65536
 #define SPLIT_BYTES_MAX 900 /* of a line, in releases that split */
-#define TRACKID_BYTES   33
 #define TASK_BYTES      16
 
 struct file {
@@ -320,7 +319,7 @@ void sim_log(struct simpool *p, const struct sim_source *from, enum sim_level le
 
 /* ---- what is said ---- */
 
-static void trackid(char ret[TRACKID_BYTES], const char *ref)
+void sim_trackid(char ret[SIM_TRACKID_BYTES], const char *ref)
 {
     uint8_t digest[EVP_MAX_MD_SIZE];
     unsigned bytes = 0;
@@ -415,14 +414,14 @@ void sim_log_login(struct sim_call *c, const char *user)
 
 void sim_log_session_create(struct sim_call *c, const struct sim_session *s, const char *user, const char *originator)
 {
-    char own[TRACKID_BYTES], none[TRACKID_BYTES];
+    char own[SIM_TRACKID_BYTES], none[SIM_TRACKID_BYTES];
 
     if (!c->pool->log)
         return;
     const struct sim_era *const era = c->pool->log->era;
     const struct sim_source from = of_call(c, era->session_brand);
-    trackid(own, s->ref);
-    trackid(none, SIM_NULL);
+    sim_trackid(own, s->ref);
+    sim_trackid(none, SIM_NULL);
     sim_log(c->pool, &from, SIM_LOG_INFO,
             "Session.create trackid=%s pool=%s uname=%s %s%s%sis_local_superuser=%s auth_user_sid=%s parent=trackid=%s",
             own, s->object && sim_bool(s->object, "pool") ? "true" : "false", user,
@@ -433,9 +432,9 @@ void sim_log_session_create(struct sim_call *c, const struct sim_session *s, con
 
 static void put_destroy(struct simpool *p, const struct sim_source *from, const struct sim_session *s)
 {
-    char own[TRACKID_BYTES];
+    char own[SIM_TRACKID_BYTES];
 
-    trackid(own, s->ref);
+    sim_trackid(own, s->ref);
     sim_log(p, from, SIM_LOG_INFO, "Session.destroy trackid=%s", own);
 }
 
@@ -489,7 +488,7 @@ void sim_log_too_many(struct simpool *p, const char *group, unsigned disposable,
 
 void sim_log_collected(struct simpool *p, const struct sim_session *s, bool old)
 {
-    char own[TRACKID_BYTES], words[1024], active[24];
+    char own[SIM_TRACKID_BYTES], words[1024], active[24];
     const time_t seconds = (time_t)s->last_active_s;
     struct tm t;
 
@@ -499,7 +498,7 @@ void sim_log_collected(struct simpool *p, const struct sim_session *s, bool old)
                             then = of_collector(p, p->log->era->session_brand);
     (void)strftime(active, sizeof(active), "%Y%m%dT%H:%M:%SZ", &t);
     put_group(p, words, sizeof(words), s->group);
-    trackid(own, s->ref);
+    sim_trackid(own, s->ref);
     /* With its ref, as the real one: it ends with this very line, and a reader can check the trackid. */
     sim_log(p, &from, SIM_LOG_DEBUG,
             "Session.destroy _ref=%s uuid=%s trackid=%s (last active %s): Timed out session %sbecause %s", s->ref,
@@ -547,12 +546,12 @@ void sim_log_pass(struct simpool *p)
 
 void sim_log_async(struct sim_call *c)
 {
-    char own[TRACKID_BYTES];
+    char own[SIM_TRACKID_BYTES];
 
     if (!c->pool->log)
         return;
     const struct sim_source from = of_call(c, "dispatcher");
-    trackid(own, c->session_ref);
+    sim_trackid(own, c->session_ref);
     sim_log(c->pool, &from, SIM_LOG_INFO, "spawning a new thread to handle the current task (trackid=%s)", own);
 }
 

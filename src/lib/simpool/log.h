@@ -13,6 +13,10 @@
 #define SIM_LOG_KEPT           100  /* old files beside the one that is written */
 #define SIM_LOG_AGE_S          (31 * 86400)
 
+/* What stands for a session in logs and errors: the MD5 of its ref, in hexadecimal. */
+#define SIM_TRACKID_BYTES 33
+void sim_trackid(char ret[SIM_TRACKID_BYTES], const char *ref);
+
 enum sim_level { SIM_LOG_DEBUG, SIM_LOG_INFO, SIM_LOG_WARN, SIM_LOG_ERROR };
 
 /*

@@ -51,6 +51,7 @@ void sim_session_end(struct simpool *p, struct sim_session *s)
     memcpy(ref, s->ref, sizeof(ref));
     struct sim_object *const o = s->object;
     p->local_sessions -= s->local;
+    sim_events_forget(p, s);
     session_free(s);
     if (o)
         sim_delete(p, o);
@@ -59,8 +60,10 @@ void sim_session_end(struct simpool *p, struct sim_session *s)
 
 void sim_sessions_close(struct simpool *p)
 {
-    while (p->sessions)
+    while (p->sessions) {
+        sim_events_forget(p, p->sessions);
         session_free(p->sessions);
+    }
 }
 
 /* ---- login ---- */

@@ -58,8 +58,7 @@ static void on_collect(evutil_socket_t fd, short what, void *pool)
 
     sim_tasks_collect(p);
     sim_sessions_collect(p);
-    /* The heartbeat that those who wait with event.next get. */
-    sim_touch(p, sim_first(p, "pool"));
+    sim_events_heartbeat(p);
 }
 
 static int collector_start(struct simpool *p, struct xk_err *err)
