@@ -7,7 +7,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
 shift
-[ $# -gt 0 ] || set -- startup scan vhd convert
+[ $# -gt 0 ] || set -- startup scan vhd convert sessions
 ninja -C "$build" --quiet xenkit bench/pair bench/vhd-image
 
 work=$(mktemp -d)
