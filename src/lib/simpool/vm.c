@@ -1,252 +1,434 @@
 /*
- * Virtual machines: what may be done in which power state, how long it takes, what changes.
+ * The life of a machine: it starts, stops, sleeps, wakes and goes; each operation is asked about, takes its time, and
+ * then changes what the real server changes.
  *
- * One table has a row for each operation: the states in which it is allowed give both the check with its error and the
- * allowed_operations that clients show.
+ * What would happen inside of the guest happens at once when it boots: its agent reports, and nothing changes later by
+ * itself.
  */
-#include "lib/simpool/inner.h"
+#include "lib/simpool/ops.h"
 
-#include "core/text.h"
+#include <arpa/inet.h>
 
-#include <ctype.h>
-#include <stdio.h>
-#include <string.h>
+#define BODY_BYTES 1024
 
-enum { HALTED = 1, PAUSED = 2, RUNNING = 4, SUSPENDED = 8, ANY = 15 };
+static const char *const none[] = {NULL};
 
-struct operation {
-    const char *name;
-    unsigned states;      /* in which it is allowed */
-    bool templates;       /* and for templates and snapshots, too */
-    const char *expected; /* for VM_BAD_POWER_STATE, in the server's order */
-    bool offered;         /* in allowed_operations */
-};
+/* ---- the first half ---- */
 
-static const struct operation operations[] = {
-    {"start", HALTED, false, "halted", true},
-    {"start_on", HALTED, false, "halted", true},
-    {"pause", RUNNING, false, "running", true},
-    {"unpause", PAUSED, false, "paused", true},
-    {"clean_shutdown", RUNNING, false, "running", true},
-    {"clean_reboot", RUNNING, false, "running", true},
-    {"hard_shutdown", PAUSED | RUNNING | SUSPENDED, false, "paused, suspended, running", true},
-    {"hard_reboot", PAUSED | RUNNING, false, "paused, running", true},
-    {"suspend", RUNNING, false, "running", true},
-    {"resume", SUSPENDED, false, "suspended", true},
-    {"resume_on", SUSPENDED, false, "suspended", true},
-    {"pool_migrate", RUNNING, false, "running", true},
-    {"snapshot", ANY, false, "halted, paused, suspended, running", true},
-    {"checkpoint", RUNNING | SUSPENDED, false, "running, suspended", true},
-    {"clone", HALTED | SUSPENDED, true, "halted, suspended", true},
-    {"copy", HALTED | SUSPENDED, true, "halted, suspended", true},
-    {"provision", HALTED, true, "halted", true},
-    {"destroy", HALTED, true, "halted", true},
-    {"changing_VCPUs", HALTED, true, "halted", true},
-    {"changing_static_range", HALTED, true, "halted", true},
-    {"changing_dynamic_range", HALTED | RUNNING, true, "halted, running", true},
-    {"make_into_template", HALTED, false, "halted", true},
-    {"revert", ANY, true, "halted, paused, suspended, running", false},
-    {"power_state_reset", ANY, false, "halted, paused, suspended, running", false},
-};
-
-static const struct operation *operation_find(const char *name)
+enum sim_outcome sim_vm_begin(struct sim_call *c, unsigned arg, const char *op, double seconds, sim_behaviour *finish,
+                              bool cancellable)
 {
-    for (size_t i = 0; i < XK_COUNT(operations); i++)
-        if (strcmp(operations[i].name, name) == 0)
-            return &operations[i];
-    return NULL;
-}
+    struct sim_object *const vm = sim_arg(c, arg);
+    struct sim_why why;
 
-static unsigned state_of(const struct sim_object *vm)
-{
-    const char *const state = sim_text(vm, "power_state");
-
-    return strcmp(state, "Running") == 0  ? RUNNING
-           : strcmp(state, "Halted") == 0 ? HALTED
-           : strcmp(state, "Paused") == 0 ? PAUSED
-                                          : SUSPENDED;
-}
-
-static bool fits(const struct sim_object *vm, const struct operation *op)
-{
-    if (sim_bool(vm, "is_control_domain"))
-        return false;
-    return (op->states & state_of(vm)) != 0 && (op->templates || !sim_bool(vm, "is_a_template"));
-}
-
-void sim_vm_allowed(struct simpool *p, struct sim_object *vm)
-{
-    const char *names[XK_COUNT(operations) + 1];
-    size_t count = 0;
-
-    for (size_t i = 0; i < XK_COUNT(operations) && sim_get(vm, "current_operations")->count == 0; i++)
-        if (operations[i].offered && fits(vm, &operations[i]))
-            names[count++] = operations[i].name;
-    names[count] = NULL;
-    sim_put_list(p, vm, "allowed_operations", names);
-}
-
-/* May the operation begin? */
-static enum sim_outcome check(struct sim_call *c, const struct sim_object *vm, const char *name)
-{
-    const struct operation *const op = operation_find(name);
-    const struct xapi_value *const current = sim_get(vm, "current_operations");
-    const struct xapi_value *const blocked = xapi_map_get(sim_get(vm, "blocked_operations"), name);
-    char actual[32];
-
-    if (blocked)
-        return sim_fail(c, "OPERATION_BLOCKED", vm->ref, xapi_value_text(blocked), NULL);
-    if (current->count)
-        return sim_fail(c, "OTHER_OPERATION_IN_PROGRESS", "VM", vm->ref, xapi_value_text(&current->items[1]),
-                        xapi_value_text(&current->items[0]), NULL);
-    if (sim_bool(vm, "is_control_domain"))
-        return sim_fail(c, "OPERATION_NOT_ALLOWED", "This operation is not allowed on dom0", NULL);
-    if (!op->templates && sim_bool(vm, "is_a_template"))
-        return sim_fail(c, sim_bool(vm, "is_a_snapshot") ? "VM_IS_SNAPSHOT" : "VM_IS_TEMPLATE", vm->ref, NULL);
-    if (!(op->states & state_of(vm))) {
-        snprintf(actual, sizeof(actual), "%s", sim_text(vm, "power_state"));
-        actual[0] = (char)tolower((unsigned char)actual[0]);
-        return sim_fail(c, "VM_BAD_POWER_STATE", vm->ref, op->expected, actual, NULL);
-    }
-    return SIM_DONE;
-}
-
-/* The first half of most operations: the VM of argument 0, checked, and the time it takes. */
-static enum sim_outcome begin(struct sim_call *c, const char *name, double seconds, sim_behaviour *finish)
-{
-    struct sim_object *const vm = sim_arg(c, 0);
-
-    if (!vm || check(c, vm, name) == SIM_FAILED)
+    if (!vm)
         return SIM_FAILED;
-    return sim_work(c, (uint64_t)(seconds * 1e9), finish, vm, name, seconds >= 3);
+    if (!sim_vm_may(c->pool, vm, op, true, &why))
+        return sim_refuse(c, &why);
+    return sim_work(c, (uint64_t)(seconds * 1e9), finish, vm, op, cancellable);
 }
 
-/* ---- power ---- */
+/* Tell administrators; the text is the real server's. */
+static void tell(struct sim_call *c, const struct sim_object *vm, const char *name, const char *what)
+{
+    char body[BODY_BYTES];
 
-static void metrics_set(struct simpool *p, const struct sim_object *vm, const char *field, int64_t now)
+    snprintf(body, sizeof(body), "VM '%.600s' (uuid: %s) %s", sim_text(vm, "name_label"), sim_text(vm, "uuid"), what);
+    sim_message(c->pool, name, "VM", vm, body);
+}
+
+static void tell_host(struct sim_call *c, const struct sim_object *vm, const char *name, const char *what,
+                      const struct sim_object *host)
+{
+    char text[BODY_BYTES];
+
+    snprintf(text, sizeof(text), "%s on host: %.600s (uuid: %s)", what, sim_text(host, "name_label"),
+             sim_text(host, "uuid"));
+    tell(c, vm, name, text);
+}
+
+/* Its disks and interfaces can be attached? */
+static bool can_attach(const struct simpool *p, const struct sim_object *vm, struct sim_why *why)
+{
+    const struct sim_object *device;
+
+    for (size_t at = 0; (device = sim_member(p, vm, "VBDs", &at));)
+        if (!sim_vbd_may(p, device, "attach", why))
+            return false;
+    for (size_t at = 0; (device = sim_member(p, vm, "VIFs", &at));)
+        if (!sim_vif_may(p, device, "attach", why))
+            return sim_deny(why, "OPERATION_NOT_ALLOWED", "Failed to lock all VIFs", NULL);
+    return true;
+}
+
+/* ---- guests ---- */
+
+static void guest_address(const struct simpool *p, const struct sim_object *vm, char ret[32])
+{
+    const struct sim_object *vif;
+    unsigned last = 0;
+
+    *ret = '\0';
+    for (size_t at = 0; (vif = sim_member(p, vm, "VIFs", &at));) {
+        if (!sim_is(vif, "device", "0"))
+            continue;
+        (void)sscanf(sim_text(vif, "MAC"), "%*2x:%*2x:%*2x:%*2x:%*2x:%2x", &last);
+        snprintf(ret, 32, "192.0.2.%u", 20 + last % 200);
+    }
+}
+
+struct sim_object *sim_guest_create(struct simpool *p, struct sim_object *vm, const char *address)
+{
+    struct sim_object *const guest = sim_create(p, "VM_guest_metrics");
+
+    if (!guest)
+        return NULL;
+    sim_put_map(p, guest, "os_version",
+                (const char *const[]){"name", "Debian GNU/Linux 12 (bookworm)", "uname", "6.1.0-18-amd64", "distro",
+                                      "debian", "major", "12", "minor", "5", NULL});
+    sim_put_map(p, guest, "PV_drivers_version",
+                (const char *const[]){"major", "8", "minor", "4", "micro", "0", "build", "1", NULL});
+    if (*address)
+        sim_put_map(p, guest, "networks", (const char *const[]){"0/ip", address, "0/ipv4/0", address, NULL});
+    sim_put_map(p, guest, "other",
+                (const char *const[]){"platform-feature-multiprocessor-suspend", "1", "has-vendor-device", "0",
+                                      "feature-suspend", "1", "feature-poweroff", "1", "feature-reboot", "1",
+                                      "feature-vcpu-hotplug", "1", "feature-balloon", "1", NULL});
+    sim_put_bool(p, guest, "PV_drivers_up_to_date", true);
+    sim_put_bool(p, guest, "PV_drivers_detected", true);
+    sim_put_bool(p, guest, "live", true);
+    sim_put_text(p, guest, "can_use_hotplug_vbd", "yes");
+    sim_put_text(p, guest, "can_use_hotplug_vif", "yes");
+    sim_put_time(p, guest, "last_updated", sim_now_s(p));
+    sim_put_text(p, vm, "guest_metrics", guest->ref);
+    return guest;
+}
+
+static void guest_boots(struct simpool *p, struct sim_object *vm)
+{
+    char address[32];
+
+    if (sim_follow(p, vm, "guest_metrics"))
+        return;
+    guest_address(p, vm, address);
+    (void)sim_guest_create(p, vm, address);
+}
+
+static void guest_forgotten(struct simpool *p, struct sim_object *vm)
+{
+    struct sim_object *const guest = sim_follow(p, vm, "guest_metrics");
+
+    sim_put_text(p, vm, "guest_metrics", SIM_NULL);
+    if (guest)
+        sim_delete(p, guest);
+}
+
+/* ---- to and from a host ---- */
+
+static void console_create(struct simpool *p, struct sim_object *vm, const struct sim_object *host)
+{
+    struct sim_object *const console = sim_create(p, "console");
+    char location[128];
+
+    if (!console)
+        return;
+    snprintf(location, sizeof(location), "https://%.40s/console?uuid=%.36s", sim_text(host, "address"),
+             sim_text(console, "uuid"));
+    sim_put_text(p, console, "location", location);
+    sim_put_text(p, console, "protocol", "rfb");
+    sim_put_int(p, console, "port", -1);
+    sim_put_text(p, console, "VM", vm->ref);
+}
+
+/* "0" becomes xvda. */
+static void device_name(const struct sim_object *vbd, char ret[16])
+{
+    int64_t number;
+
+    if (xk_parse_i64(&number, sim_text(vbd, "userdevice")) == 0 && number >= 0 && number < 26)
+        snprintf(ret, 16, "xvd%c", (char)('a' + number));
+    else
+        snprintf(ret, 16, "%.15s", sim_text(vbd, "userdevice"));
+}
+
+static void devices_attach(struct simpool *p, struct sim_object *vm)
+{
+    struct sim_object *device;
+    char name[16];
+
+    for (size_t at = 0; (device = sim_member(p, vm, "VBDs", &at));) {
+        device_name(device, name);
+        sim_put_text(p, device, "device", name);
+        sim_put_bool(p, device, "currently_attached", true);
+    }
+    for (size_t at = 0; (device = sim_member(p, vm, "VIFs", &at));)
+        sim_put_bool(p, device, "currently_attached", true);
+    for (size_t at = 0; (device = sim_member(p, vm, "VUSBs", &at));)
+        sim_put_bool(p, device, "currently_attached", true);
+}
+
+static void devices_detach(struct simpool *p, struct sim_object *vm)
+{
+    static const char *const fields[] = {"VBDs", "VIFs", "VGPUs", "VUSBs"};
+    struct sim_object *device;
+
+    for (size_t i = 0; i < XK_COUNT(fields); i++)
+        for (size_t at = 0; (device = sim_member(p, vm, fields[i], &at));)
+            sim_put_bool(p, device, "currently_attached", false);
+}
+
+/* The memory that the machine has at that host: as much of what it may have as is free. */
+static int64_t memory_given(const struct simpool *p, const struct sim_object *vm, const struct sim_object *host)
+{
+    const int64_t least = sim_int(vm, "memory_dynamic_min"), most = sim_int(vm, "memory_dynamic_max");
+    const int64_t available = sim_host_memory_free(p, host) - sim_vm_overhead(vm);
+
+    return XK_MAX(XK_MIN(most, available), least);
+}
+
+static void metrics_of_start(struct simpool *p, const struct sim_object *vm, int64_t memory)
 {
     struct sim_object *const metrics = sim_follow(p, vm, "metrics");
 
-    if (metrics)
-        sim_put_time(p, metrics, field, now);
+    if (!metrics)
+        return;
+    sim_put_time(p, metrics, "start_time", sim_now_s(p));
+    sim_put_time(p, metrics, "last_updated", sim_now_s(p));
+    sim_put_int(p, metrics, "memory_actual", memory);
+    sim_put_int(p, metrics, "VCPUs_number", sim_int(vm, "VCPUs_at_startup"));
+    sim_put_text(p, metrics, "current_domain_type", sim_text(vm, "domain_type"));
+    sim_put_bool(p, metrics, "hvm", sim_is(vm, "domain_type", "hvm"));
+    sim_put_bool(p, metrics, "nomigrate", sim_pair_is_true(vm, "platform", "nomigrate"));
+    sim_put_bool(p, metrics, "nested_virt", sim_pair_is_true(vm, "platform", "nested-virt"));
 }
 
-static void devices_attach(struct simpool *p, const struct sim_object *vm, const char *field, bool on)
+void sim_vm_arrive(struct simpool *p, struct sim_object *vm, struct sim_object *host, const char *state)
 {
-    const struct xapi_value *const refs = sim_get(vm, field);
+    const int64_t memory = memory_given(p, vm, host);
 
-    for (size_t i = 0; i < refs->count; i++) {
-        struct sim_object *const device = sim_find(p, xapi_value_text(&refs->items[i]), NULL);
-        if (!device)
-            continue;
-        sim_put_bool(p, device, "currently_attached", on);
-        sim_put_list(p, device, "allowed_operations",
-                     on ? (const char *const[]){"attach", "unplug", NULL} : (const char *const[]){"attach", NULL});
-    }
-}
-
-static struct sim_object *host_metrics(const struct simpool *p, const struct sim_object *host)
-{
-    return sim_follow(p, host, "metrics");
-}
-
-static int64_t free_memory(const struct simpool *p, const struct sim_object *host)
-{
-    const struct sim_object *const metrics = host_metrics(p, host);
-
-    return metrics ? sim_int(metrics, "memory_free") : 0;
-}
-
-static void take_memory(struct simpool *p, const struct sim_object *host, int64_t bytes)
-{
-    struct sim_object *const metrics = host_metrics(p, host);
-
-    if (metrics)
-        sim_put_int(p, metrics, "memory_free", sim_int(metrics, "memory_free") - bytes);
-}
-
-/* Where the VM is run: its affinity when there is room, else the host with the most free memory. */
-static struct sim_object *choose_host(const struct simpool *p, const struct sim_object *vm)
-{
-    const int64_t needed = sim_int(vm, "memory_dynamic_max");
-    struct sim_object *const affinity = sim_follow(p, vm, "affinity"), *best = NULL;
-
-    if (affinity && sim_bool(affinity, "enabled") && free_memory(p, affinity) >= needed)
-        return affinity;
-    for (struct sim_object *host = sim_first(p, "host"); host; host = host->class_next)
-        if (sim_bool(host, "enabled") && (!best || free_memory(p, host) > free_memory(p, best)))
-            best = host;
-    return best;
-}
-
-static enum sim_outcome place(struct sim_call *c, struct sim_object *vm, struct sim_object *host, const char *state)
-{
-    struct simpool *const p = c->pool;
-    const int64_t needed = sim_int(vm, "memory_dynamic_max");
-    char need[24], available[24];
-
-    if (!host)
-        return sim_fail(c, "NO_HOSTS_AVAILABLE", NULL);
-    if (!sim_bool(host, "enabled"))
-        return sim_fail(c, "HOST_DISABLED", host->ref, NULL);
-    if (free_memory(p, host) < needed) {
-        snprintf(need, sizeof(need), "%lld", (long long)needed);
-        snprintf(available, sizeof(available), "%lld", (long long)free_memory(p, host));
-        return sim_fail(c, "HOST_NOT_ENOUGH_FREE_MEMORY", need, available, NULL);
-    }
-    take_memory(p, host, needed);
+    sim_put_int(p, vm, "memory_overhead", sim_vm_overhead(vm));
+    sim_host_memory_take(p, host, memory + sim_vm_overhead(vm));
     sim_put_text(p, vm, "resident_on", host->ref);
-    sim_put_text(p, vm, "power_state", state);
+    sim_put_text(p, vm, "scheduled_to_be_resident_on", SIM_NULL);
     sim_put_int(p, vm, "domid", (int64_t)(p->generation % 30000) + 1);
-    sim_put_int(p, vm, "memory_target", needed);
-    metrics_set(p, vm, "start_time", sim_now_s(p));
-    devices_attach(p, vm, "VBDs", true);
-    devices_attach(p, vm, "VIFs", true);
-    return SIM_DONE;
+    sim_put_int(p, vm, "memory_target", memory);
+    sim_put_text(p, vm, "power_state", state);
+    metrics_of_start(p, vm, memory);
+    devices_attach(p, vm);
+    console_create(p, vm, host);
+    if (sim_same(state, "Running"))
+        guest_boots(p, vm);
+    sim_vm_refresh(p, vm);
 }
 
-static void leave(struct simpool *p, struct sim_object *vm, const char *state)
+void sim_vm_leave(struct simpool *p, struct sim_object *vm, const char *state)
 {
     const struct sim_object *const host = sim_follow(p, vm, "resident_on");
-    struct sim_object *const guest = sim_follow(p, vm, "guest_metrics");
+    struct sim_object *const metrics = sim_follow(p, vm, "metrics");
+    const bool halted = sim_same(state, "Halted");
 
     if (host)
-        take_memory(p, host, -sim_int(vm, "memory_dynamic_max"));
-    sim_put_text(p, vm, "resident_on", SIM_NULL);
+        sim_host_memory_take(p, host, -(sim_int(vm, "memory_target") + sim_int(vm, "memory_overhead")));
     sim_put_text(p, vm, "power_state", state);
+    sim_put_text(p, vm, "resident_on", SIM_NULL);
+    sim_put_text(p, vm, "scheduled_to_be_resident_on", SIM_NULL);
     sim_put_int(p, vm, "domid", -1);
-    if (strcmp(state, "Halted") == 0) {
-        sim_put_int(p, vm, "memory_target", 0);
-        sim_put_text(p, vm, "guest_metrics", SIM_NULL);
-        if (guest)
-            sim_delete(p, guest);
+    if (halted) {
+        devices_detach(p, vm);
+        sim_put_bool(p, vm, "requires_reboot", false);
+        sim_put_list(p, vm, "pending_guidances", none);
+        sim_put_list(p, vm, "attached_PCIs", none);
     }
-    devices_attach(p, vm, "VBDs", false);
-    devices_attach(p, vm, "VIFs", false);
+    if (metrics) {
+        sim_put_int(p, metrics, "memory_actual", 0);
+        sim_put_int(p, metrics, "VCPUs_number", 0);
+        sim_put_text(p, metrics, "current_domain_type", halted ? "unspecified" : sim_text(vm, "domain_type"));
+    }
+    sim_delete_members(p, vm, "consoles");
+    sim_vm_refresh(p, vm);
+}
+
+/* ---- start ---- */
+
+static void bios_strings_fill(struct simpool *p, struct sim_object *vm)
+{
+    if (sim_get(vm, "bios_strings")->count == 0)
+        sim_put_map(p, vm, "bios_strings",
+                    (const char *const[]){"bios-vendor", "Xen", "bios-version", "", "system-manufacturer", "Xen",
+                                          "system-product-name", "HVM domU", "system-version", "",
+                                          "system-serial-number", "", "baseboard-manufacturer", "",
+                                          "baseboard-product-name", "", "baseboard-version", "",
+                                          "baseboard-serial-number", "", "baseboard-asset-tag", "",
+                                          "baseboard-location-in-chassis", "", "enclosure-asset-tag", "", "hp-rombios",
+                                          "", "oem-1", "Xen", "oem-2",
+                                          "MS_VM_CERT/SHA1/bdbeb6e0a816d43fa6d3fe8aaef04c2bad9d3e3d", NULL});
+}
+
+/* What a start settles that was left open. */
+static void settle(struct simpool *p, struct sim_object *vm)
+{
+    if (sim_is(vm, "domain_type", "unspecified"))
+        sim_put_text(p, vm, "domain_type", *sim_text(vm, "HVM_boot_policy") ? "hvm" : "pv");
+    if (sim_is(vm, "domain_type", "hvm") && !sim_pair(vm, "platform", "device-model")) {
+        const char *const firmware = sim_pair(vm, "HVM_boot_params", "firmware");
+        const bool uefi = firmware && sim_same(firmware, "uefi");
+        sim_put_pair(p, vm, "platform", "device-model", uefi ? "qemu-upstream-uefi" : "qemu-upstream-compat");
+    }
+    bios_strings_fill(p, vm);
+    if (sim_bool(vm, "has_vendor_device") && sim_int(vm, "hardware_platform_version") < 2)
+        sim_put_int(p, vm, "hardware_platform_version", 2);
+    if (sim_is(vm, "ha_restart_priority", "restart"))
+        sim_put_bool(p, vm, "ha_always_run", true);
+}
+
+/* A machine that is nested, or was told to, has all its memory at once. */
+static bool is_pinned(const struct sim_object *vm, struct sim_why *why)
+{
+    const int64_t most = sim_int(vm, "memory_static_max");
+
+    if (!sim_pair_is_true(vm, "platform", "nested-virt") ||
+        (sim_int(vm, "memory_dynamic_min") == most && sim_int(vm, "memory_dynamic_max") == most))
+        return true;
+    return sim_deny(why, "MEMORY_CONSTRAINT_VIOLATION_MAXPIN", "nested virt", NULL);
+}
+
+static double seconds_of(const struct sim_object *vm, const char *field)
+{
+    return (double)XK_MIN(XK_MAX(sim_int(vm, field), 0), 86400);
+}
+
+/* host: asked for by the caller; NULL: choose one. */
+static enum sim_outcome start_begin(struct sim_call *c, const char *op, const struct sim_object *host, bool paused,
+                                    double seconds, sim_behaviour *finish)
+{
+    struct simpool *const p = c->pool;
+    struct sim_object *const vm = sim_arg(c, 0);
+    const bool resumes = xk_has_prefix(op, "resume");
+    struct sim_why why;
+
+    (void)paused;
+    if (!vm)
+        return SIM_FAILED;
+    if (!sim_vm_may(p, vm, op, true, &why) || !can_attach(p, vm, &why))
+        return sim_refuse(c, &why);
+    if (host ? !sim_vm_can_boot(p, vm, host, 0, &why) : !sim_vm_choose_host(p, vm, &why))
+        return sim_refuse(c, &why);
+    if (!resumes && !is_pinned(vm, &why))
+        return sim_refuse(c, &why);
+    return sim_work(c, (uint64_t)((seconds + (resumes ? 0 : seconds_of(vm, "start_delay"))) * 1e9), finish, vm, op,
+                    true);
+}
+
+static enum sim_outcome run(struct sim_call *c, struct sim_object *vm, struct sim_object *host, bool paused)
+{
+    struct simpool *const p = c->pool;
+    const bool resumes = sim_vm_power(vm) == SIM_SUSPENDED;
+    struct sim_why why;
+
+    /* Others may have taken what was free when this began. */
+    if (!host)
+        host = sim_vm_choose_host(p, vm, &why);
+    else if (!sim_vm_can_boot(p, vm, host, 0, &why))
+        host = NULL;
+    if (!host || !can_attach(p, vm, &why))
+        return sim_refuse(c, &why);
+    if (!resumes) {
+        guest_forgotten(p, vm);
+        settle(p, vm);
+    } else {
+        struct sim_object *const image = sim_follow(p, vm, "suspend_VDI");
+        sim_put_text(p, vm, "suspend_VDI", SIM_NULL);
+        if (image)
+            sim_vdi_destroy(p, image);
+        if (sim_is(vm, "ha_restart_priority", "restart"))
+            sim_put_bool(p, vm, "ha_always_run", true);
+    }
+    sim_vm_arrive(p, vm, host, paused ? "Paused" : "Running");
+    tell_host(c, vm, resumes ? "VM_RESUMED" : "VM_STARTED", resumes ? "resumed" : "started", host);
+    return SIM_DONE;
 }
 
 static enum sim_outcome start_end(struct sim_call *c)
 {
     struct sim_object *const vm = sim_arg(c, 0);
 
-    return vm ? place(c, vm, choose_host(c->pool, vm), c->args[1].truth ? "Paused" : "Running") : SIM_FAILED;
-}
-
-static enum sim_outcome start(struct sim_call *c)
-{
-    return begin(c, "start", 0.4, start_end);
+    return vm ? run(c, vm, NULL, c->args[1].truth) : SIM_FAILED;
 }
 
 static enum sim_outcome start_on_end(struct sim_call *c)
 {
     struct sim_object *const vm = sim_arg(c, 0), *const host = vm ? sim_arg(c, 1) : NULL;
 
-    return host ? place(c, vm, host, c->args[2].truth ? "Paused" : "Running") : SIM_FAILED;
+    return host ? run(c, vm, host, c->args[2].truth) : SIM_FAILED;
+}
+
+static enum sim_outcome start(struct sim_call *c)
+{
+    return start_begin(c, "start", NULL, c->args[1].truth, 0.4, start_end);
+}
+
+static bool is_evacuating(const struct sim_object *host)
+{
+    const struct xapi_value *const now = sim_get(host, "current_operations");
+
+    for (size_t i = 0; i < now->count; i++)
+        if (sim_same(xapi_value_text(&now->items[2 * i + 1]), "evacuate"))
+            return true;
+    return false;
 }
 
 static enum sim_outcome start_on(struct sim_call *c)
 {
-    return sim_arg(c, 1) ? begin(c, "start_on", 0.4, start_on_end) : SIM_FAILED;
+    const struct sim_object *const host = sim_arg(c, 0) ? sim_arg(c, 1) : NULL;
+
+    if (!host)
+        return SIM_FAILED;
+    if (is_evacuating(host))
+        return sim_fail(c, "HOST_EVACUATE_IN_PROGRESS", host->ref, NULL);
+    return start_begin(c, "start_on", host, c->args[2].truth, 0.4, start_on_end);
+}
+
+static enum sim_outcome resume(struct sim_call *c)
+{
+    return start_begin(c, "resume", NULL, c->args[1].truth, 1, start_end);
+}
+
+static enum sim_outcome resume_on(struct sim_call *c)
+{
+    const struct sim_object *const host = sim_arg(c, 0) ? sim_arg(c, 1) : NULL;
+
+    return host ? start_begin(c, "resume_on", host, c->args[2].truth, 1, start_on_end) : SIM_FAILED;
+}
+
+/* ---- stop ---- */
+
+/* End what others do to the machine, as a hard stop does. */
+static void cancel_others(struct simpool *p, const struct sim_object *vm, const char *const *ops)
+{
+    const struct timeval now = {0};
+
+    for (struct sim_call *w = p->working; w; w = w->next) {
+        if (!sim_same(w->subject, vm->ref))
+            continue;
+        for (const char *const *op = ops; *op; op++) {
+            struct sim_object *const task = sim_find(p, w->task_ref, NULL);
+            if (!sim_same(*op, w->operation))
+                continue;
+            w->cancelled = true;
+            if (task)
+                sim_put_text(p, task, "status", "cancelling");
+            (void)event_add(w->timer, &now);
+        }
+    }
+}
+
+static void image_destroy(struct simpool *p, struct sim_object *vm)
+{
+    struct sim_object *const image = sim_follow(p, vm, "suspend_VDI");
+
+    sim_put_text(p, vm, "suspend_VDI", SIM_NULL);
+    if (image)
+        sim_vdi_destroy(p, image);
 }
 
 static enum sim_outcome halt_end(struct sim_call *c)
@@ -255,388 +437,262 @@ static enum sim_outcome halt_end(struct sim_call *c)
 
     if (!vm)
         return SIM_FAILED;
-    leave(c->pool, vm, "Halted");
+    image_destroy(c->pool, vm);
+    sim_vm_leave(c->pool, vm, "Halted");
+    tell(c, vm, "VM_SHUTDOWN", sim_same(c->operation, "hard_shutdown") ? "shutdown forcibly" : "shutdown");
     return SIM_DONE;
 }
 
-static enum sim_outcome clean_shutdown(struct sim_call *c)
-{
-    return begin(c, "clean_shutdown", 0.6, halt_end);
-}
-
-static enum sim_outcome hard_shutdown(struct sim_call *c)
-{
-    return begin(c, "hard_shutdown", 0.2, halt_end);
-}
-
-static enum sim_outcome shutdown_any(struct sim_call *c)
-{
-    const struct sim_object *const vm = sim_arg(c, 0);
-
-    if (!vm)
-        return SIM_FAILED;
-    return state_of(vm) == RUNNING ? clean_shutdown(c) : hard_shutdown(c);
-}
-
-static enum sim_outcome reset(struct sim_call *c)
+static enum sim_outcome stop_begin(struct sim_call *c, const char *op, double seconds)
 {
     struct sim_object *const vm = sim_arg(c, 0);
 
     if (!vm)
         return SIM_FAILED;
-    leave(c->pool, vm, "Halted");
-    sim_vm_allowed(c->pool, vm);
+    const enum sim_outcome outcome =
+        sim_vm_begin(c, 0, op, seconds + seconds_of(vm, "shutdown_delay"), halt_end, !sim_same(op, "hard_shutdown"));
+    if (outcome == SIM_WORKING)
+        sim_put_bool(c->pool, vm, "ha_always_run", false);
+    return outcome;
+}
+
+static enum sim_outcome clean_shutdown(struct sim_call *c)
+{
+    return stop_begin(c, "clean_shutdown", 0.6);
+}
+
+static enum sim_outcome hard_shutdown(struct sim_call *c)
+{
+    static const char *const ended[] = {"clean_shutdown", "clean_reboot", "hard_reboot", "pool_migrate",
+                                        "call_plugin",    "shutdown",     "suspend",     NULL};
+    const enum sim_outcome outcome = stop_begin(c, "hard_shutdown", 0.2);
+
+    if (outcome == SIM_WORKING)
+        cancel_others(c->pool, sim_find(c->pool, c->subject, NULL), ended);
+    return outcome;
+}
+
+static enum sim_outcome shutdown_any(struct sim_call *c)
+{
+    return stop_begin(c, "shutdown", 0.6);
+}
+
+static enum sim_outcome reset(struct sim_call *c)
+{
+    struct simpool *const p = c->pool;
+    struct sim_object *const vm = sim_arg(c, 0);
+
+    if (!vm)
+        return SIM_FAILED;
+    if (sim_bool(vm, "is_control_domain"))
+        return sim_fail(c, "CANNOT_RESET_CONTROL_DOMAIN", vm->ref, NULL);
+    const struct sim_object *const host = sim_follow(p, vm, "resident_on");
+    const struct sim_object *const metrics = host ? sim_follow(p, host, "metrics") : NULL;
+    if (sim_vm_is_live(vm) && host && metrics && sim_bool(metrics, "live")) {
+        if (host == sim_master(p))
+            return sim_fail(c, "DOMAIN_EXISTS", vm->ref, NULL);
+        return sim_fail(c, "HOST_IS_LIVE", host->ref, NULL);
+    }
+    sim_vm_leave(p, vm, "Halted");
     return SIM_DONE;
 }
 
 static enum sim_outcome reboot_end(struct sim_call *c)
 {
+    struct simpool *const p = c->pool;
     struct sim_object *const vm = sim_arg(c, 0);
 
     if (!vm)
         return SIM_FAILED;
-    sim_put_text(c->pool, vm, "power_state", "Running");
-    sim_put_int(c->pool, vm, "domid", sim_int(vm, "domid") + 1);
-    metrics_set(c->pool, vm, "start_time", sim_now_s(c->pool));
+    sim_put_text(p, vm, "power_state", "Running");
+    sim_put_int(p, vm, "domid", sim_int(vm, "domid") + 1);
+    sim_put_bool(p, vm, "requires_reboot", false);
+    metrics_of_start(p, vm, sim_int(vm, "memory_target"));
+    guest_boots(p, vm);
+    sim_vm_refresh(p, vm);
+    tell(c, vm, "VM_REBOOTED", sim_same(c->operation, "clean_reboot") ? "rebooted cleanly" : "rebooted forcibly");
     return SIM_DONE;
 }
 
 static enum sim_outcome clean_reboot(struct sim_call *c)
 {
-    return begin(c, "clean_reboot", 1, reboot_end);
+    return sim_vm_begin(c, 0, "clean_reboot", 1, reboot_end, true);
 }
 
 static enum sim_outcome hard_reboot(struct sim_call *c)
 {
-    return begin(c, "hard_reboot", 0.4, reboot_end);
+    static const char *const ended[] = {"clean_shutdown", "clean_reboot", "pool_migrate", "call_plugin", "suspend",
+                                        NULL};
+    const enum sim_outcome outcome = sim_vm_begin(c, 0, "hard_reboot", 0.4, reboot_end, false);
+
+    if (outcome == SIM_WORKING)
+        cancel_others(c->pool, sim_find(c->pool, c->subject, NULL), ended);
+    return outcome;
 }
+
+/* ---- pause and sleep ---- */
 
 static enum sim_outcome pause_end(struct sim_call *c)
 {
     struct sim_object *const vm = sim_arg(c, 0);
 
-    if (vm)
-        sim_put_text(c->pool, vm, "power_state", "Paused");
-    return vm ? SIM_DONE : SIM_FAILED;
+    if (!vm)
+        return SIM_FAILED;
+    sim_put_text(c->pool, vm, "power_state", "Paused");
+    sim_vm_refresh(c->pool, vm);
+    tell(c, vm, "VM_PAUSED", "paused");
+    return SIM_DONE;
 }
 
 static enum sim_outcome pause_vm(struct sim_call *c)
 {
-    return begin(c, "pause", 0.1, pause_end);
+    return sim_vm_begin(c, 0, "pause", 0.1, pause_end, false);
 }
 
 static enum sim_outcome unpause_end(struct sim_call *c)
 {
     struct sim_object *const vm = sim_arg(c, 0);
 
-    if (vm)
-        sim_put_text(c->pool, vm, "power_state", "Running");
-    return vm ? SIM_DONE : SIM_FAILED;
+    if (!vm)
+        return SIM_FAILED;
+    sim_put_text(c->pool, vm, "power_state", "Running");
+    guest_boots(c->pool, vm);
+    sim_vm_refresh(c->pool, vm);
+    tell(c, vm, "VM_UNPAUSED", "unpaused");
+    return SIM_DONE;
 }
 
 static enum sim_outcome unpause(struct sim_call *c)
 {
-    return begin(c, "unpause", 0.1, unpause_end);
+    return sim_vm_begin(c, 0, "unpause", 0.1, unpause_end, false);
+}
+
+/* Where its memory is written to: the machine's own choice, else the pool's, else its host's. */
+static struct sim_object *suspend_sr(const struct simpool *p, const struct sim_object *vm, struct sim_why *why)
+{
+    const struct sim_object *const host = sim_follow(p, vm, "resident_on");
+    struct sim_object *const choices[] = {sim_follow(p, vm, "suspend_SR"),
+                                          sim_follow(p, sim_pool_object(p), "suspend_image_SR"),
+                                          host ? sim_follow(p, host, "suspend_image_sr") : NULL};
+
+    for (size_t i = 0; i < XK_COUNT(choices); i++)
+        if (choices[i] && host && sim_host_sees_sr(p, host, choices[i]->ref))
+            return choices[i];
+    (void)sim_deny(why, "VM_NO_SUSPEND_SR", vm->ref, NULL);
+    return NULL;
+}
+
+static struct sim_object *image_create(struct simpool *p, struct sim_object *vm, struct sim_object *sr)
+{
+    struct sim_object *const vdi = sim_create(p, "VDI");
+
+    if (!vdi)
+        return NULL;
+    sim_put_text(p, vdi, "name_label", "Suspend image");
+    sim_put_text(p, vdi, "name_description", "Suspend image");
+    sim_put_text(p, vdi, "SR", sr->ref);
+    sim_put_text(p, vdi, "type", "suspend");
+    sim_put_int(p, vdi, "virtual_size", sim_int(vm, "memory_static_max"));
+    sim_put_int(p, vdi, "physical_utilisation", sim_int(vm, "memory_target"));
+    sim_put_text(p, vdi, "location", sim_text(vdi, "uuid"));
+    sim_put_bool(p, vdi, "managed", true);
+    sim_put_map(p, vdi, "sm_config", (const char *const[]){"vmhint", sim_text(vm, "uuid"), NULL});
+    sim_sr_take(p, sr, sim_int(vm, "memory_target"));
+    sim_vdi_allowed(p, vdi);
+    sim_put_text(p, vm, "suspend_VDI", vdi->ref);
+    return vdi;
 }
 
 static enum sim_outcome suspend_end(struct sim_call *c)
 {
+    struct simpool *const p = c->pool;
     struct sim_object *const vm = sim_arg(c, 0);
+    struct sim_why why;
 
     if (!vm)
         return SIM_FAILED;
-    leave(c->pool, vm, "Suspended");
+    struct sim_object *const sr = suspend_sr(p, vm, &why);
+    if (!sr)
+        return sim_refuse(c, &why);
+    if (!sim_sr_has_room(sr, sim_int(vm, "memory_target"), NULL))
+        return sim_fail(c, "SR_SUSPEND_SPACE_INSUFFICIENT", sr->ref, NULL);
+    if (!image_create(p, vm, sr))
+        return sim_no_memory(c);
+    sim_vm_leave(p, vm, "Suspended");
+    tell(c, vm, "VM_SUSPENDED", "suspended");
     return SIM_DONE;
 }
 
 static enum sim_outcome suspend(struct sim_call *c)
 {
-    return begin(c, "suspend", 1, suspend_end);
-}
+    const enum sim_outcome outcome = sim_vm_begin(c, 0, "suspend", 1, suspend_end, true);
 
-static enum sim_outcome resume(struct sim_call *c)
-{
-    return begin(c, "resume", 1, start_end);
-}
-
-static enum sim_outcome resume_on(struct sim_call *c)
-{
-    return sim_arg(c, 1) ? begin(c, "resume_on", 1, start_on_end) : SIM_FAILED;
-}
-
-static enum sim_outcome migrate_end(struct sim_call *c)
-{
-    struct simpool *const p = c->pool;
-    struct sim_object *const vm = sim_arg(c, 0), *const host = vm ? sim_arg(c, 1) : NULL;
-    const struct sim_object *const from = vm ? sim_follow(p, vm, "resident_on") : NULL;
-
-    if (!host)
-        return SIM_FAILED;
-    if (free_memory(p, host) < sim_int(vm, "memory_dynamic_max") && from != host)
-        return place(c, vm, host, "Running"); /* which says what is missing */
-    if (from)
-        take_memory(p, from, -sim_int(vm, "memory_dynamic_max"));
-    take_memory(p, host, sim_int(vm, "memory_dynamic_max"));
-    sim_put_text(p, vm, "resident_on", host->ref);
-    sim_put_int(p, vm, "domid", sim_int(vm, "domid") + 1);
-    return SIM_DONE;
-}
-
-static enum sim_outcome pool_migrate(struct sim_call *c)
-{
-    const struct sim_object *const host = sim_arg(c, 1);
-
-    if (!host)
-        return SIM_FAILED;
-    if (!sim_bool(host, "enabled"))
-        return sim_fail(c, "HOST_DISABLED", host->ref, NULL);
-    return begin(c, "pool_migrate", 3.5, migrate_end);
-}
-
-/* ---- copies ---- */
-
-/* What a copy gets anew or not at all. */
-static bool is_own_field(const struct xapi_field *field)
-{
-    static const char *const own[] = {
-        "uuid",  "current_operations",  "allowed_operations", "guest_metrics", "metrics", "domid", "resident_on",
-        "blobs", "is_default_template", "power_state",        "bios_strings"};
-
-    if (field->other != XAPI_NONE)
-        return true;
-    for (size_t i = 0; i < XK_COUNT(own); i++)
-        if (strcmp(xapi_text(field->name), own[i]) == 0)
-            return true;
-    return false;
-}
-
-static struct sim_object *object_copy(struct simpool *p, const struct sim_object *from)
-{
-    struct sim_object *const o = sim_create(p, xapi_text(from->class_row->name));
-
-    for (unsigned i = 0; o && i < from->class_row->fields; i++)
-        if (!is_own_field(&xapi_fields[from->class_row->first_field + i]))
-            sim_put_at(p, o, i, &from->fields[i]->value);
-    return o;
-}
-
-static void disk_copy(struct simpool *p, const struct sim_object *vbd, struct sim_object *vm, bool snapshot)
-{
-    const struct sim_object *const vdi = sim_follow(p, vbd, "VDI");
-    struct sim_object *const vbd_copy = object_copy(p, vbd);
-
-    if (!vbd_copy)
-        return;
-    sim_put_text(p, vbd_copy, "VM", vm->ref);
-    sim_put_bool(p, vbd_copy, "currently_attached", false);
-    if (!vdi)
-        return;
-    const bool disk = strcmp(sim_text(vbd, "type"), "Disk") == 0;
-    struct sim_object *const vdi_copy = disk ? object_copy(p, vdi) : NULL;
-    sim_put_text(p, vbd_copy, "VDI", vdi_copy ? vdi_copy->ref : vdi->ref);
-    if (!vdi_copy)
-        return;
-    sim_put_text(p, vdi_copy, "SR", sim_text(vdi, "SR"));
-    sim_put_text(p, vdi_copy, "location", sim_text(vdi_copy, "uuid"));
-    sim_put_bool(p, vdi_copy, "is_a_snapshot", snapshot);
-    if (snapshot) {
-        sim_put_text(p, vdi_copy, "snapshot_of", vdi->ref);
-        sim_put_time(p, vdi_copy, "snapshot_time", sim_now_s(p));
-    }
-}
-
-static void nic_copy(struct simpool *p, const struct sim_object *vif, struct sim_object *vm, bool snapshot)
-{
-    struct sim_object *const copy = object_copy(p, vif);
-    uint8_t mac[6];
-    char text[24];
-
-    if (!copy)
-        return;
-    xk_random_bytes(p->settings.random, mac, sizeof(mac));
-    mac[0] = (uint8_t)((mac[0] & 0xfc) | 2); /* local, unicast */
-    snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
-    sim_put_text(p, copy, "VM", vm->ref);
-    sim_put_text(p, copy, "network", sim_text(vif, "network"));
-    sim_put_bool(p, copy, "currently_attached", false);
-    if (!snapshot)
-        sim_put_text(p, copy, "MAC", text);
-}
-
-static struct sim_object *vm_copy(struct simpool *p, const struct sim_object *from, const char *name, bool snapshot)
-{
-    struct sim_object *const vm = object_copy(p, from), *const metrics = vm ? sim_create(p, "VM_metrics") : NULL;
-
-    if (!metrics)
-        return NULL;
-    sim_put_text(p, vm, "name_label", name);
-    sim_put_text(p, vm, "power_state", "Halted");
-    sim_put_int(p, vm, "domid", -1);
-    sim_put_text(p, vm, "metrics", metrics->ref);
-    sim_put_int(p, metrics, "VCPUs_number", sim_int(vm, "VCPUs_max"));
-    sim_put_bool(p, vm, "is_a_snapshot", snapshot);
-    if (snapshot) {
-        sim_put_bool(p, vm, "is_a_template", true);
-        sim_put_text(p, vm, "snapshot_of", from->ref);
-        sim_put_time(p, vm, "snapshot_time", sim_now_s(p));
-    } else {
-        sim_put_text(p, vm, "snapshot_of", SIM_NULL);
-    }
-    const struct xapi_value *const disks = sim_get(from, "VBDs"), *const nics = sim_get(from, "VIFs");
-    for (size_t i = 0; i < disks->count; i++)
-        disk_copy(p, sim_find(p, xapi_value_text(&disks->items[i]), NULL), vm, snapshot);
-    for (size_t i = 0; i < nics->count; i++)
-        nic_copy(p, sim_find(p, xapi_value_text(&nics->items[i]), NULL), vm, snapshot);
-    sim_vm_allowed(p, vm);
-    return vm;
-}
-
-static enum sim_outcome copy_as(struct sim_call *c, bool snapshot)
-{
-    const struct sim_object *const from = sim_arg(c, 0);
-    const struct sim_object *const vm = from ? vm_copy(c->pool, from, sim_arg_text(c, 1), snapshot) : NULL;
-
-    if (!from)
-        return SIM_FAILED;
-    if (!vm)
-        return sim_no_memory(c);
-    c->result = xapi_str(vm->ref);
-    return SIM_DONE;
-}
-
-static enum sim_outcome clone_end(struct sim_call *c)
-{
-    return copy_as(c, false);
-}
-
-static enum sim_outcome snapshot_end(struct sim_call *c)
-{
-    return copy_as(c, true);
-}
-
-static enum sim_outcome clone(struct sim_call *c)
-{
-    return begin(c, "clone", 0.4, clone_end);
-}
-
-static enum sim_outcome copy(struct sim_call *c)
-{
-    const char *const sr = sim_arg_text(c, 2);
-
-    if (strcmp(sr, SIM_NULL) != 0 && *sr && !sim_arg(c, 2))
-        return SIM_FAILED;
-    return begin(c, "copy", 4, clone_end);
-}
-
-static enum sim_outcome snapshot(struct sim_call *c)
-{
-    return begin(c, "snapshot", 0.4, snapshot_end);
-}
-
-static enum sim_outcome checkpoint_end(struct sim_call *c)
-{
-    const enum sim_outcome outcome = copy_as(c, true);
-
-    if (outcome == SIM_DONE)
-        sim_put_text(c->pool, sim_find(c->pool, c->result.text, NULL), "power_state", "Suspended");
+    if (outcome == SIM_WORKING)
+        sim_put_bool(c->pool, sim_find(c->pool, c->subject, NULL), "ha_always_run", false);
     return outcome;
 }
 
-static enum sim_outcome checkpoint(struct sim_call *c)
+/* The guest alone sleeps or wakes; nothing of it is seen from outside. */
+static enum sim_outcome guest_sleep(struct sim_call *c)
 {
-    return begin(c, "checkpoint", 1, checkpoint_end);
-}
-
-static enum sim_outcome provision(struct sim_call *c)
-{
-    struct sim_object *const vm = sim_arg(c, 0);
-
-    if (!vm || check(c, vm, "provision") == SIM_FAILED)
-        return SIM_FAILED;
-    sim_put_bool(c->pool, vm, "is_a_template", false);
-    sim_vm_allowed(c->pool, vm);
-    return SIM_DONE;
-}
-
-static enum sim_outcome set_is_a_template(struct sim_call *c)
-{
-    struct sim_object *const vm = sim_arg(c, 0);
+    const struct sim_object *const vm = sim_arg(c, 0);
+    struct sim_why why;
 
     if (!vm)
         return SIM_FAILED;
-    if (c->args[1].truth && check(c, vm, "make_into_template") == SIM_FAILED)
-        return SIM_FAILED;
-    sim_put_bool(c->pool, vm, "is_a_template", c->args[1].truth);
-    sim_vm_allowed(c->pool, vm);
+    if (!sim_vm_has_power(vm, SIM_RUNNING, "running", &why))
+        return sim_refuse(c, &why);
     return SIM_DONE;
 }
 
-/* Devices go with their VM, disks stay. */
-static void devices_destroy(struct simpool *p, struct sim_object *vm, const char *field)
+/* ---- the end ---- */
+
+void sim_vm_destroy(struct simpool *p, struct sim_object *vm)
 {
-    for (const struct xapi_value *refs; (refs = sim_get(vm, field))->count > 0;) {
-        struct sim_object *const device = sim_find(p, xapi_value_text(&refs->items[0]), NULL);
-        if (!device)
-            return;
-        sim_delete(p, device);
+    static const char *const parts[] = {"VBDs", "VIFs", "VGPUs", "VUSBs", "VTPMs", "consoles", "crash_dumps"};
+    struct sim_object *const own[] = {sim_follow(p, vm, "metrics"), sim_follow(p, vm, "guest_metrics")};
+    struct sim_object *const appliance = sim_follow(p, vm, "appliance");
+    const struct xapi_value *const blobs = sim_get(vm, "blobs");
+    struct sim_object *child;
+
+    for (size_t i = 0; i < blobs->count; i++) {
+        struct sim_object *const blob = sim_find(p, xapi_value_text(&blobs->items[2 * i + 1]), NULL);
+        if (blob)
+            sim_delete(p, blob);
     }
+    for (size_t at = 0; (child = sim_member(p, vm, "children", &at)); at = 0)
+        sim_put_text(p, child, "parent", sim_text(vm, "parent"));
+    for (size_t i = 0; i < XK_COUNT(parts); i++) {
+        struct sim_object *part;
+        for (size_t at = 0; (part = sim_member(p, vm, parts[i], &at)) && p->error == 0; at = 0) {
+            struct sim_object *const vdi = i == 0 ? sim_follow(p, part, "VDI") : NULL;
+            struct sim_object *const metrics = i < 2 ? sim_follow(p, part, "metrics") : NULL;
+            sim_delete(p, part);
+            if (metrics)
+                sim_delete(p, metrics);
+            if (vdi)
+                sim_vdi_allowed(p, vdi);
+        }
+    }
+    for (size_t i = 0; i < XK_COUNT(own); i++)
+        if (own[i])
+            sim_delete(p, own[i]);
+    sim_delete(p, vm);
+    if (appliance)
+        sim_appliance_allowed(p, appliance);
 }
 
 static enum sim_outcome destroy(struct sim_call *c)
 {
-    struct simpool *const p = c->pool;
     struct sim_object *const vm = sim_arg(c, 0);
+    struct sim_why why;
 
-    /* A checkpoint is suspended and may go all the same. */
-    if (!vm || (!sim_bool(vm, "is_a_snapshot") && check(c, vm, "destroy") == SIM_FAILED))
+    if (!vm)
         return SIM_FAILED;
-    struct sim_object *const metrics = sim_follow(p, vm, "metrics"), *const guest = sim_follow(p, vm, "guest_metrics");
-    devices_destroy(p, vm, "VBDs");
-    devices_destroy(p, vm, "VIFs");
-    devices_destroy(p, vm, "consoles");
-    if (metrics)
-        sim_delete(p, metrics);
-    if (guest)
-        sim_delete(p, guest);
-    sim_delete(p, vm);
+    if (!sim_vm_may(c->pool, vm, "destroy", true, &why))
+        return sim_refuse(c, &why);
+    sim_vm_destroy(c->pool, vm);
     return SIM_DONE;
-}
-
-/* ---- inquiries ---- */
-
-static enum sim_outcome assert_operation_valid(struct sim_call *c)
-{
-    const struct sim_object *const vm = sim_arg(c, 0);
-
-    if (!vm)
-        return SIM_FAILED;
-    return operation_find(sim_arg_text(c, 1)) ? check(c, vm, sim_arg_text(c, 1))
-                                              : sim_fail(c, "NOT_IMPLEMENTED", sim_arg_text(c, 1), NULL);
-}
-
-static enum sim_outcome update_allowed(struct sim_call *c)
-{
-    struct sim_object *const vm = sim_arg(c, 0);
-
-    if (vm)
-        sim_vm_allowed(c->pool, vm);
-    return vm ? SIM_DONE : SIM_FAILED;
-}
-
-static enum sim_outcome possible_hosts(struct sim_call *c)
-{
-    const struct simpool *const p = c->pool;
-    const struct sim_object *const vm = sim_arg(c, 0);
-    xk_auto(xapi_build_done) struct xapi_build b = XAPI_BUILD_INIT(&c->arena);
-
-    if (!vm)
-        return SIM_FAILED;
-    xapi_build_open(&b, XAPI_LIST);
-    for (const struct sim_object *host = sim_first(p, "host"); host; host = host->class_next)
-        if (sim_bool(host, "enabled") && free_memory(p, host) >= sim_int(vm, "memory_dynamic_max"))
-            xapi_build_value(&b, xapi_str(host->ref));
-    xapi_build_close(&b);
-    return xapi_build_end(&b, &c->result) < 0 ? sim_no_memory(c) : SIM_DONE;
 }
 
 const struct sim_row sim_vm_rows[] = {
@@ -653,16 +709,8 @@ const struct sim_row sim_vm_rows[] = {
     {"VM.suspend", suspend},
     {"VM.resume", resume},
     {"VM.resume_on", resume_on},
-    {"VM.pool_migrate", pool_migrate},
-    {"VM.clone", clone},
-    {"VM.copy", copy},
-    {"VM.snapshot", snapshot},
-    {"VM.checkpoint", checkpoint},
-    {"VM.provision", provision},
-    {"VM.set_is_a_template", set_is_a_template},
+    {"VM.s3_suspend", guest_sleep},
+    {"VM.s3_resume", guest_sleep},
     {"VM.destroy", destroy},
-    {"VM.assert_operation_valid", assert_operation_valid},
-    {"VM.update_allowed_operations", update_allowed},
-    {"VM.get_possible_hosts", possible_hosts},
     {NULL, NULL},
 };

@@ -1,0 +1,159 @@
+/*
+ * What the files of machines, storage and networks share: small readers of objects, refusals, allowed operations.
+ *
+ * May something be done? One function for each class answers it, both before it is done and for the object's
+ * allowed_operations, so that what is offered and what is refused can never differ.
+ */
+#ifndef LIB_SIMPOOL_OPS_H
+#define LIB_SIMPOOL_OPS_H
+
+#include "lib/simpool/inner.h"
+
+#include "core/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SIM_MIB INT64_C(1048576)
+
+/* ---- reading ---- */
+
+static inline bool sim_same(const char *a, const char *b)
+{
+    return strcmp(a, b) == 0;
+}
+/* Whether a text field has that word. */
+bool sim_is(const struct sim_object *o, const char *field, const char *word);
+/* The text under a key of a map field. NULL: there is none. */
+const char *sim_pair(const struct sim_object *o, const char *field, const char *key);
+/* The same for "1" and "true". */
+bool sim_pair_is_true(const struct sim_object *o, const char *field, const char *key);
+/* The objects that a set of refs names, one after the other; *at begins at 0. NULL: no more. */
+struct sim_object *sim_member(const struct simpool *p, const struct sim_object *o, const char *field, size_t *at);
+/* Whether a ref means nothing: "" or OpaqueRef:NULL. */
+bool sim_is_null(const char *ref);
+/* The object that an argument names, or NULL without an error when it names none. */
+struct sim_object *sim_arg_or_null(const struct sim_call *c, unsigned arg);
+/* A record argument's member as text, "" when it has none. */
+const char *sim_record_text(const struct xapi_value *record, const char *key);
+bool sim_record_true(const struct xapi_value *record, const char *key);
+/* The value under a key of a map argument. NULL: there is none. */
+const char *sim_option(const struct xapi_value *map, const char *key);
+struct sim_object *sim_pool_object(const struct simpool *p);
+struct sim_object *sim_master(const struct simpool *p);
+
+/* ---- changing ---- */
+
+void sim_put_real(struct simpool *p, struct sim_object *o, const char *field, double v);
+/* Set one pair of a map of texts; NULL takes it out. */
+void sim_put_pair(struct simpool *p, struct sim_object *o, const char *field, const char *key, const char *text);
+/* Delete every object that a set of refs names. */
+void sim_delete_members(struct simpool *p, struct sim_object *o, const char *field);
+/* The same object again, with a uuid of its own and outside of all relations; state that no copy has is left out. */
+struct sim_object *sim_copy(struct simpool *p, const struct sim_object *from);
+/* A message for administrators about an object; the oldest go when there are too many. */
+void sim_message(struct simpool *p, const char *name, const char *cls, const struct sim_object *about,
+                 const char *body);
+/* A locally administered unicast address, as text. */
+void sim_new_mac(struct simpool *p, char ret[24]);
+
+/* ---- refusals ---- */
+
+#define SIM_WHY_PARAMS 5
+#define SIM_WHY_BYTES  256
+
+/* Why something may not be done: a code and its parameters, borrowed or in `text`. */
+struct sim_why {
+    const char *code;
+    const char *params[SIM_WHY_PARAMS]; /* the first NULL ends them */
+    char text[2][SIM_WHY_BYTES];
+};
+
+/* Note why not, if anybody asks (why may be NULL). returns false. */
+bool sim_deny(struct sim_why *why, const char *code, ...) __attribute__((sentinel));
+/* The refusal as the error of a call. */
+enum sim_outcome sim_refuse(struct sim_call *c, const struct sim_why *why);
+/* OTHER_OPERATION_IN_PROGRESS for pair number `at` of the object's current_operations. returns false. */
+bool sim_deny_busy(struct sim_why *why, const struct sim_object *o, size_t at);
+enum sim_outcome sim_invalid(struct sim_call *c, const char *what, const char *value);
+enum sim_outcome sim_done_ref(struct sim_call *c, const struct sim_object *o);
+
+/* ---- allowed operations ---- */
+
+/* Bit n of the mask: word n of the enum that the class's allowed_operations have. */
+void sim_put_allowed(struct simpool *p, struct sim_object *o, uint64_t mask);
+/* Compute an object's allowed operations anew; nothing for a class that has none. */
+void sim_allowed(struct simpool *p, struct sim_object *o);
+/* The same for a machine and all its devices and disks. */
+void sim_vm_refresh(struct simpool *p, struct sim_object *vm);
+
+void sim_vm_allowed_only(struct simpool *p, struct sim_object *vm);
+void sim_vbd_allowed(struct simpool *p, struct sim_object *vbd);
+void sim_vif_allowed(struct simpool *p, struct sim_object *vif);
+void sim_vdi_allowed(struct simpool *p, struct sim_object *vdi);
+void sim_sr_allowed(struct simpool *p, struct sim_object *sr);
+void sim_appliance_allowed(struct simpool *p, struct sim_object *appliance);
+
+/* May it begin? `op` is a word of the class's enum. */
+bool sim_vm_may(const struct simpool *p, const struct sim_object *vm, const char *op, bool strict,
+                struct sim_why *why);
+bool sim_vbd_may(const struct simpool *p, const struct sim_object *vbd, const char *op, struct sim_why *why);
+bool sim_vif_may(const struct simpool *p, const struct sim_object *vif, const char *op, struct sim_why *why);
+bool sim_vdi_may(const struct simpool *p, const struct sim_object *vdi, const char *op, struct sim_why *why);
+bool sim_sr_may(const struct simpool *p, const struct sim_object *sr, const char *op, struct sim_why *why);
+
+/* ---- machines: vm-check.c, vm-place.c, vm.c ---- */
+
+enum sim_power { SIM_HALTED = 1, SIM_PAUSED = 2, SIM_RUNNING = 4, SIM_SUSPENDED = 8 };
+
+enum sim_power sim_vm_power(const struct sim_object *vm);
+bool sim_vm_is_live(const struct sim_object *vm); /* running or paused */
+bool sim_vm_is_dom0(const struct sim_object *vm);
+/* VM_BAD_POWER_STATE unless the power is among the states; they are named in the order of the mask `expected`. */
+bool sim_vm_has_power(const struct sim_object *vm, unsigned states, const char *expected, struct sim_why *why);
+const char *sim_vm_power_word(const struct sim_object *vm); /* in lower case */
+
+int64_t sim_vm_overhead(const struct sim_object *vm);
+int64_t sim_host_memory_free(const struct simpool *p, const struct sim_object *host);
+void sim_host_memory_take(struct simpool *p, const struct sim_object *host, int64_t bytes);
+
+enum {
+    SIM_BOOT_ANY_SR = 1,     /* storage need not be visible */
+    SIM_BOOT_ANY_MEMORY = 2, /* memory need not be free */
+};
+/* Could the machine run on that host? */
+bool sim_vm_can_boot(const struct simpool *p, const struct sim_object *vm, const struct sim_object *host,
+                     unsigned without, struct sim_why *why);
+/* The best host that it could run on. NULL: none, with NO_HOSTS_AVAILABLE. */
+struct sim_object *sim_vm_choose_host(const struct simpool *p, const struct sim_object *vm, struct sim_why *why);
+bool sim_host_sees_sr(const struct simpool *p, const struct sim_object *host, const char *sr);
+/* Which plugged PBD is the way to an SR. NULL: SR_HAS_NO_PBDS. */
+struct sim_object *sim_sr_pbd(const struct simpool *p, const struct sim_object *sr, struct sim_why *why);
+
+/*
+ * The first half of most operations on a machine: it is argument `arg`, is asked whether it may, and works.
+ *
+ * arg       the machine's place among the arguments.
+ */
+enum sim_outcome sim_vm_begin(struct sim_call *c, unsigned arg, const char *op, double seconds, sim_behaviour *finish,
+                              bool cancellable);
+/* The machine runs there from now on, or is halted or suspended. */
+void sim_vm_arrive(struct simpool *p, struct sim_object *vm, struct sim_object *host, const char *state);
+void sim_vm_leave(struct simpool *p, struct sim_object *vm, const char *state);
+/* Everything of it goes; its disks stay. */
+void sim_vm_destroy(struct simpool *p, struct sim_object *vm);
+
+/* ---- disks ---- */
+
+/* A disk like another one, with its own location. snapshot: it is one of `from`. */
+struct sim_object *sim_vdi_copy(struct simpool *p, const struct sim_object *from, const char *sr, bool snapshot);
+void sim_vdi_destroy(struct simpool *p, struct sim_object *vdi);
+/* Room on the SR for so many more bytes. */
+bool sim_sr_has_room(const struct sim_object *sr, int64_t bytes, struct sim_why *why);
+void sim_sr_take(struct simpool *p, struct sim_object *sr, int64_t bytes);
+
+extern const struct sim_row sim_vm_set_rows[], sim_vm_ask_rows[], sim_vm_copy_rows[], sim_migrate_rows[],
+    sim_vbd_rows[], sim_vif_rows[], sim_vdi_rows[], sim_sr_rows[], sim_network_rows[], sim_pif_rows[],
+    sim_appliance_rows[], sim_device_rows[], sim_blob_rows[], sim_pvs_rows[];
+
+#endif
