@@ -500,6 +500,28 @@ static void follow_end(struct simpool *p, const struct sim_object *o, const stru
         write_end(p, end, (unsigned)(other - xapi_fields) - row->first_field, o->ref, in);
 }
 
+void sim_put_packed(struct simpool *p, struct sim_object *o, unsigned place, struct xapi_packed *v)
+{
+    assert(field_at(o, place)->other == XAPI_NONE);
+    if (o->fields[place] == v || xapi_value_same(&o->fields[place]->value, &v->value))
+        return;
+    xapi_packed_unref(o->fields[place]);
+    o->fields[place] = xapi_packed_ref(v);
+    sim_touch(p, o);
+}
+
+void sim_put_uuid(struct simpool *p, struct sim_object *o, const char *uuid)
+{
+    const struct xapi_value v = xapi_str(uuid);
+    const unsigned place = o->class_row->uuid;
+
+    bucket_remove(&p->by_uuid[bucket_of(p, xapi_value_text(&o->fields[place]->value))], o, true);
+    write_field(p, o, place, &v);
+    struct sim_object **const bucket = &p->by_uuid[bucket_of(p, xapi_value_text(&o->fields[place]->value))];
+    o->uuid_next = *bucket;
+    *bucket = o;
+}
+
 void sim_put_at(struct simpool *p, struct sim_object *o, unsigned place, const struct xapi_value *v)
 {
     const struct xapi_field *const field = field_at(o, place);

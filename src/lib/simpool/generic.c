@@ -132,7 +132,7 @@ static enum sim_outcome get_many(struct sim_call *c, bool records, const char *e
     if (expression && class->count == 0)
         (void)sim_where(&xapi_classes[c->message->class_index], NULL, expression, &wrong);
     if (wrong)
-        return sim_fail(c, "INTERNAL_ERROR", "Db_filter.Expression_error: the expression cannot be parsed", NULL);
+        return sim_fail(c, "INVALID_VALUE", expression, "Stdlib.Parsing.Parse_error", NULL);
     c->result = records ? xapi_map(items, count / 2) : xapi_list(items, count);
     return SIM_DONE;
 }
@@ -167,58 +167,93 @@ static enum sim_outcome get_by_name_label(struct sim_call *c)
 
 /* ---- constructors ---- */
 
-static enum sim_outcome missing(struct sim_call *c, const char *field, size_t len)
+/* As the server, the first field that is missing, in the class's order. */
+static bool has_needed(struct sim_call *c, const struct xapi_value *record)
 {
-    char text[256];
+    char name[96], text[160];
 
-    snprintf(text, sizeof(text), "Rpc.Runtime_error: the field '%.*s' of the %s record is missing", (int)len, field,
-             xapi_text(xapi_classes[c->message->class_index].name));
-    return sim_fail(c, "INTERNAL_ERROR", text, NULL);
+    for (const char *at = xapi_text(c->message->needed); *at;) {
+        const size_t len = strcspn(at, ",");
+        snprintf(name, sizeof(name), "%.*s", (int)len, at);
+        if (!xapi_map_get(record, name)) {
+            snprintf(text, sizeof(text), "Server_helpers.Dispatcher_FieldNotFound(\"%s\")", name);
+            (void)sim_fail(c, "INTERNAL_ERROR", text, NULL);
+            return false;
+        }
+        at += len + (at[len] == ',');
+    }
+    return true;
+}
+
+/* What only the server may set, and what it does not know, is not looked at. */
+static bool is_for_clients(const struct xapi_field *field)
+{
+    return field->qualifier != XAPI_DRO;
+}
+
+bool sim_record_arg(struct sim_call *c, unsigned arg, const struct xapi_value **ret)
+{
+    const struct xapi_class *const row = &xapi_classes[c->message->class_index];
+    const struct xapi_value *const record = &c->args[arg];
+    struct xapi_value *const pairs = xk_arena_alloc(&c->arena, 2 * (size_t)row->fields * sizeof(*pairs));
+    struct xapi_value *const map = xk_arena_alloc(&c->arena, sizeof(*map));
+    char wrong[256], text[320];
+    size_t count = 0;
+
+    if (!pairs || !map) {
+        (void)sim_no_memory(c);
+        return false;
+    }
+    if (!has_needed(c, record))
+        return false;
+    for (unsigned i = 0; i < row->fields; i++) {
+        const struct xapi_field *const field = &xapi_fields[row->first_field + i];
+        const struct xapi_value *const given = xapi_map_get(record, xapi_text(field->name));
+        if (!is_for_clients(field))
+            continue;
+        pairs[2 * count] = xapi_str(xapi_text(field->name));
+        const int code = given ? xapi_cast(&pairs[2 * count + 1], &c->arena, field->type, given, wrong, sizeof(wrong))
+                               : xapi_default(&pairs[2 * count + 1], &c->arena, field->type, field->initial);
+        if (code < 0) {
+            snprintf(text, sizeof(text), "Failure(\"%s\")", wrong);
+            (void)(code == -ENOMEM ? sim_no_memory(c) : sim_fail(c, "INTERNAL_ERROR", text, NULL));
+            return false;
+        }
+        count++;
+    }
+    *map = xapi_map(pairs, count);
+    *ret = map;
+    return true;
+}
+
+/* Refs of a record have to be those of objects, or none. */
+static bool has_good_refs(struct sim_call *c, const struct xapi_class *row, const struct xapi_value *record)
+{
+    for (size_t i = 0; i < record->count; i++) {
+        const struct xapi_type *const type = xapi_type_of(xapi_field_find(row, record->items[2 * i].text)->type);
+        const char *const ref = xapi_value_text(&record->items[2 * i + 1]);
+        if (type->kind == XAPI_REF && strcmp(ref, SIM_NULL) != 0 && *ref && type->of != XAPI_NONE &&
+            !sim_find(c->pool, ref, &xapi_classes[type->of])) {
+            (void)sim_bad_handle(c, type->of, ref);
+            return false;
+        }
+    }
+    return true;
 }
 
 static enum sim_outcome create(struct sim_call *c)
 {
     const struct xapi_class *const row = &xapi_classes[c->message->class_index];
-    const struct xapi_value *const record = &c->args[0];
-    struct xapi_value *const values = xk_arena_alloc(&c->arena, row->fields * sizeof(*values));
-    bool *const given = xk_arena_alloc(&c->arena, row->fields);
-    char wrong[256], text[320];
+    const struct xapi_value *record;
 
-    if (!values || !given)
-        return sim_no_memory(c);
-    for (const char *at = xapi_text(c->message->needed); *at;) {
-        const size_t len = strcspn(at, ",");
-        char name[96];
-        snprintf(name, sizeof(name), "%.*s", (int)len, at);
-        if (!xapi_map_get(record, name))
-            return missing(c, at, len);
-        at += len + (at[len] == ',');
-    }
-    for (size_t i = 0; i < record->count; i++) {
-        const struct xapi_field *const field = xapi_field_find(row, record->items[2 * i].text);
-        /* As the server: what only it may set, and what it does not know, is not looked at. */
-        if (!field || field->qualifier == XAPI_DRO)
-            continue;
-        const unsigned place = (unsigned)(field - xapi_fields) - row->first_field;
-        if (xapi_cast(&values[place], &c->arena, field->type, &record->items[2 * i + 1], wrong, sizeof(wrong)) < 0) {
-            snprintf(text, sizeof(text), "Failure(\"%s\")", wrong);
-            return sim_fail(c, "INTERNAL_ERROR", text, NULL);
-        }
-        const struct xapi_type *const type = xapi_type_of(field->type);
-        const char *const ref = xapi_value_text(&values[place]);
-        if (type->kind == XAPI_REF && strcmp(ref, SIM_NULL) != 0 && *ref && type->of != XAPI_NONE &&
-            !sim_find(c->pool, ref, &xapi_classes[type->of]))
-            return sim_bad_handle(c, type->of, ref);
-        given[place] = true;
-    }
+    if (!sim_record_arg(c, 0, &record) || !has_good_refs(c, row, record))
+        return SIM_FAILED;
     struct sim_object *const o = sim_create(c->pool, xapi_text(row->name));
     if (!o)
         return sim_no_memory(c);
-    for (unsigned i = 0; i < row->fields; i++)
-        if (given[i])
-            sim_put_at(c->pool, o, i, &values[i]);
-    if (row == xapi_class_find("VM"))
-        sim_vm_allowed(c->pool, o);
+    for (size_t i = 0; i < record->count; i++)
+        sim_put(c->pool, o, record->items[2 * i].text, record->items[2 * i + 1]);
+    sim_allowed(c->pool, o);
     c->result = xapi_str(o->ref);
     return SIM_DONE;
 }

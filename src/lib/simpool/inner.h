@@ -146,6 +146,7 @@ struct simpool {
     uint64_t heartbeat;         /* generation of the last one */
     uint64_t weighed;           /* generation up to which queued_bytes counts */
     uint64_t queued_bytes;      /* all that the real server would ever have queued */
+    struct sim_allowed *allowed; /* lists of allowed operations that objects share; see ops.c */
     struct event *wake;         /* those that wait for events look again */
     sim_behaviour **behaviours; /* by message; NULL: the table's own way */
 };
@@ -190,6 +191,10 @@ struct sim_object *sim_follow(const struct simpool *p, const struct sim_object *
 /* Change a field: the other end of a relation follows, events learn of it. An equal value changes nothing. */
 void sim_put_at(struct simpool *p, struct sim_object *o, unsigned place, const struct xapi_value *v);
 void sim_put(struct simpool *p, struct sim_object *o, const char *field, struct xapi_value v);
+/* The same for a value that others share; the field is no relation. */
+void sim_put_packed(struct simpool *p, struct sim_object *o, unsigned place, struct xapi_packed *v);
+/* Another uuid for an object; the caller has seen that it is free. */
+void sim_put_uuid(struct simpool *p, struct sim_object *o, const char *uuid);
 void sim_put_text(struct simpool *p, struct sim_object *o, const char *field, const char *text);
 void sim_put_int(struct simpool *p, struct sim_object *o, const char *field, int64_t v);
 void sim_put_bool(struct simpool *p, struct sim_object *o, const char *field, bool v);
@@ -274,6 +279,13 @@ bool sim_http_allowed(struct simpool *p, struct http_exchange *x, const char *ac
 /* ---- the rest ---- */
 
 enum sim_outcome sim_generic(struct sim_call *c);
+/*
+ * A constructor's record, checked: the fields that have to be there are, those that are known have their type.
+ *
+ * ret       a map of the fields that clients may give, in their types, with defaults for those left out.
+ * returns   false: the error was recorded.
+ */
+bool sim_record_arg(struct sim_call *c, unsigned arg, const struct xapi_value **ret);
 /* returns   whether an object of the class (NULL: none) meets the expression; `wrong` is set when that is none. */
 bool sim_where(const struct xapi_class *class_row, const struct sim_object *o, const char *expression, bool *wrong);
 int sim_seed(struct simpool *p, struct xk_err *err);
@@ -307,7 +319,9 @@ void sim_events_heartbeat(struct simpool *p);
 void sim_events_forget(struct simpool *p, struct sim_session *s);
 void sim_events_closed(struct simpool *p, const char *session_ref);
 
-void sim_vm_allowed(struct simpool *p, struct sim_object *vm);
+/* Compute the allowed operations of an object of any class anew. */
+void sim_allowed(struct simpool *p, struct sim_object *o);
+void sim_allowed_close(struct simpool *p);
 
 struct sim_row {
     const char *message;

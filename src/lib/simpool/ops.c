@@ -122,9 +122,16 @@ void sim_delete_members(struct simpool *p, struct sim_object *o, const char *fie
 /* What a copy gets anew or not at all. */
 static bool is_own_field(const struct xapi_field *field)
 {
-    static const char *const own[] = {
-        "uuid",  "current_operations",  "allowed_operations", "guest_metrics", "metrics", "domid",
-        "blobs", "is_default_template", "resident_on",        "scheduled_to_be_resident_on"};
+    static const char *const own[] = {"uuid",
+                                      "current_operations",
+                                      "allowed_operations",
+                                      "guest_metrics",
+                                      "metrics",
+                                      "domid",
+                                      "blobs",
+                                      "is_default_template",
+                                      "resident_on",
+                                      "scheduled_to_be_resident_on"};
 
     if (field->other != XAPI_NONE)
         return true;
@@ -144,8 +151,7 @@ struct sim_object *sim_copy(struct simpool *p, const struct sim_object *from)
     return o;
 }
 
-void sim_message(struct simpool *p, const char *name, const char *cls, const struct sim_object *about,
-                 const char *body)
+void sim_message(struct simpool *p, const char *name, const char *cls, const struct sim_object *about, const char *body)
 {
     static const struct {
         const char *name;
@@ -310,8 +316,8 @@ void sim_allowed(struct simpool *p, struct sim_object *o)
     static const struct {
         const char *class_name;
         void (*update)(struct simpool *p, struct sim_object *o);
-    } rows[] = {{"VM", sim_vm_allowed}, {"VBD", sim_vbd_allowed}, {"VIF", sim_vif_allowed},
-                {"VDI", sim_vdi_allowed}, {"SR", sim_sr_allowed}, {"VM_appliance", sim_appliance_allowed}};
+    } rows[] = {{"VM", sim_vm_allowed},   {"VBD", sim_vbd_allowed}, {"VIF", sim_vif_allowed},
+                {"VDI", sim_vdi_allowed}, {"SR", sim_sr_allowed},   {"VM_appliance", sim_appliance_allowed}};
 
     for (size_t i = 0; i < XK_COUNT(rows); i++)
         if (sim_same(xapi_text(o->class_row->name), rows[i].class_name))
@@ -342,5 +348,5 @@ void sim_vm_allowed(struct simpool *p, struct sim_object *vm)
     if (appliance)
         sim_appliance_allowed(p, appliance);
     for (size_t at = 0; (vtpm = sim_member(p, vm, "VTPMs", &at));)
-        sim_put_allowed(p, vtpm, sim_vm_power(vm) == SIM_HALTED);
+        sim_put_allowed(p, vtpm, sim_vm_power(vm) == SIM_IS_HALTED);
 }

@@ -82,11 +82,10 @@ enum sim_outcome sim_done_ref(struct sim_call *c, const struct sim_object *o);
 
 /* Bit n of the mask: word n of the enum that the class's allowed_operations have. */
 void sim_put_allowed(struct simpool *p, struct sim_object *o, uint64_t mask);
-/* Compute an object's allowed operations anew; nothing for a class that has none. */
-void sim_allowed(struct simpool *p, struct sim_object *o);
-/* The same for a machine and all its devices and disks. */
+/* Compute them anew for a machine and all its devices and disks. */
 void sim_vm_refresh(struct simpool *p, struct sim_object *vm);
 
+void sim_vm_allowed(struct simpool *p, struct sim_object *vm);
 void sim_vm_allowed_only(struct simpool *p, struct sim_object *vm);
 void sim_vbd_allowed(struct simpool *p, struct sim_object *vbd);
 void sim_vif_allowed(struct simpool *p, struct sim_object *vif);
@@ -95,8 +94,7 @@ void sim_sr_allowed(struct simpool *p, struct sim_object *sr);
 void sim_appliance_allowed(struct simpool *p, struct sim_object *appliance);
 
 /* May it begin? `op` is a word of the class's enum. */
-bool sim_vm_may(const struct simpool *p, const struct sim_object *vm, const char *op, bool strict,
-                struct sim_why *why);
+bool sim_vm_may(const struct simpool *p, const struct sim_object *vm, const char *op, bool strict, struct sim_why *why);
 bool sim_vbd_may(const struct simpool *p, const struct sim_object *vbd, const char *op, struct sim_why *why);
 bool sim_vif_may(const struct simpool *p, const struct sim_object *vif, const char *op, struct sim_why *why);
 bool sim_vdi_may(const struct simpool *p, const struct sim_object *vdi, const char *op, struct sim_why *why);
@@ -104,7 +102,7 @@ bool sim_sr_may(const struct simpool *p, const struct sim_object *sr, const char
 
 /* ---- machines: vm-check.c, vm-place.c, vm.c ---- */
 
-enum sim_power { SIM_HALTED = 1, SIM_PAUSED = 2, SIM_RUNNING = 4, SIM_SUSPENDED = 8 };
+enum sim_power { SIM_IS_HALTED = 1, SIM_IS_PAUSED = 2, SIM_IS_RUNNING = 4, SIM_IS_SUSPENDED = 8 };
 
 enum sim_power sim_vm_power(const struct sim_object *vm);
 bool sim_vm_is_live(const struct sim_object *vm); /* running or paused */
@@ -112,6 +110,12 @@ bool sim_vm_is_dom0(const struct sim_object *vm);
 /* VM_BAD_POWER_STATE unless the power is among the states; they are named in the order of the mask `expected`. */
 bool sim_vm_has_power(const struct sim_object *vm, unsigned states, const char *expected, struct sim_why *why);
 const char *sim_vm_power_word(const struct sim_object *vm); /* in lower case */
+
+/* Whether the machine is about to stop or sleep; the text says so, as devices answer then. */
+bool sim_vm_stops(const struct sim_object *vm, char ret[SIM_WHY_BYTES]);
+/* Do devices come and go while its guest runs? field: can_use_hotplug_vbd or _vif. NULL: yes; else the error's code. */
+const char *sim_guest_hotplug(const struct simpool *p, const struct sim_object *vm, const char *field);
+bool sim_mac_is_valid(const char *text);
 
 int64_t sim_vm_overhead(const struct sim_object *vm);
 int64_t sim_host_memory_free(const struct simpool *p, const struct sim_object *host);
@@ -140,6 +144,26 @@ enum sim_outcome sim_vm_begin(struct sim_call *c, unsigned arg, const char *op, 
 /* The machine runs there from now on, or is halted or suspended. */
 void sim_vm_arrive(struct simpool *p, struct sim_object *vm, struct sim_object *host, const char *state);
 void sim_vm_leave(struct simpool *p, struct sim_object *vm, const char *state);
+/*
+ * Start or resume it now.
+ *
+ * host      where; NULL: on the best one.
+ * returns   false: why not.
+ */
+bool sim_vm_run(struct simpool *p, struct sim_object *vm, struct sim_object *host, bool paused, struct sim_why *why);
+/* A snapshot of it, or with its memory a checkpoint. NULL: no memory, or (why) it may not be made. */
+struct sim_object *sim_vm_snapshot(struct simpool *p, struct sim_object *vm, const char *name, bool checkpoint,
+                                   struct sim_why *why);
+/* Stop it where it stands; the memory of a suspended one is lost. */
+void sim_vm_halt(struct simpool *p, struct sim_object *vm);
+/* The strings of a machine that has none of its own. */
+void sim_vm_bios_fill(struct simpool *p, struct sim_object *vm);
+/* A disk for the memory of a machine, in its suspend_VDI. NULL: no memory. */
+struct sim_object *sim_vm_image_create(struct simpool *p, struct sim_object *vm, struct sim_object *sr);
+/* The address that a machine's device number `device` gets from the seed in its other_config. */
+void sim_mac_of(const char *seed, int64_t device, char ret[24]);
+/* The report of a guest's agent, in vm's guest_metrics. */
+struct sim_object *sim_guest_create(struct simpool *p, struct sim_object *vm, const char *address);
 /* Everything of it goes; its disks stay. */
 void sim_vm_destroy(struct simpool *p, struct sim_object *vm);
 
@@ -148,6 +172,15 @@ void sim_vm_destroy(struct simpool *p, struct sim_object *vm);
 /* A disk like another one, with its own location. snapshot: it is one of `from`. */
 struct sim_object *sim_vdi_copy(struct simpool *p, const struct sim_object *from, const char *sr, bool snapshot);
 void sim_vdi_destroy(struct simpool *p, struct sim_object *vdi);
+struct sim_object *sim_vdi_create(struct simpool *p, struct sim_object *sr, int64_t bytes, const char *type);
+/* The same disk on another SR: its devices and snapshots follow, the old one goes. NULL: no memory. */
+struct sim_object *sim_vdi_move(struct simpool *p, struct sim_object *vdi, struct sim_object *sr);
+/* The behaviour of messages that only a storage driver's session may use. */
+enum sim_outcome sim_for_drivers_only(struct sim_call *c);
+/* Whether the driver of an SR says that it can. */
+bool sim_sr_has_feature(const struct simpool *p, const struct sim_object *sr, const char *feature);
+/* The storage drivers that are there at the start. */
+void sim_seed_drivers(struct simpool *p);
 /* Room on the SR for so many more bytes. */
 bool sim_sr_has_room(const struct sim_object *sr, int64_t bytes, struct sim_why *why);
 void sim_sr_take(struct simpool *p, struct sim_object *sr, int64_t bytes);

@@ -5,7 +5,7 @@
  */
 #include "lib/simpool/access.h"
 #include "lib/simpool/era.h"
-#include "lib/simpool/inner.h"
+#include "lib/simpool/ops.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -13,12 +13,13 @@
 
 #define HOST_MEMORY (INT64_C(512) << 30)
 #define DISK_BYTES  (INT64_C(16) << 30)
+#define ISO_BYTES   (INT64_C(700) << 20)
 #define VM_MEMORY   (INT64_C(1) << 30)
 
 struct seeding {
     struct simpool *pool;
     struct sim_object *hosts[SIMPOOL_HOSTS_MAX], *local_srs[SIMPOOL_HOSTS_MAX];
-    struct sim_object *network, *internal, *shared;
+    struct sim_object *network, *internal, *shared, *isos;
     int64_t now;
 };
 
@@ -101,10 +102,12 @@ static struct sim_object *seed_vm(struct seeding *s, const char *name, int64_t m
     sim_put_map(p, vm, "HVM_boot_params", (const char *const[]){"order", "cdn", "firmware", "bios", NULL});
     sim_put_map(p, vm, "platform",
                 (const char *const[]){"acpi", "1", "apic", "true", "pae", "true", "nx", "true", "viridian", "false",
-                                      "vga", "std", "videoram", "8", NULL});
+                                      "vga", "std", "videoram", "8", "device-model", "qemu-upstream-compat", NULL});
+    char seed[SIM_REF_BYTES];
+    sim_new_ref(p, seed);
+    sim_put_map(p, vm, "other_config", (const char *const[]){"mac_seed", seed + strlen("OpaqueRef:"), NULL});
+    sim_put_int(p, vm, "memory_overhead", sim_vm_overhead(vm));
     sim_put_text(p, vm, "metrics", metrics->ref);
-    sim_put_int(p, metrics, "VCPUs_number", vcpus);
-    sim_put_int(p, metrics, "memory_actual", 0);
     sim_put_time(p, metrics, "install_time", s->now - 86400);
     return vm;
 }
@@ -141,8 +144,6 @@ static void seed_host(struct seeding *s, unsigned i)
     sim_put_text(p, sr, "content_type", "user");
     sim_put_int(p, sr, "physical_size", INT64_C(2) << 40);
     sim_put_int(p, sr, "physical_utilisation", INT64_C(200) << 30);
-    sim_put_list(p, sr, "allowed_operations",
-                 (const char *const[]){"scan", "vdi_create", "vdi_destroy", "vdi_clone", "vdi_snapshot", NULL});
     sim_put_text(p, pbd, "host", host->ref);
     sim_put_text(p, pbd, "SR", sr->ref);
     sim_put_bool(p, pbd, "currently_attached", true);
@@ -176,7 +177,6 @@ static void seed_host(struct seeding *s, unsigned i)
     sim_put_text(p, dom0, "resident_on", host->ref);
     sim_put_text(p, dom0, "domain_type", "pv");
     sim_put_text(p, host, "control_domain", dom0->ref);
-    sim_vm_allowed(p, dom0);
 }
 
 static void seed_networks(struct seeding *s)
@@ -189,8 +189,12 @@ static void seed_networks(struct seeding *s)
         return;
     sim_put_text(p, s->network, "name_label", "Pool-wide network associated with eth0");
     sim_put_text(p, s->network, "bridge", "xenbr0");
+    sim_put_bool(p, s->network, "managed", true);
+    sim_put_int(p, s->network, "MTU", 1500);
     sim_put_text(p, s->internal, "name_label", "Host internal management network");
     sim_put_text(p, s->internal, "bridge", "xenapi");
+    sim_put_bool(p, s->internal, "managed", true);
+    sim_put_int(p, s->internal, "MTU", 1500);
     sim_put_map(p, s->internal, "other_config",
                 (const char *const[]){"is_guest_installer_network", "true", "is_host_internal_management_network",
                                       "true", NULL});
@@ -209,8 +213,6 @@ static void seed_shared(struct seeding *s)
     sim_put_bool(p, s->shared, "shared", true);
     sim_put_int(p, s->shared, "physical_size", INT64_C(20) << 40);
     sim_put_int(p, s->shared, "physical_utilisation", INT64_C(1) << 40);
-    sim_put_list(p, s->shared, "allowed_operations",
-                 (const char *const[]){"scan", "vdi_create", "vdi_destroy", "vdi_clone", "vdi_snapshot", NULL});
     for (unsigned i = 0; i < p->settings.hosts; i++) {
         struct sim_object *const pbd = sim_create(p, "PBD");
         if (!pbd)
@@ -221,6 +223,54 @@ static void seed_shared(struct seeding *s)
         sim_put_map(p, pbd, "device_config",
                     (const char *const[]){"server", "192.0.2.10", "serverpath", "/export/vms", NULL});
     }
+}
+
+static void seed_isos(struct seeding *s)
+{
+    static const char *const names[] = {"debian-12.5.0-amd64-netinst.iso", "guest-tools.iso"};
+    struct simpool *const p = s->pool;
+
+    s->isos = sim_create(p, "SR");
+    if (!s->isos)
+        return;
+    sim_put_text(p, s->isos, "name_label", "ISO library");
+    sim_put_text(p, s->isos, "type", "iso");
+    sim_put_text(p, s->isos, "content_type", "iso");
+    sim_put_bool(p, s->isos, "shared", true);
+    sim_put_int(p, s->isos, "physical_size", INT64_C(100) << 30);
+    sim_put_int(p, s->isos, "physical_utilisation", INT64_C(2) << 30);
+    for (size_t i = 0; i < XK_COUNT(names); i++) {
+        struct sim_object *const vdi = sim_create(p, "VDI");
+        if (!vdi)
+            return;
+        sim_put_text(p, vdi, "name_label", names[i]);
+        sim_put_text(p, vdi, "location", names[i]);
+        sim_put_text(p, vdi, "SR", s->isos->ref);
+        sim_put_text(p, vdi, "type", "user");
+        sim_put_bool(p, vdi, "read_only", true);
+        sim_put_bool(p, vdi, "managed", true);
+        sim_put_int(p, vdi, "virtual_size", ISO_BYTES);
+        sim_put_int(p, vdi, "physical_utilisation", ISO_BYTES);
+    }
+    for (unsigned i = 0; i < p->settings.hosts; i++) {
+        struct sim_object *const pbd = sim_create(p, "PBD");
+        if (!pbd)
+            return;
+        sim_put_text(p, pbd, "host", s->hosts[i]->ref);
+        sim_put_text(p, pbd, "SR", s->isos->ref);
+        sim_put_bool(p, pbd, "currently_attached", true);
+        sim_put_map(p, pbd, "device_config", (const char *const[]){"location", "192.0.2.10:/export/isos", NULL});
+    }
+}
+
+/* What may be done to whom, once all relations are there. */
+static void seed_allowed(struct simpool *p)
+{
+    static const char *const classes[] = {"SR", "VDI", "VBD", "VIF", "VM"};
+
+    for (size_t i = 0; i < XK_COUNT(classes); i++)
+        for (struct sim_object *o = sim_first(p, classes[i]); o && p->error == 0; o = o->class_next)
+            sim_allowed(p, o);
 }
 
 static void seed_pool(struct seeding *s)
@@ -238,14 +288,31 @@ static void seed_pool(struct seeding *s)
     sim_put_text(p, pool, "crash_dump_SR", s->shared->ref);
 }
 
+static void seed_console(struct seeding *s, const struct sim_object *vm, const struct sim_object *host)
+{
+    struct simpool *const p = s->pool;
+    struct sim_object *const console = sim_create(p, "console");
+    char text[128];
+
+    if (!console)
+        return;
+    sim_put_text(p, console, "VM", vm->ref);
+    sim_put_text(p, console, "protocol", "rfb");
+    sim_put_int(p, console, "port", -1);
+    snprintf(text, sizeof(text), "https://%.40s/console?uuid=%.36s", sim_text(host, "address"),
+             sim_text(console, "uuid"));
+    sim_put_text(p, console, "location", text);
+}
+
 static void seed_devices(struct seeding *s, struct sim_object *vm, const char *name, unsigned number, bool runs)
 {
     struct simpool *const p = s->pool;
     struct sim_object *const vdi = sim_create(p, "VDI"), *const vbd = sim_create(p, "VBD"),
-                             *const vif = sim_create(p, "VIF"), *const console = sim_create(p, "console");
+                             *const vif = sim_create(p, "VIF"), *const disk = sim_create(p, "VBD_metrics"),
+                             *const link = sim_create(p, "VIF_metrics");
     char text[96];
 
-    if (!vdi || !vbd || !vif || !console)
+    if (!vdi || !vbd || !vif || !disk || !link)
         return;
     snprintf(text, sizeof(text), "%s-disk", name);
     sim_put_text(p, vdi, "name_label", text);
@@ -255,51 +322,33 @@ static void seed_devices(struct seeding *s, struct sim_object *vm, const char *n
     sim_put_text(p, vdi, "type", "user");
     sim_put_text(p, vdi, "location", sim_text(vdi, "uuid"));
     sim_put_bool(p, vdi, "managed", true);
-    sim_put_list(p, vdi, "allowed_operations",
-                 (const char *const[]){"clone", "copy", "resize", "snapshot", "destroy", "forget", "update", NULL});
     sim_put_text(p, vbd, "VM", vm->ref);
     sim_put_text(p, vbd, "VDI", vdi->ref);
-    sim_put_text(p, vbd, "device", "xvda");
+    sim_put_text(p, vbd, "device", runs ? "xvda" : "");
     sim_put_text(p, vbd, "userdevice", "0");
     sim_put_bool(p, vbd, "bootable", true);
     sim_put_text(p, vbd, "mode", "RW");
     sim_put_text(p, vbd, "type", "Disk");
     sim_put_bool(p, vbd, "unpluggable", true);
+    sim_put_map(p, vbd, "other_config", (const char *const[]){"owner", "", NULL});
+    sim_put_text(p, vbd, "metrics", disk->ref);
     sim_put_text(p, vif, "VM", vm->ref);
     sim_put_text(p, vif, "network", s->network->ref);
     sim_put_text(p, vif, "device", "0");
     sim_put_int(p, vif, "MTU", 1500);
     snprintf(text, sizeof(text), "02:10:00:%02x:%02x:%02x", number >> 16 & 255, number >> 8 & 255, number & 255);
     sim_put_text(p, vif, "MAC", text);
+    sim_put_text(p, vif, "metrics", link->ref);
     sim_put_bool(p, vbd, "currently_attached", runs);
     sim_put_bool(p, vif, "currently_attached", runs);
-    sim_put_text(p, console, "VM", vm->ref);
-    sim_put_text(p, console, "protocol", "rfb");
-    snprintf(text, sizeof(text), "https://%s/console?uuid=%.36s", sim_text(s->hosts[0], "address"),
-             sim_text(console, "uuid"));
-    sim_put_text(p, console, "location", text);
 }
 
 static void seed_guest(struct seeding *s, struct sim_object *vm, unsigned number)
 {
-    struct simpool *const p = s->pool;
-    struct sim_object *const guest = sim_create(p, "VM_guest_metrics");
     char address[32];
 
-    if (!guest)
-        return;
     snprintf(address, sizeof(address), "192.0.2.%u", 20 + number % 200);
-    sim_put_map(p, guest, "os_version",
-                (const char *const[]){"name", "Debian GNU/Linux 12 (bookworm)", "uname", "6.1.0-18-amd64", "distro",
-                                      "debian", "major", "12", "minor", "5", NULL});
-    sim_put_map(p, guest, "PV_drivers_version",
-                (const char *const[]){"major", "8", "minor", "4", "micro", "0", "build", "1", NULL});
-    sim_put_map(p, guest, "networks", (const char *const[]){"0/ip", address, "0/ipv4/0", address, NULL});
-    sim_put_bool(p, guest, "PV_drivers_up_to_date", true);
-    sim_put_bool(p, guest, "PV_drivers_detected", true);
-    sim_put_bool(p, guest, "live", true);
-    sim_put_time(p, guest, "last_updated", s->now);
-    sim_put_text(p, vm, "guest_metrics", guest->ref);
+    (void)sim_guest_create(s->pool, vm, address);
 }
 
 /* Two of three run, spread over the hosts. */
@@ -325,10 +374,13 @@ static void seed_guest_vm(struct seeding *s, unsigned number)
         sim_put_int(p, vm, "memory_target", VM_MEMORY);
         sim_put_time(p, own, "start_time", s->now - 3600);
         sim_put_int(p, own, "memory_actual", VM_MEMORY);
-        sim_put_int(p, metrics, "memory_free", sim_int(metrics, "memory_free") - VM_MEMORY);
+        sim_put_int(p, own, "VCPUs_number", sim_int(vm, "VCPUs_at_startup"));
+        sim_put_text(p, own, "current_domain_type", "hvm");
+        sim_put_bool(p, own, "hvm", true);
+        sim_put_int(p, metrics, "memory_free", sim_int(metrics, "memory_free") - VM_MEMORY - sim_vm_overhead(vm));
         seed_guest(s, vm, number);
+        seed_console(s, vm, host);
     }
-    sim_vm_allowed(p, vm);
 }
 
 static void seed_templates(struct seeding *s)
@@ -342,8 +394,7 @@ static void seed_templates(struct seeding *s)
             return;
         sim_put_bool(s->pool, vm, "is_a_template", true);
         sim_put_bool(s->pool, vm, "is_default_template", true);
-        sim_put_map(s->pool, vm, "other_config", (const char *const[]){"default_template", "true", NULL});
-        sim_vm_allowed(s->pool, vm);
+        sim_put_pair(s->pool, vm, "other_config", "default_template", "true");
     }
 }
 
@@ -358,12 +409,17 @@ int sim_seed(struct simpool *p, struct xk_err *err)
     if (!p->error)
         seed_shared(&s);
     if (!p->error)
+        seed_isos(&s);
+    if (!p->error)
         seed_pool(&s);
+    if (!p->error)
+        sim_seed_drivers(p);
     for (unsigned i = 0; i < p->settings.vms && !p->error; i++)
         seed_guest_vm(&s, i);
     if (!p->error)
         seed_templates(&s);
     sim_bulk_end(p);
+    seed_allowed(p);
     if (p->directory)
         sim_directory_enable(p);
     return p->error ? xk_fail_memory(err) : 0;

@@ -6,6 +6,7 @@
 #include "lib/simpool/access.h"
 #include "lib/simpool/era.h"
 #include "lib/simpool/log.h"
+#include "lib/simpool/ops.h"
 #include "lib/simpool/rrd.h"
 #include "lib/simpool/state.h"
 
@@ -21,8 +22,9 @@
 #define NOTES_BYTES_MAX 65536
 
 const struct sim_row *const sim_all_rows[] = {
-    sim_session_rows,  sim_task_rows, sim_event_rows,   sim_vm_rows,  sim_pool_rows,
-    sim_identity_rows, sim_role_rows, sim_subject_rows, sim_rrd_rows, NULL};
+    sim_session_rows, sim_task_rows, sim_event_rows, sim_pool_rows,   sim_identity_rows,  sim_role_rows,
+    sim_subject_rows, sim_rrd_rows,  sim_vm_rows,    sim_vm_set_rows, sim_vm_ask_rows,    sim_vm_copy_rows,
+    sim_vbd_rows,     sim_vif_rows,  sim_vdi_rows,   sim_sr_rows,     sim_appliance_rows, NULL};
 
 /* ---- clock ---- */
 
@@ -258,6 +260,7 @@ void simpool_close(struct simpool *p)
     if (p->wake)
         event_free(p->wake);
     sim_state_close(p);
+    sim_allowed_close(p);
     sim_db_close(p);
     sim_identities_close(p);
     xk_buf_done(&p->notes);

@@ -260,8 +260,7 @@ static void operations_end(struct simpool *p)
             if (o->fields[place]->value.count == 0)
                 continue;
             sim_put_at(p, o, place, &none);
-            if (&xapi_classes[i] == xapi_class_find("VM"))
-                sim_vm_allowed(p, o);
+            sim_allowed(p, o);
         }
     }
 }

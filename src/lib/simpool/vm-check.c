@@ -9,7 +9,7 @@
 
 #include <ctype.h>
 
-enum { H = SIM_HALTED, P = SIM_PAUSED, R = SIM_RUNNING, S = SIM_SUSPENDED };
+enum { H = SIM_IS_HALTED, P = SIM_IS_PAUSED, R = SIM_IS_RUNNING, S = SIM_IS_SUSPENDED };
 
 enum {
     OFFERED = 1,      /* appears in allowed_operations */
@@ -106,15 +106,15 @@ enum sim_power sim_vm_power(const struct sim_object *vm)
 {
     const char *const state = sim_text(vm, "power_state");
 
-    return sim_same(state, "Running")  ? SIM_RUNNING
-           : sim_same(state, "Halted") ? SIM_HALTED
-           : sim_same(state, "Paused") ? SIM_PAUSED
-                                       : SIM_SUSPENDED;
+    return sim_same(state, "Running")  ? SIM_IS_RUNNING
+           : sim_same(state, "Halted") ? SIM_IS_HALTED
+           : sim_same(state, "Paused") ? SIM_IS_PAUSED
+                                       : SIM_IS_SUSPENDED;
 }
 
 bool sim_vm_is_live(const struct sim_object *vm)
 {
-    return (sim_vm_power(vm) & (SIM_RUNNING | SIM_PAUSED)) != 0;
+    return (sim_vm_power(vm) & (SIM_IS_RUNNING | SIM_IS_PAUSED)) != 0;
 }
 
 bool sim_vm_is_dom0(const struct sim_object *vm)
@@ -124,10 +124,10 @@ bool sim_vm_is_dom0(const struct sim_object *vm)
 
 static const char *word_of(enum sim_power power)
 {
-    return power == SIM_RUNNING  ? "running"
-           : power == SIM_HALTED ? "halted"
-           : power == SIM_PAUSED ? "paused"
-                                 : "suspended";
+    return power == SIM_IS_RUNNING  ? "running"
+           : power == SIM_IS_HALTED ? "halted"
+           : power == SIM_IS_PAUSED ? "paused"
+                                    : "suspended";
 }
 
 const char *sim_vm_power_word(const struct sim_object *vm)
@@ -155,9 +155,9 @@ static void look_at_guest(struct facts *f)
     const bool live = sim_vm_is_live(f->vm);
 
     f->guest = guest;
-    f->implicit = !live || (!sim_same(type, "hvm") && !sim_same(type, "unspecified")) ||
-                  (guest && sim_pair(guest, "PV_drivers_version", "major") &&
-                   sim_pair(guest, "PV_drivers_version", "minor"));
+    f->implicit =
+        !live || (!sim_same(type, "hvm") && !sim_same(type, "unspecified")) ||
+        (guest && sim_pair(guest, "PV_drivers_version", "major") && sim_pair(guest, "PV_drivers_version", "minor"));
     f->cannot_suspend = guest && live ? sim_pair(guest, "other", "data-cant-suspend-reason") : NULL;
     f->nested = is_true(f->vm, metrics, "nested_virt", "nested-virt");
     f->immobile = f->nested || is_true(f->vm, metrics, "nomigrate", "nomigrate");
@@ -190,7 +190,8 @@ static struct facts facts_of(const struct simpool *p, const struct sim_object *v
                       .dom0 = sim_vm_is_dom0(vm)};
     const struct sim_object *const pool = sim_pool_object(p);
 
-    f.default_template = sim_bool(vm, "is_default_template") || sim_pair_is_true(vm, "other_config", "default_template");
+    f.default_template =
+        sim_bool(vm, "is_default_template") || sim_pair_is_true(vm, "other_config", "default_template");
     f.clones_suspended = f.snapshot || (pool && sim_pair_is_true(pool, "other_config", "allow_clone_suspended_vm"));
     look_at_guest(&f);
     look_at_disks(&f);
@@ -211,7 +212,10 @@ static const char *states_of(const struct facts *f, const struct operation *op)
 
 static enum sim_power power_of(char letter)
 {
-    return letter == 'H' ? SIM_HALTED : letter == 'P' ? SIM_PAUSED : letter == 'R' ? SIM_RUNNING : SIM_SUSPENDED;
+    return letter == 'H'   ? SIM_IS_HALTED
+           : letter == 'P' ? SIM_IS_PAUSED
+           : letter == 'R' ? SIM_IS_RUNNING
+                           : SIM_IS_SUSPENDED;
 }
 
 static bool fits_power(const struct facts *f, const struct operation *op, struct sim_why *why)
@@ -299,9 +303,8 @@ static bool fits_kind(const struct facts *f, const struct operation *op, struct 
 {
     const char *const ref = f->vm->ref;
 
-    if (f->template && !f->snapshot && !(op->flags & TEMPLATE) &&
-        !(op->flags & OWN_TEMPLATE && !f->default_template))
-        return sim_deny(why, "VM_IS_TEMPLATE", ref, op->name, NULL);
+    if (f->template && !f->snapshot && !(op->flags & TEMPLATE) && !(op->flags & OWN_TEMPLATE && !f->default_template))
+        return sim_deny(why, "VM_IS_TEMPLATE", ref, NULL); /* documented with one parameter; xapi adds the operation */
     if (f->snapshot && !(op->flags & SNAPSHOT))
         return sim_deny(why, "VM_IS_SNAPSHOT", ref, op->name, NULL);
     if (!f->template && sim_same(op->name, "provision"))
@@ -367,8 +370,8 @@ static bool fits_devices(const struct facts *f, const struct operation *op, stru
 
     if (moves && sim_get(vm, "attached_PCIs")->count)
         return sim_deny(why, "VM_HAS_PCI_ATTACHED", vm->ref, NULL);
-    if (moves && sim_get(vm, "VGPUs")->count && !(sim_same(op->name, "migrate_send") && f->power == SIM_HALTED) &&
-        !(sim_same(op->name, "checkpoint") && f->power == SIM_SUSPENDED))
+    if (moves && sim_get(vm, "VGPUs")->count && !(sim_same(op->name, "migrate_send") && f->power == SIM_IS_HALTED) &&
+        !(sim_same(op->name, "checkpoint") && f->power == SIM_IS_SUSPENDED))
         return sim_deny(why, "VM_HAS_VGPU", vm->ref, NULL);
     if ((moves || sim_same(op->name, "snapshot")) && sim_get(vm, "VUSBs")->count)
         return sim_deny(why, "VM_HAS_VUSBS", vm->ref, NULL);
@@ -415,12 +418,11 @@ static bool may(const struct facts *f, const struct operation *op, bool strict, 
     if (!fits_control(f, op, why) || !fits_guest(f, op, strict, why))
         return false;
     if (sim_same(op->name, "snapshot_with_quiesce"))
-        return sim_deny(why, "VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED", f->vm->ref, NULL);
+        return sim_deny(why, "VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED", f->vm->ref, "", NULL);
     return fits_disks(f, op, why) && fits_devices(f, op, why) && fits_groups(f, op, why);
 }
 
-bool sim_vm_may(const struct simpool *p, const struct sim_object *vm, const char *op, bool strict,
-                struct sim_why *why)
+bool sim_vm_may(const struct simpool *p, const struct sim_object *vm, const char *op, bool strict, struct sim_why *why)
 {
     const struct facts f = facts_of(p, vm);
 

@@ -63,7 +63,8 @@ static bool has_sane_memory(const struct sim_object *vm, struct sim_why *why)
     /* The order that a start could still put right is not asked for. */
     if (static_min <= static_max && dynamic_min <= dynamic_max && static_max > 0)
         return true;
-    return sim_deny(why, "MEMORY_CONSTRAINT_VIOLATION", NULL);
+    return sim_deny(why, "MEMORY_CONSTRAINT_VIOLATION", "static_min <= static_max and dynamic_min <= dynamic_max",
+                    NULL);
 }
 
 static bool has_sane_processors(const struct sim_object *vm, struct sim_why *why)
@@ -115,7 +116,7 @@ static bool sees_disks(const struct simpool *p, const struct sim_object *vm, con
         if (vdi && !sim_host_sees_sr(p, host, sim_text(vdi, "SR")))
             return sim_deny(why, "VM_REQUIRES_SR", vm->ref, sim_text(vdi, "SR"), NULL);
     }
-    vdi = sim_vm_power(vm) == SIM_SUSPENDED ? sim_follow(p, vm, "suspend_VDI") : NULL;
+    vdi = sim_vm_power(vm) == SIM_IS_SUSPENDED ? sim_follow(p, vm, "suspend_VDI") : NULL;
     if (vdi && !sim_host_sees_sr(p, host, sim_text(vdi, "SR")))
         return sim_deny(why, "VM_REQUIRES_SR", vm->ref, sim_text(vdi, "SR"), NULL);
     return true;
@@ -136,7 +137,7 @@ static bool sees_network(const struct simpool *p, const struct sim_object *netwo
         return true;
     for (size_t at = 0; (other = sim_member(p, network, "VIFs", &at));) {
         const struct sim_object *const vm = sim_follow(p, other, "VM");
-        if (!vm || sim_vm_power(vm) != SIM_RUNNING)
+        if (!vm || sim_vm_power(vm) != SIM_IS_RUNNING)
             continue;
         if (sim_is(vm, "resident_on", host->ref))
             return true;
@@ -184,7 +185,7 @@ static bool is_ready(const struct simpool *p, const struct sim_object *vm, const
     if (control && sim_follow(p, vm, "affinity") && !sim_is(vm, "affinity", host->ref))
         return sim_deny(why, "OPERATION_NOT_ALLOWED",
                         "Cannot boot a control domain on a host different from its affinity", NULL);
-    const bool stays = sim_vm_power(vm) == SIM_RUNNING && sim_is(vm, "resident_on", host->ref);
+    const bool stays = sim_vm_power(vm) == SIM_IS_RUNNING && sim_is(vm, "resident_on", host->ref);
     if (!control && !stays && !sim_bool(host, "enabled"))
         return sim_deny(why, "HOST_DISABLED", host->ref, NULL);
     return true;
@@ -212,7 +213,7 @@ static size_t group_count(const struct simpool *p, const struct sim_object *grou
     size_t count = 0;
 
     for (size_t at = 0; group && (vm = sim_member(p, group, "VMs", &at));)
-        count += sim_vm_power(vm) == SIM_RUNNING && sim_is(vm, "resident_on", host->ref);
+        count += sim_vm_power(vm) == SIM_IS_RUNNING && sim_is(vm, "resident_on", host->ref);
     return count;
 }
 

@@ -29,22 +29,22 @@ enum sim_outcome sim_vm_begin(struct sim_call *c, unsigned arg, const char *op, 
 }
 
 /* Tell administrators; the text is the real server's. */
-static void tell(struct sim_call *c, const struct sim_object *vm, const char *name, const char *what)
+static void tell(struct simpool *p, const struct sim_object *vm, const char *name, const char *what)
 {
     char body[BODY_BYTES];
 
     snprintf(body, sizeof(body), "VM '%.600s' (uuid: %s) %s", sim_text(vm, "name_label"), sim_text(vm, "uuid"), what);
-    sim_message(c->pool, name, "VM", vm, body);
+    sim_message(p, name, "VM", vm, body);
 }
 
-static void tell_host(struct sim_call *c, const struct sim_object *vm, const char *name, const char *what,
+static void tell_host(struct simpool *p, const struct sim_object *vm, const char *name, const char *what,
                       const struct sim_object *host)
 {
     char text[BODY_BYTES];
 
     snprintf(text, sizeof(text), "%s on host: %.600s (uuid: %s)", what, sim_text(host, "name_label"),
              sim_text(host, "uuid"));
-    tell(c, vm, name, text);
+    tell(p, vm, name, text);
 }
 
 /* Its disks and interfaces can be attached? */
@@ -93,7 +93,8 @@ struct sim_object *sim_guest_create(struct simpool *p, struct sim_object *vm, co
     sim_put_map(p, guest, "other",
                 (const char *const[]){"platform-feature-multiprocessor-suspend", "1", "has-vendor-device", "0",
                                       "feature-suspend", "1", "feature-poweroff", "1", "feature-reboot", "1",
-                                      "feature-vcpu-hotplug", "1", "feature-balloon", "1", NULL});
+                                      "feature-vcpu-hotplug", "1", "feature-balloon", "1", "feature-static-ip-setting",
+                                      "1", NULL});
     sim_put_bool(p, guest, "PV_drivers_up_to_date", true);
     sim_put_bool(p, guest, "PV_drivers_detected", true);
     sim_put_bool(p, guest, "live", true);
@@ -250,18 +251,43 @@ void sim_vm_leave(struct simpool *p, struct sim_object *vm, const char *state)
 
 /* ---- start ---- */
 
-static void bios_strings_fill(struct simpool *p, struct sim_object *vm)
+void sim_vm_bios_fill(struct simpool *p, struct sim_object *vm)
 {
     if (sim_get(vm, "bios_strings")->count == 0)
         sim_put_map(p, vm, "bios_strings",
-                    (const char *const[]){"bios-vendor", "Xen", "bios-version", "", "system-manufacturer", "Xen",
-                                          "system-product-name", "HVM domU", "system-version", "",
-                                          "system-serial-number", "", "baseboard-manufacturer", "",
-                                          "baseboard-product-name", "", "baseboard-version", "",
-                                          "baseboard-serial-number", "", "baseboard-asset-tag", "",
-                                          "baseboard-location-in-chassis", "", "enclosure-asset-tag", "", "hp-rombios",
-                                          "", "oem-1", "Xen", "oem-2",
-                                          "MS_VM_CERT/SHA1/bdbeb6e0a816d43fa6d3fe8aaef04c2bad9d3e3d", NULL});
+                    (const char *const[]){"bios-vendor",
+                                          "Xen",
+                                          "bios-version",
+                                          "",
+                                          "system-manufacturer",
+                                          "Xen",
+                                          "system-product-name",
+                                          "HVM domU",
+                                          "system-version",
+                                          "",
+                                          "system-serial-number",
+                                          "",
+                                          "baseboard-manufacturer",
+                                          "",
+                                          "baseboard-product-name",
+                                          "",
+                                          "baseboard-version",
+                                          "",
+                                          "baseboard-serial-number",
+                                          "",
+                                          "baseboard-asset-tag",
+                                          "",
+                                          "baseboard-location-in-chassis",
+                                          "",
+                                          "enclosure-asset-tag",
+                                          "",
+                                          "hp-rombios",
+                                          "",
+                                          "oem-1",
+                                          "Xen",
+                                          "oem-2",
+                                          "MS_VM_CERT/SHA1/bdbeb6e0a816d43fa6d3fe8aaef04c2bad9d3e3d",
+                                          NULL});
 }
 
 /* What a start settles that was left open. */
@@ -274,7 +300,7 @@ static void settle(struct simpool *p, struct sim_object *vm)
         const bool uefi = firmware && sim_same(firmware, "uefi");
         sim_put_pair(p, vm, "platform", "device-model", uefi ? "qemu-upstream-uefi" : "qemu-upstream-compat");
     }
-    bios_strings_fill(p, vm);
+    sim_vm_bios_fill(p, vm);
     if (sim_bool(vm, "has_vendor_device") && sim_int(vm, "hardware_platform_version") < 2)
         sim_put_int(p, vm, "hardware_platform_version", 2);
     if (sim_is(vm, "ha_restart_priority", "restart"))
@@ -298,15 +324,14 @@ static double seconds_of(const struct sim_object *vm, const char *field)
 }
 
 /* host: asked for by the caller; NULL: choose one. */
-static enum sim_outcome start_begin(struct sim_call *c, const char *op, const struct sim_object *host, bool paused,
-                                    double seconds, sim_behaviour *finish)
+static enum sim_outcome start_begin(struct sim_call *c, const char *op, const struct sim_object *host, double seconds,
+                                    sim_behaviour *finish)
 {
     struct simpool *const p = c->pool;
     struct sim_object *const vm = sim_arg(c, 0);
     const bool resumes = xk_has_prefix(op, "resume");
     struct sim_why why;
 
-    (void)paused;
     if (!vm)
         return SIM_FAILED;
     if (!sim_vm_may(p, vm, op, true, &why) || !can_attach(p, vm, &why))
@@ -319,33 +344,44 @@ static enum sim_outcome start_begin(struct sim_call *c, const char *op, const st
                     true);
 }
 
-static enum sim_outcome run(struct sim_call *c, struct sim_object *vm, struct sim_object *host, bool paused)
+static void image_destroy(struct simpool *p, struct sim_object *vm)
 {
-    struct simpool *const p = c->pool;
-    const bool resumes = sim_vm_power(vm) == SIM_SUSPENDED;
-    struct sim_why why;
+    struct sim_object *const image = sim_follow(p, vm, "suspend_VDI");
+
+    sim_put_text(p, vm, "suspend_VDI", SIM_NULL);
+    if (image)
+        sim_vdi_destroy(p, image);
+}
+
+bool sim_vm_run(struct simpool *p, struct sim_object *vm, struct sim_object *host, bool paused, struct sim_why *why)
+{
+    const bool resumes = sim_vm_power(vm) == SIM_IS_SUSPENDED;
 
     /* Others may have taken what was free when this began. */
     if (!host)
-        host = sim_vm_choose_host(p, vm, &why);
-    else if (!sim_vm_can_boot(p, vm, host, 0, &why))
+        host = sim_vm_choose_host(p, vm, why);
+    else if (!sim_vm_can_boot(p, vm, host, 0, why))
         host = NULL;
-    if (!host || !can_attach(p, vm, &why))
-        return sim_refuse(c, &why);
+    if (!host || !can_attach(p, vm, why))
+        return false;
     if (!resumes) {
         guest_forgotten(p, vm);
         settle(p, vm);
     } else {
-        struct sim_object *const image = sim_follow(p, vm, "suspend_VDI");
-        sim_put_text(p, vm, "suspend_VDI", SIM_NULL);
-        if (image)
-            sim_vdi_destroy(p, image);
+        image_destroy(p, vm);
         if (sim_is(vm, "ha_restart_priority", "restart"))
             sim_put_bool(p, vm, "ha_always_run", true);
     }
     sim_vm_arrive(p, vm, host, paused ? "Paused" : "Running");
-    tell_host(c, vm, resumes ? "VM_RESUMED" : "VM_STARTED", resumes ? "resumed" : "started", host);
-    return SIM_DONE;
+    tell_host(p, vm, resumes ? "VM_RESUMED" : "VM_STARTED", resumes ? "resumed" : "started", host);
+    return true;
+}
+
+static enum sim_outcome run(struct sim_call *c, struct sim_object *vm, struct sim_object *host, bool paused)
+{
+    struct sim_why why;
+
+    return sim_vm_run(c->pool, vm, host, paused, &why) ? SIM_DONE : sim_refuse(c, &why);
 }
 
 static enum sim_outcome start_end(struct sim_call *c)
@@ -364,7 +400,7 @@ static enum sim_outcome start_on_end(struct sim_call *c)
 
 static enum sim_outcome start(struct sim_call *c)
 {
-    return start_begin(c, "start", NULL, c->args[1].truth, 0.4, start_end);
+    return start_begin(c, "start", NULL, 0.4, start_end);
 }
 
 static bool is_evacuating(const struct sim_object *host)
@@ -385,19 +421,19 @@ static enum sim_outcome start_on(struct sim_call *c)
         return SIM_FAILED;
     if (is_evacuating(host))
         return sim_fail(c, "HOST_EVACUATE_IN_PROGRESS", host->ref, NULL);
-    return start_begin(c, "start_on", host, c->args[2].truth, 0.4, start_on_end);
+    return start_begin(c, "start_on", host, 0.4, start_on_end);
 }
 
 static enum sim_outcome resume(struct sim_call *c)
 {
-    return start_begin(c, "resume", NULL, c->args[1].truth, 1, start_end);
+    return start_begin(c, "resume", NULL, 1, start_end);
 }
 
 static enum sim_outcome resume_on(struct sim_call *c)
 {
     const struct sim_object *const host = sim_arg(c, 0) ? sim_arg(c, 1) : NULL;
 
-    return host ? start_begin(c, "resume_on", host, c->args[2].truth, 1, start_on_end) : SIM_FAILED;
+    return host ? start_begin(c, "resume_on", host, 1, start_on_end) : SIM_FAILED;
 }
 
 /* ---- stop ---- */
@@ -422,13 +458,10 @@ static void cancel_others(struct simpool *p, const struct sim_object *vm, const 
     }
 }
 
-static void image_destroy(struct simpool *p, struct sim_object *vm)
+void sim_vm_halt(struct simpool *p, struct sim_object *vm)
 {
-    struct sim_object *const image = sim_follow(p, vm, "suspend_VDI");
-
-    sim_put_text(p, vm, "suspend_VDI", SIM_NULL);
-    if (image)
-        sim_vdi_destroy(p, image);
+    image_destroy(p, vm);
+    sim_vm_leave(p, vm, "Halted");
 }
 
 static enum sim_outcome halt_end(struct sim_call *c)
@@ -437,9 +470,8 @@ static enum sim_outcome halt_end(struct sim_call *c)
 
     if (!vm)
         return SIM_FAILED;
-    image_destroy(c->pool, vm);
-    sim_vm_leave(c->pool, vm, "Halted");
-    tell(c, vm, "VM_SHUTDOWN", sim_same(c->operation, "hard_shutdown") ? "shutdown forcibly" : "shutdown");
+    sim_vm_halt(c->pool, vm);
+    tell(c->pool, vm, "VM_SHUTDOWN", sim_same(c->operation, "hard_shutdown") ? "shutdown forcibly" : "shutdown");
     return SIM_DONE;
 }
 
@@ -510,7 +542,7 @@ static enum sim_outcome reboot_end(struct sim_call *c)
     metrics_of_start(p, vm, sim_int(vm, "memory_target"));
     guest_boots(p, vm);
     sim_vm_refresh(p, vm);
-    tell(c, vm, "VM_REBOOTED", sim_same(c->operation, "clean_reboot") ? "rebooted cleanly" : "rebooted forcibly");
+    tell(c->pool, vm, "VM_REBOOTED", sim_same(c->operation, "clean_reboot") ? "rebooted cleanly" : "rebooted forcibly");
     return SIM_DONE;
 }
 
@@ -521,8 +553,8 @@ static enum sim_outcome clean_reboot(struct sim_call *c)
 
 static enum sim_outcome hard_reboot(struct sim_call *c)
 {
-    static const char *const ended[] = {"clean_shutdown", "clean_reboot", "pool_migrate", "call_plugin", "suspend",
-                                        NULL};
+    static const char *const ended[] = {"clean_shutdown", "clean_reboot", "pool_migrate",
+                                        "call_plugin",    "suspend",      NULL};
     const enum sim_outcome outcome = sim_vm_begin(c, 0, "hard_reboot", 0.4, reboot_end, false);
 
     if (outcome == SIM_WORKING)
@@ -540,7 +572,7 @@ static enum sim_outcome pause_end(struct sim_call *c)
         return SIM_FAILED;
     sim_put_text(c->pool, vm, "power_state", "Paused");
     sim_vm_refresh(c->pool, vm);
-    tell(c, vm, "VM_PAUSED", "paused");
+    tell(c->pool, vm, "VM_PAUSED", "paused");
     return SIM_DONE;
 }
 
@@ -558,7 +590,7 @@ static enum sim_outcome unpause_end(struct sim_call *c)
     sim_put_text(c->pool, vm, "power_state", "Running");
     guest_boots(c->pool, vm);
     sim_vm_refresh(c->pool, vm);
-    tell(c, vm, "VM_UNPAUSED", "unpaused");
+    tell(c->pool, vm, "VM_UNPAUSED", "unpaused");
     return SIM_DONE;
 }
 
@@ -582,7 +614,7 @@ static struct sim_object *suspend_sr(const struct simpool *p, const struct sim_o
     return NULL;
 }
 
-static struct sim_object *image_create(struct simpool *p, struct sim_object *vm, struct sim_object *sr)
+struct sim_object *sim_vm_image_create(struct simpool *p, struct sim_object *vm, struct sim_object *sr)
 {
     struct sim_object *const vdi = sim_create(p, "VDI");
 
@@ -616,10 +648,10 @@ static enum sim_outcome suspend_end(struct sim_call *c)
         return sim_refuse(c, &why);
     if (!sim_sr_has_room(sr, sim_int(vm, "memory_target"), NULL))
         return sim_fail(c, "SR_SUSPEND_SPACE_INSUFFICIENT", sr->ref, NULL);
-    if (!image_create(p, vm, sr))
+    if (!sim_vm_image_create(p, vm, sr))
         return sim_no_memory(c);
     sim_vm_leave(p, vm, "Suspended");
-    tell(c, vm, "VM_SUSPENDED", "suspended");
+    tell(c->pool, vm, "VM_SUSPENDED", "suspended");
     return SIM_DONE;
 }
 
@@ -632,17 +664,30 @@ static enum sim_outcome suspend(struct sim_call *c)
     return outcome;
 }
 
-/* The guest alone sleeps or wakes; nothing of it is seen from outside. */
-static enum sim_outcome guest_sleep(struct sim_call *c)
+/* The guest alone sleeps or wakes; outside, only its agent falls silent. */
+static enum sim_outcome guest_sleeps(struct sim_call *c, bool sleeps)
 {
-    const struct sim_object *const vm = sim_arg(c, 0);
+    struct sim_object *const vm = sim_arg(c, 0), *const guest = vm ? sim_follow(c->pool, vm, "guest_metrics") : NULL;
     struct sim_why why;
 
     if (!vm)
         return SIM_FAILED;
-    if (!sim_vm_has_power(vm, SIM_RUNNING, "running", &why))
+    if (!sim_vm_has_power(vm, SIM_IS_RUNNING, "running", &why))
         return sim_refuse(c, &why);
+    if (!guest)
+        return sim_fail(c, "VM_LACKS_FEATURE", vm->ref, NULL);
+    sim_put_bool(c->pool, guest, "live", !sleeps);
     return SIM_DONE;
+}
+
+static enum sim_outcome s3_suspend(struct sim_call *c)
+{
+    return guest_sleeps(c, true);
+}
+
+static enum sim_outcome s3_resume(struct sim_call *c)
+{
+    return guest_sleeps(c, false);
 }
 
 /* ---- the end ---- */
@@ -709,8 +754,8 @@ const struct sim_row sim_vm_rows[] = {
     {"VM.suspend", suspend},
     {"VM.resume", resume},
     {"VM.resume_on", resume_on},
-    {"VM.s3_suspend", guest_sleep},
-    {"VM.s3_resume", guest_sleep},
+    {"VM.s3_suspend", s3_suspend},
+    {"VM.s3_resume", s3_resume},
     {"VM.destroy", destroy},
     {NULL, NULL},
 };

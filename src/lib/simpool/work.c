@@ -22,8 +22,7 @@ static void name_operation(struct sim_call *c, bool on)
         return;
     sim_map_set(c->pool, subject, xapi_field_place(subject->class_row, "current_operations"), c->operation_ref,
                 on ? &operation : NULL);
-    if (subject->class_row == xapi_class_find("VM"))
-        sim_vm_allowed(c->pool, subject);
+    sim_allowed(c->pool, subject);
 }
 
 static void on_time(evutil_socket_t fd, short what, void *context)
@@ -50,8 +49,8 @@ static void on_time(evutil_socket_t fd, short what, void *context)
         outcome = c->finish(c);
     if (*c->subject) {
         struct sim_object *const subject = sim_find(p, c->subject, NULL);
-        if (subject && subject->class_row == xapi_class_find("VM"))
-            sim_vm_allowed(p, subject);
+        if (subject)
+            sim_allowed(p, subject);
     }
     sim_answer(c, outcome);
 }

@@ -47,7 +47,7 @@ fields=$(awk -F '\t' '$1 == "VM" && $9 !~ /internal/ { print $2 }' "$XENKIT_SOUR
 is "a record has the table's fields" "$(echo "$records" | jq -r '[.[]][0] | keys[]' | LC_ALL=C sort)" "$(echo "$fields" | LC_ALL=C sort)"
 is "records that meet an expression" \
     "$(result VM.get_all_records_where "$session" '"field \"name__label\" = \"web-01\" and not field \"power__state\" = \"Halted\""' | jq length)" 1
-is "an expression that is none" "$(failure VM.get_all_records_where "$session" '"field name"' | jq -r '.[0]')" INTERNAL_ERROR
+is "an expression that is none" "$(failure VM.get_all_records_where "$session" '"field name"' | jq -c '.[:2]')" '["INVALID_VALUE","field name"]'
 
 # Every class answers get_all_records, and its records are those of the table; removed ones say that they are removed.
 awk -F '\t' '$2 == "get_all_records" { print $1, $10 }' "$XENKIT_SOURCE/data/xenapi/messages.tsv" >"$tmp/classes"
