@@ -69,9 +69,9 @@ struct client_access {
         XK_OPT_ON(0, "session-cache", t, m.session_cache, "neither use a kept session nor keep one"),                  \
         XK_OPT_CHOICE(0, "protocol", t, m.protocol, "NAME", client_protocols,                                          \
                       "auto, json2 (JSON-RPC 2.0), json1, xml (XML-RPC) [auto]"),                                      \
-        XK_OPT_DURATION(0, "connect-timeout", t, m.connect_timeout_ns, "TIME", 1, 86400 * XK_NS_PER_S,                 \
-                        "until the connection stands, names and TLS included [10s]"),                                  \
-        XK_OPT_DURATION(0, "timeout", t, m.timeout_ns, "TIME", 0, 86400 * XK_NS_PER_S,                                 \
+        XK_OPT_DURATION(0, "connect-timeout", t, m.connect_timeout_ns, "TIME",                                         \
+                        "until the connection stands, names and TLS included; 0: no limit [10s]"),                     \
+        XK_OPT_DURATION(0, "timeout", t, m.timeout_ns, "TIME",                                                         \
                         "for each call until its whole reply is there; 0: no limit [2m]"),                             \
         XK_OPT_TEXT(0, "proxy", t, m.proxy, "URL", "go through this HTTP proxy (CONNECT)")
 
@@ -157,6 +157,22 @@ int client_events(struct client *c, struct xapi_value *ret, struct xk_arena *are
  */
 int client_get(struct client *c, struct xk_buf *ret, const char *path, struct xk_err *err);
 
+/* ---- sessions that are kept for the next command ---- */
+
+struct client_kept {
+    char url[288], user[256], track[CLIENT_TRACK_BYTES];
+    int64_t created_s;
+};
+
+/* Those of this user, in the order of their urls; free() the array. No session is asked whether it still lives. */
+int client_kept_list(struct client_kept **ret, size_t *ret_count, const struct xk_app *app, struct xk_err *err);
+/* Whether the session of this client is one of them. */
+bool client_is_kept(const struct client *c);
+/* Take the kept session and no other: nobody logs in. returns   whether there is one. */
+bool client_take_kept(struct client *c);
+/* Ask the pool whether it lives. returns   0; -ESTALE: it has ended (and is not kept any more); as a call. */
+int client_check_kept(struct client *c, struct xk_err *err);
+
 /* ---- what it knows ---- */
 
 /* An error of the pool: "VM_BAD_POWER_STATE" and its parameters. */
@@ -179,7 +195,7 @@ void client_session_track(const struct client *c, char ret[CLIENT_TRACK_BYTES]);
 /* The same for any ref. */
 void client_track(char ret[CLIENT_TRACK_BYTES], const char *ref);
 
-/* The sentence and the hint of an error code, with its parameters filled in; "" when the code is not known. */
+/* The sentence and the hint of an error code, with its parameters filled in; the hint may be "". */
 void client_explain(char *ret_text, size_t text_bytes, char *ret_hint, size_t hint_bytes, const char *code,
                     const char *const *params, unsigned count);
 

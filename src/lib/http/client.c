@@ -120,7 +120,18 @@ static int write_request(struct http_client *c, const struct xk_buf *b, const st
     return 0;
 }
 
-static int read_reply(struct http_client *c, const struct resolve_limits *limits, struct xk_err *err)
+/* A stop was asked for: go on for the time of grace, if there is one. returns   whether to. */
+static bool go_on(struct resolve_limits *limits, uint64_t *grace_ns)
+{
+    if (*grace_ns == 0)
+        return false;
+    limits->deadline_ns = XK_MIN(limits->deadline_ns, resolve_deadline(limits->clock, *grace_ns));
+    limits->ignore_stop = true;
+    *grace_ns = 0;
+    return true;
+}
+
+static int read_reply(struct http_client *c, struct resolve_limits *limits, uint64_t grace_ns, struct xk_err *err)
 {
     xk_autofree char *piece = xk_alloc(PIECE_BYTES);
     struct xk_err why = {0};
@@ -129,6 +140,8 @@ static int read_reply(struct http_client *c, const struct resolve_limits *limits
         return xk_fail_memory(err);
     while (!http_reader_whole(&c->reader)) {
         const ssize_t got = http_stream_read(c->stream, piece, PIECE_BYTES, limits);
+        if (got == -EINTR && go_on(limits, &grace_ns))
+            continue;
         if (got < 0)
             return lost(c, (int)got, "waiting for", err);
         const ssize_t used =
@@ -166,7 +179,7 @@ static int connect_now(struct http_client *c, const struct http_limits *limits, 
 int http_client_send(struct http_client *c, struct http_reader **ret, const struct http_request *request,
                      const struct http_limits *limits, struct xk_err *err)
 {
-    const struct resolve_limits all = {
+    struct resolve_limits all = {
         .clock = c->clock, .root = c->root, .deadline_ns = limits->deadline_ns, .ignore_stop = limits->ignore_stop};
     xk_auto(xk_buf_done) struct xk_buf b = XK_BUF_INIT(request->bytes + HTTP_REPLY_HEAD_MAX);
 
@@ -181,7 +194,7 @@ int http_client_send(struct http_client *c, struct http_reader **ret, const stru
     http_reader_init(&c->reader, request->reply_max, strcmp(request->method, "HEAD") == 0, false);
     code = write_request(c, &b, &all, err);
     if (code == 0)
-        code = read_reply(c, &all, err);
+        code = read_reply(c, &all, limits->stop_grace_ns, err);
     if (code < 0 || c->reader.close)
         disconnect(c);
     if (code == 0)

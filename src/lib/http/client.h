@@ -24,6 +24,7 @@ struct http_request {
 struct http_limits {
     uint64_t connect_deadline_ns; /* when a connection has to be made; see struct resolve_limits */
     uint64_t deadline_ns;         /* for the whole reply */
+    uint64_t stop_grace_ns;       /* after a stop, how long a request that has left still waits for its reply */
     bool ignore_stop;
 };
 

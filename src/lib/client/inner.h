@@ -1,0 +1,117 @@
+/* What the files of the client share; the outside is client.h. */
+#ifndef LIB_CLIENT_INNER_H
+#define LIB_CLIENT_INNER_H
+
+#include "lib/client/client.h"
+#include "lib/http/client.h"
+#include "lib/xapi/wire.h"
+
+#define CLIENT_FAILURE_BYTES_MAX (1u << 20) /* code and parameters of one error */
+#define CLIENT_PARAMS_MAX        64
+#define CLIENT_CLEANUP_NS        (10 * XK_NS_PER_S) /* for a logout, a cancel, the end of a task */
+#define CLIENT_PATH_BYTES        4096
+#define CLIENT_URL_BYTES         (RESOLVE_NAME_BYTES + 32)
+
+/* Where calls go. */
+struct client_place {
+    char host[RESOLVE_NAME_BYTES];
+    uint16_t port;
+    bool tls;
+};
+
+struct client {
+    struct xk_app *app;
+    struct client_access access;
+    struct client_manner manner;
+    /* Whom we speak to: the host that was named, and the one that we were sent to. */
+    char *socket_path; /* NULL: TCP */
+    struct client_place named, now;
+    char url[CLIENT_URL_BYTES], named_url[CLIENT_URL_BYTES];
+    char redirect[RESOLVE_NAME_BYTES];
+    char proxy_host[RESOLVE_NAME_BYTES];
+    uint16_t proxy_port;
+    struct http_pin pins[CLIENT_PINS_MAX], vouched;
+    size_t pin_count;
+    bool has_vouched;
+    char *folder, *known_file; /* NULL: there is no home */
+    char user_agent[64];
+    struct http_client *http;
+    char certificate[HTTP_PIN_TEXT];
+    /* Who we are there. */
+    char *password, *session;
+    bool session_kept; /* it stands in a file, and stays when we go */
+    bool plain_login;  /* the server knows no originator */
+    /* How. */
+    enum client_protocol protocol; /* CLIENT_AUTO: not known yet */
+    int64_t next_id;
+    bool cleaning; /* a stop is not looked at, and time is short */
+    struct xk_arena failure_arena;
+    struct client_failure failure;
+    const char *failure_params[CLIENT_PARAMS_MAX];
+    bool failed;
+};
+
+/* One call to where we are, and how it is bounded. */
+struct client_post {
+    const char *method;
+    const struct xapi_value *params; /* with the session */
+    size_t count;
+    uint64_t extra_ns;   /* longer than access.timeout_ns: the server waits on purpose */
+    bool finish;         /* a stop does not end it before its reply, for a while: something would be left behind */
+    bool ask_thumbprint; /* of the master, in case that this is a slave */
+};
+
+/* ---- access.c ---- */
+
+int client_access_open(struct client *c, const char *pool, struct xk_err *err);
+/* Send what follows to another place. */
+int client_go(struct client *c, const struct client_place *place, struct xk_err *err);
+int client_password(struct client *c, struct xk_err *err);
+
+/* ---- post.c ---- */
+
+/*
+ * One call on the wire, without any second try. returns   0 with a reply, which may be a failure; negative errno values
+ * for what is not the pool's word.
+ */
+int client_post(struct client *c, struct xapi_reply *ret, struct xk_arena *arena, const struct client_post *post,
+                struct xk_err *err);
+/* Remember the pool's error and make a sentence of it. returns   -EREMOTEIO. */
+int client_fail(struct client *c, const char *message, const struct xapi_value *error, struct xk_err *err);
+bool client_failed_with(const struct xapi_reply *reply, const char *code);
+
+/* ---- login.c ---- */
+
+/* The session has ended on its own: forget it, also where it was kept. */
+void client_session_lost(struct client *c);
+/* A slave answered: go to its master. */
+int client_follow(struct client *c, const struct xapi_reply *reply, struct xk_err *err);
+
+/* ---- kept.c ---- */
+
+/* Where state is kept; NULL: there is no home, or no memory. */
+char *client_folder(const struct xk_app *app) XK_MUST_USE;
+/* The file of the session for this pool and user. NULL: sessions are not kept. */
+char *client_kept_path(const struct client *c) XK_MUST_USE;
+/* Take the kept session. returns   whether there was a good one. */
+bool client_kept_take(struct client *c, const char *path);
+int client_kept_write(const struct client *c, const char *path, struct xk_err *err);
+/* Remove the file if it holds this client's session. */
+void client_kept_remove(const struct client *c);
+/* Only one command at a time logs in where sessions are kept. returns   a descriptor to close; negative errno values.
+ */
+int client_kept_lock(const struct client *c, const char *path, struct xk_err *err);
+
+/* ---- call.c ---- */
+
+/*
+ * What client_call() does after the arguments were checked.
+ *
+ * message   NULL: the data model does not have it.
+ * extra_ns  how long the server waits on purpose.
+ */
+int client_send(struct client *c, struct xapi_value *ret, struct xk_arena *arena, const char *method,
+                const struct xapi_message *message, const struct xapi_value *args, size_t count, uint64_t extra_ns,
+                struct xk_err *err);
+
+#endif

@@ -1,0 +1,12 @@
+/* The room of the XenAPI: any message of any pool, by hand. */
+#include "rooms/api/api.h"
+
+static const struct xk_command *const commands[] = {
+    &api_cmd_call, &api_cmd_login, &api_cmd_logout, &api_cmd_sessions, NULL,
+};
+
+const struct xk_room api_room = {
+    .name = "api",
+    .summary = "call any message of a pool's XenAPI, watch its events, look its data model up",
+    .commands = commands,
+};
