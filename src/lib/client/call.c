@@ -16,6 +16,7 @@
 #define LOST_MAX       2
 #define LOGINS_MAX     2
 #define FOLLOWED_MAX   1
+#define WAIT_S_MAX     1e6
 
 static bool is_lost(int code)
 {
@@ -129,10 +130,19 @@ int client_send(struct client *c, struct xapi_value *ret, struct xk_arena *arena
     }
     if (code < 0)
         return code;
+    xk_err_clear(err); /* of a try that did not get through */
     note_logout(c, message);
     if (ret)
         *ret = reply.value;
     return 0;
+}
+
+/* How long the server was asked to wait before it answers. */
+static uint64_t asked_wait_ns(const struct xapi_message *m, const struct xapi_value *args, size_t count)
+{
+    const bool waits = m && strcmp(xapi_text(m->name), "event.from") == 0 && count == 3;
+
+    return waits && args[2].real > 0 && args[2].real < WAIT_S_MAX ? (uint64_t)(args[2].real * (double)XK_NS_PER_S) : 0;
 }
 
 int client_call(struct client *c, struct xapi_value *ret, struct xk_arena *arena, const char *message,
@@ -150,7 +160,8 @@ int client_call(struct client *c, struct xapi_value *ret, struct xk_arena *arena
         if (code < 0)
             return code;
     }
-    const int code = client_send(c, ret, arena, message, m, m ? checked : args, count, 0, err);
+    const int code =
+        client_send(c, ret, arena, message, m, m ? checked : args, count, asked_wait_ns(m, checked, count), err);
     if (code == 0 && ret && m && !async)
         xapi_settle(ret, m->result);
     return code;

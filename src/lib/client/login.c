@@ -171,8 +171,10 @@ static int say_goodbye(struct client *c, struct xk_err *err)
     struct xapi_reply reply = {0};
 
     int code = client_post(c, &reply, &arena, &post, err);
-    if (code == -ECONNRESET) /* once more: ending a session that has ended does no harm */
+    if (code == -ECONNRESET) { /* once more: ending a session that has ended does no harm */
+        xk_err_clear(err);
         code = client_post(c, &reply, &arena, &post, err);
+    }
     if (code == 0 && reply.failed && !client_failed_with(&reply, "SESSION_INVALID"))
         code = client_fail(c, post.method, &reply.value, err);
     return code;

@@ -230,8 +230,10 @@ int client_post(struct client *c, struct xapi_reply *ret, struct xk_arena *arena
     if (code == 0 || !other)
         return code;
     code = post_as(c, ret, arena, post, CLIENT_XML, &other, err);
-    if (code == 0)
+    if (code == 0) {
         c->protocol = CLIENT_XML;
+        xk_err_clear(err);
+    }
     return code;
 }
 

@@ -29,7 +29,7 @@ struct watching {
     const struct client_watch *asked;
     char class_name[CLASS_BYTES]; /* "task/OpaqueRef:…" */
     char token[CLIENT_TOKEN_BYTES];
-    char name[128]; /* of the task, "Async.VM.copy" */
+    char name[128]; /* the message that the task is of, "VM.copy", or the task's own */
     uint64_t deadline_ns, grace_ns, away_ns, poll_ns;
     int cancelled; /* -ETIMEDOUT or -EINTR: why we cancelled it */
     bool polls, seen;
@@ -173,7 +173,7 @@ static int read_result(struct xapi_value *ret, struct xk_arena *arena, const str
 static int take_result(struct watching *w, struct xapi_value *ret, struct xk_arena *arena,
                        const struct xapi_value *record, struct xk_err *err)
 {
-    const struct xapi_message *const m = strncmp(w->name, "Async.", 6) == 0 ? xapi_message_find(w->name + 6) : NULL;
+    const struct xapi_message *const m = xapi_message_find(w->name);
     struct xapi_value v;
 
     if (!ret)
@@ -232,8 +232,9 @@ static bool has_ended(struct watching *w, const struct xapi_value *record)
     const struct xapi_value *const progress = xapi_map_get(record, "progress");
 
     w->seen = true;
+    const char *const label = xapi_value_text(xapi_map_get(record, "name_label"));
     snprintf(w->name, sizeof(w->name), "%.*s", (int)sizeof(w->name) - 1,
-             xapi_value_text(xapi_map_get(record, "name_label")));
+             label + 6 * (strncmp(label, "Async.", 6) == 0));
     if (progress && progress->shape == XAPI_REAL && progress->real != w->shown && w->asked && w->asked->progress) {
         w->shown = progress->real;
         w->asked->progress(w->asked->context, w->shown);
@@ -308,6 +309,8 @@ int client_await(struct client *c, struct xapi_value *ret, struct xk_arena *aren
     snprintf(w.class_name, sizeof(w.class_name), "task/%.*s", CLASS_BYTES - 8, task);
     const int code = watch_task(&w, ret, arena, err);
     c->cleaning = cleaning;
+    if (code == 0)
+        xk_err_clear(err); /* of a look that did not get through */
     return code;
 }
 

@@ -19,6 +19,7 @@ struct http_client {
     struct http_reader reader;
     struct http_pin pin;
     bool has_pin, sent;
+    bool fresh; /* the connection has carried no reply yet */
 };
 
 int http_client_open(struct http_client **ret, const struct http_target *target, const char *user_agent,
@@ -86,6 +87,11 @@ static const char *server_text(const struct http_target *t)
     return t->socket_path ? t->socket_path : t->host;
 }
 
+static void hint_tls(const struct http_target *t, struct xk_err *err)
+{
+    xk_err_hint(err, "is it a port for TLS? Then https://%s:%u is the way", t->host, t->port);
+}
+
 /* What a failed read or write says. */
 static int lost(struct http_client *c, int code, const char *doing, struct xk_err *err)
 {
@@ -100,7 +106,10 @@ static int lost(struct http_client *c, int code, const char *doing, struct xk_er
     }
     if (code == -EPIPE || code == -ECONNABORTED)
         code = -ECONNRESET;
-    return xk_fail_sys(err, code, "%s %s", doing, server_text(t));
+    (void)xk_fail_sys(err, code, "%s %s", doing, server_text(t));
+    if (c->fresh && !t->tls && !t->socket_path)
+        hint_tls(t, err);
+    return code;
 }
 
 static int write_request(struct http_client *c, const struct xk_buf *b, const struct resolve_limits *limits,
@@ -148,8 +157,8 @@ static int read_reply(struct http_client *c, struct resolve_limits *limits, uint
             got ? http_reader_feed(&c->reader, piece, (size_t)got, &why) : http_reader_end(&c->reader, &why);
         if (used < 0) {
             (void)xk_fail(err, (int)used, "%s: %s", server_text(&c->target), why.text);
-            if (used == -EPROTO && !c->target.tls && !c->target.socket_path)
-                xk_err_hint(err, "is it a port for TLS? Then https://%s:%u is the way", c->target.host, c->target.port);
+            if (c->fresh && !c->target.tls && !c->target.socket_path)
+                hint_tls(&c->target, err);
             return (int)used;
         }
         if (used < got) /* more than a reply: such a connection is not used again */
@@ -168,6 +177,7 @@ static int connect_now(struct http_client *c, const struct http_limits *limits, 
     if (c->stream && http_stream_idle(c->stream))
         return 0;
     disconnect(c);
+    c->fresh = true;
     const int code = http_stream_open(&c->stream, &c->target, &part, err);
     const struct http_pin *const pin = code == 0 ? http_stream_pin(c->stream) : NULL;
     c->has_pin = pin != NULL;
@@ -197,7 +207,9 @@ int http_client_send(struct http_client *c, struct http_reader **ret, const stru
         code = read_reply(c, &all, limits->stop_grace_ns, err);
     if (code < 0 || c->reader.close)
         disconnect(c);
-    if (code == 0)
+    if (code == 0) {
+        c->fresh = false;
         *ret = &c->reader;
+    }
     return code;
 }

@@ -333,10 +333,14 @@ static bool find_known(struct http_pin *ret, const char *text, const struct cert
 
 static int read_known(char **ret, const struct http_trust *t, struct xk_err *err)
 {
-    const int code = xk_slurp(ret, "", t->known_file, HTTP_KNOWN_BYTES_MAX, err);
+    struct xk_err why = {0};
+    const int code = xk_slurp(ret, "", t->known_file, HTTP_KNOWN_BYTES_MAX, &why);
 
-    if (code != -ENOENT)
+    if (code != -ENOENT) {
+        if (code < 0 && err)
+            *err = why;
         return code;
+    }
     *ret = xk_strdup("");
     return *ret ? 0 : xk_fail_memory(err);
 }

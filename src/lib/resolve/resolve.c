@@ -165,18 +165,32 @@ static void look_at_line(struct resolve_addresses *ret, char *line, const char *
         list_add(ret, AF_INET6, &v6, port, 0);
 }
 
+/* A file that may be missing. returns   0 with NULL then. */
+static int read_if_there(char **ret, const char *root, const char *path, size_t max, struct xk_err *err)
+{
+    struct xk_err why = {0};
+    const int code = xk_slurp(ret, root, path, max, &why);
+
+    if (code == 0)
+        return 0;
+    *ret = NULL;
+    if (code == -ENOENT || code == -EACCES)
+        return 0;
+    if (err)
+        *err = why;
+    return code;
+}
+
 static int find_in_hosts(struct resolve_addresses *ret, const char *name, uint16_t port, int family, const char *root,
                          struct xk_err *err)
 {
     xk_autofree char *text = NULL;
     char *rest = NULL;
 
-    const int code = xk_slurp(&text, root, "/etc/hosts", RESOLVE_HOSTS_MAX, err);
-    if (code == -ENOENT || code == -EACCES)
-        return 0;
+    const int code = read_if_there(&text, root, "/etc/hosts", RESOLVE_HOSTS_MAX, err);
     if (code < 0)
         return code;
-    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+    for (char *line = text ? strtok_r(text, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest))
         look_at_line(ret, line, name, port, family);
     return 0;
 }
@@ -256,8 +270,8 @@ static int load_servers(struct evdns_base *dns, const char *root, struct xk_err 
     if (!path)
         return xk_fail_memory(err);
     /* evdns bounds the file's size itself, but not to a sensible one. */
-    const int code = xk_slurp(&text, root, "/etc/resolv.conf", RESOLVE_RESOLV_MAX, err);
-    if (code < 0 && code != -ENOENT && code != -EACCES)
+    const int code = read_if_there(&text, root, "/etc/resolv.conf", RESOLVE_RESOLV_MAX, err);
+    if (code < 0)
         return code;
     (void)evdns_base_set_option(dns, "timeout:", SERVER_TIMEOUT_S);
     (void)evdns_base_set_option(dns, "randomize-case:", "0"); /* old servers answer in lower case */
