@@ -167,7 +167,7 @@ is "no session is left behind, by errors, deadlines and stops" "$(leaked)" ""
 # ---- kept sessions ----
 
 run api sessions
-check "none is kept so far" 0 -
+check "none is kept so far" 0 "No session is kept."
 run api login "$url"
 check "login keeps one" 0 "~^trackid: [0-9a-f]{32}$"
 track=$(sed -n 's/trackid: //p' "$out")
@@ -193,7 +193,7 @@ check "and the new one is kept" 0 web-01 ""
 run xenkit api logout "$url"
 check "logout ends it" 0 "~^trackid:"
 run xenkit api logout "$url"
-check "once" 1 "" "~no session of root at $url is kept"
+check "once" 3 "" "~no session of root at $url is kept"
 is "no file is left" "$(find "$tmp/state" -name '*.session')" ""
 is "no session is left" "$(leaked)" ""
 

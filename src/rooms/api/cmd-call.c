@@ -225,6 +225,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
 }
 
 static const struct call defaults = {.access = CLIENT_ACCESS_DEFAULTS};
+static const char *const example[] = {"VM.get_all", NULL};
 
 const struct xk_command api_cmd_call = {
     .name = "call",
@@ -236,6 +237,7 @@ const struct xk_command api_cmd_call = {
     .defaults = &defaults,
     .opts_bytes = sizeof(struct call),
     .run = run,
+    .example = example,
     .help =
         "An ARGUMENT is a word or JSON; a,b is a set, a=b,c=d a map. A ref may be given as a uuid or as name:LABEL.\n"
         "Arguments are checked against the data model before anything is sent.",

@@ -70,7 +70,7 @@ static int logout(struct xk_app *app, const struct xk_args *args, struct xk_err 
         return code;
     if (!client_take_kept(c)) {
         (void)xk_fail(err, -ENOENT, "no session of %s at %s is kept", client_user(c), client_url(c));
-        xk_err_exit(err, XK_EXIT_BAD);
+        xk_err_exit(err, XK_EXIT_CANNOT);
         xk_err_hint(err, "xenkit api sessions lists those that are");
         return -ENOENT;
     }
@@ -79,6 +79,7 @@ static int logout(struct xk_app *app, const struct xk_args *args, struct xk_err 
 }
 
 static const struct login defaults = {.access = CLIENT_ACCESS_DEFAULTS};
+static const char *const example[] = {NULL};
 
 const struct xk_command api_cmd_login = {
     .name = "login",
@@ -89,6 +90,7 @@ const struct xk_command api_cmd_login = {
     .defaults = &defaults,
     .opts_bytes = sizeof(struct login),
     .run = login,
+    .example = example,
 };
 
 const struct xk_command api_cmd_logout = {
@@ -100,4 +102,5 @@ const struct xk_command api_cmd_logout = {
     .defaults = &defaults,
     .opts_bytes = sizeof(struct login),
     .run = logout,
+    .example = example,
 };

@@ -43,6 +43,8 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     const int code = client_kept_list(&kept, &count, app, err);
     if (code < 0)
         return code;
+    if (count == 0)
+        xk_say(app->out, "No session is kept.\n");
     xk_out_rows(app->out, "sessions");
     for (size_t i = 0; i < count; i++) {
         const char *const state = opts->check ? state_of(app, opts, &kept[i], &why) : NULL;
