@@ -1,0 +1,10 @@
+/* The room of the network: clocks, ports. */
+#ifndef ROOM_NET_H
+#define ROOM_NET_H
+
+#include "core/room.h"
+
+extern const struct xk_room net_room;
+extern const struct xk_command net_cmd_ntp;
+
+#endif
