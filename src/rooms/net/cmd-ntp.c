@@ -13,7 +13,7 @@
 #define TIMEOUT_MAX (10 * XK_NS_PER_S)
 #define INTERVAL_NS (100 * XK_NS_PER_MS)
 #define OUT_OF_SYNC 1
-#define NO_ANSWER   2
+#define CRITICAL    XK_EXIT_USAGE /* 2 as well: what monitoring takes for critical */
 
 struct ntp {
     uint64_t samples, timeout_ns, warn_ns, crit_ns;
@@ -178,7 +178,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     for (unsigned i = 0; i < a.count; i++)
         put_server(app->out, &servers[i], opts);
     xk_out_end(app->out);
-    return judge(app->out, servers, a.count, opts);
+    return judge(app->out, servers, a.count, opts, err);
 }
 
 static const struct xk_exit_row exits[] = {
