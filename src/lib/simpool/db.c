@@ -441,8 +441,7 @@ int64_t sim_time(const struct sim_object *o, const char *field)
     return end ? (int64_t)timegm(&tm) : 0;
 }
 
-/* One field without its relation. */
-static void write_field(struct simpool *p, struct sim_object *o, unsigned place, const struct xapi_value *v)
+void sim_put_alone(struct simpool *p, struct sim_object *o, unsigned place, const struct xapi_value *v)
 {
     if (xapi_value_same(&o->fields[place]->value, v))
         return;
@@ -468,7 +467,7 @@ static void write_end(struct simpool *p, struct sim_object *o, unsigned place, c
 
     if (now->shape == XAPI_TEXT) {
         if (in || strcmp(now->text, ref) == 0)
-            write_field(p, o, place, in ? &v : &none);
+            sim_put_alone(p, o, place, in ? &v : &none);
         return;
     }
     if (p->bulk || now->shape != XAPI_LIST || xapi_list_has(now, ref) == in)
@@ -485,7 +484,7 @@ static void write_end(struct simpool *p, struct sim_object *o, unsigned place, c
     if (in)
         items[count++] = v;
     const struct xapi_value list = xapi_list(items, count);
-    write_field(p, o, place, &list);
+    sim_put_alone(p, o, place, &list);
     free(items);
 }
 
@@ -527,12 +526,12 @@ void sim_put_at(struct simpool *p, struct sim_object *o, unsigned place, const s
     const struct xapi_field *const field = field_at(o, place);
 
     if (field->other == XAPI_NONE) {
-        write_field(p, o, place, v);
+        sim_put_alone(p, o, place, v);
         return;
     }
     struct xapi_packed *const before = xapi_packed_ref(o->fields[place]);
     const struct xapi_value *const old = &before->value;
-    write_field(p, o, place, v);
+    sim_put_alone(p, o, place, v);
     const struct xapi_value *const now = &o->fields[place]->value;
     if (old->shape == XAPI_TEXT && strcmp(old->text, xapi_value_text(now)) != 0)
         follow_end(p, o, field, old->text, false);
@@ -664,89 +663,6 @@ void sim_list_add(struct simpool *p, struct sim_object *o, unsigned place, const
 void sim_list_remove(struct simpool *p, struct sim_object *o, unsigned place, const struct xapi_value *v)
 {
     list_change(p, o, place, v, false);
-}
-
-/* ---- many relations at once ---- */
-
-struct member {
-    struct sim_object *object; /* whose set it is */
-    unsigned place;
-    size_t order;
-    const char *ref;
-};
-
-static int compare_members(const void *left, const void *right)
-{
-    const struct member *const a = left, *const b = right;
-
-    if (a->object != b->object)
-        return a->object < b->object ? -1 : 1;
-    if (a->place != b->place)
-        return a->place < b->place ? -1 : 1;
-    return a->order < b->order ? -1 : a->order > b->order;
-}
-
-/* The sets that the ref fields of one object make it a member of. returns how many there are; members may be NULL. */
-static size_t list_members(const struct simpool *p, const struct sim_object *o, struct member *members)
-{
-    size_t count = 0;
-
-    for (unsigned i = 0; i < o->class_row->fields; i++) {
-        const struct xapi_field *const field = field_at(o, i);
-        const struct xapi_value *const v = &o->fields[i]->value;
-        if (field->other == XAPI_NONE || v->shape != XAPI_TEXT)
-            continue;
-        const struct xapi_field *const other = &xapi_fields[field->other];
-        const struct xapi_class *const row = &xapi_classes[other->class_index];
-        struct sim_object *const end = sim_find(p, v->text, row);
-        if (!end || xapi_type_of(other->type)->kind != XAPI_SET)
-            continue;
-        if (members)
-            members[count] = (struct member){
-                .object = end, .place = (unsigned)(other - xapi_fields) - row->first_field, .ref = o->ref};
-        count++;
-    }
-    return count;
-}
-
-static size_t list_all(const struct simpool *p, struct member *members)
-{
-    size_t count = 0;
-
-    for (unsigned i = 0; i < xapi_class_count; i++)
-        for (const struct sim_object *o = p->classes[i].first; o; o = o->class_next)
-            count += list_members(p, o, members ? members + count : NULL);
-    return count;
-}
-
-void sim_bulk_begin(struct simpool *p)
-{
-    p->bulk = true;
-}
-
-void sim_bulk_end(struct simpool *p)
-{
-    const size_t count = list_all(p, NULL);
-    xk_autofree struct member *members = xk_array_alloc(count, sizeof(*members));
-    xk_autofree struct xapi_value *items = xk_array_alloc(count, sizeof(*items));
-
-    p->bulk = false;
-    if (!members || !items) {
-        p->error = -ENOMEM;
-        return;
-    }
-    (void)list_all(p, members);
-    for (size_t i = 0; i < count; i++)
-        members[i].order = i;
-    qsort(members, count, sizeof(*members), compare_members);
-    for (size_t i = 0, first = 0; i < count; i++) {
-        items[i] = xapi_str(members[i].ref);
-        if (i + 1 < count && members[i + 1].object == members[i].object && members[i + 1].place == members[i].place)
-            continue;
-        const struct xapi_value list = xapi_list(items + first, i + 1 - first);
-        write_field(p, members[i].object, members[i].place, &list);
-        first = i + 1;
-    }
 }
 
 /* ---- records ---- */

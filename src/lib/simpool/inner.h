@@ -190,6 +190,8 @@ int64_t sim_time(const struct sim_object *o, const char *field);
 struct sim_object *sim_follow(const struct simpool *p, const struct sim_object *o, const char *field);
 /* Change a field: the other end of a relation follows, events learn of it. An equal value changes nothing. */
 void sim_put_at(struct simpool *p, struct sim_object *o, unsigned place, const struct xapi_value *v);
+/* The same without the other end. */
+void sim_put_alone(struct simpool *p, struct sim_object *o, unsigned place, const struct xapi_value *v);
 void sim_put(struct simpool *p, struct sim_object *o, const char *field, struct xapi_value v);
 /* The same for a value that others share; the field is no relation. */
 void sim_put_packed(struct simpool *p, struct sim_object *o, unsigned place, struct xapi_packed *v);
@@ -208,7 +210,7 @@ void sim_list_add(struct simpool *p, struct sim_object *o, unsigned place, const
 void sim_list_remove(struct simpool *p, struct sim_object *o, unsigned place, const struct xapi_value *v);
 /*
  * Between these two, changing the one end of a relation leaves its other end alone when that is a set; the end makes
- * all those sets at once. For filling an empty database: one by one, a set of n costs n * n.
+ * all those sets at once, keeping what they had. For filling an empty database: one by one, a set of n costs n * n.
  */
 void sim_bulk_begin(struct simpool *p);
 void sim_bulk_end(struct simpool *p);

@@ -5,6 +5,7 @@
  */
 #include "lib/simpool/access.h"
 #include "lib/simpool/era.h"
+#include "lib/simpool/load.h"
 #include "lib/simpool/log.h"
 #include "lib/simpool/ops.h"
 #include "lib/simpool/rrd.h"
@@ -105,7 +106,7 @@ static int addresses_set(struct simpool *p, struct xk_err *err)
     return 0;
 }
 
-/* Hosts that were somewhere else before have the addresses of here. */
+/* Hosts that were somewhere else before have the addresses of here: clients follow them. */
 static void addresses_tell(struct simpool *p)
 {
     for (unsigned i = 0; i < p->settings.hosts; i++) {
@@ -114,10 +115,9 @@ static void addresses_tell(struct simpool *p)
         (void)inet_ntop(AF_INET, &p->addresses[i].sin_addr, text, sizeof(text));
         if (!host || strcmp(sim_text(host, "address"), text) == 0)
             continue;
+        if (*sim_text(host, "address"))
+            sim_note(p, "host %s, %s before, is at %s", sim_text(host, "name_label"), sim_text(host, "address"), text);
         sim_put_text(p, host, "address", text);
-        for (struct sim_object *pif = sim_first(p, "PIF"); pif; pif = pif->class_next)
-            if (sim_bool(pif, "management") && strcmp(sim_text(pif, "host"), host->ref) == 0)
-                sim_put_text(p, pif, "IP", text);
     }
 }
 
@@ -145,16 +145,21 @@ static int populate(struct simpool *p, struct xk_err *err)
     /* A pool whose time ran faster goes on where it was: time does not run backwards. */
     if (saved && !settings->now_s && p->saved_s > sim_now_s(p))
         p->started_utc_ns += (p->saved_s - sim_now_s(p)) * (int64_t)XK_NS_PER_S;
-    if (saved)
-        code = check_saved(p, "state", settings->state, err);
+    if (saved && settings->load)
+        return xk_fail(err, -EEXIST, "%s: there is a pool in it already, so %s cannot be loaded", settings->state,
+                       settings->load);
+    if (!saved && settings->load)
+        code = sim_load(p, settings->fs, settings->load, err);
+    if (code >= 0 && (saved || settings->load))
+        code = check_saved(p, saved ? "state" : "dump", saved ? settings->state : settings->load, err);
     if (code < 0)
         return code;
-    if (!saved) {
+    if (!saved && !settings->load) {
         settings->hosts = settings->hosts ? settings->hosts : HOSTS_DEFAULT;
         settings->vms = settings->vms != SIMPOOL_ANY ? settings->vms : VMS_DEFAULT;
     }
     code = addresses_set(p, err);
-    if (code == 0 && !saved)
+    if (code == 0 && !saved && !settings->load)
         code = sim_seed(p, err);
     if (code == 0)
         addresses_tell(p);

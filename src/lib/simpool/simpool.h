@@ -28,6 +28,7 @@ extern const char *const simpool_eras[];
 struct simpool_settings {
     unsigned hosts;                           /* 0: 3, or as many as the state has */
     unsigned vms;                             /* SIMPOOL_ANY: 20, or those of the state */
+    const char *load;                         /* dump that a new pool is made from; NULL: it is made up */
     const char *state;                        /* file that keeps the pool; NULL: nothing is kept */
     uint16_t port;                            /* for every host address; 0: any free one */
     struct in_addr listen[SIMPOOL_HOSTS_MAX]; /* of each host, or of the first, whom the others follow */

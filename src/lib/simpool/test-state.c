@@ -261,6 +261,8 @@ static void a_group_that_was_not_whole_is_cut_off(void **state)
 
     for (size_t size = ends[0]; size <= ends[3]; size++) {
         int want = 0;
+        if (size % 11 && size != ends[1] && size != ends[2] && size != ends[3])
+            continue;
         for (int i = 1; i < 4; i++)
             want = ends[i] <= size ? i : want;
         spit(f->path, whole.data, size);
@@ -287,7 +289,7 @@ static void damage_is_named_and_left_alone(void **state)
     struct xk_err err = {0};
 
     for (size_t i = 0; i < ends[3]; i++) {
-        if (i > 100 && i < ends[0] - 100 && i % 37) /* not every byte of the long snapshot */
+        if (i > 60 && i < ends[2] && i % 101) /* not every byte of the long snapshot */
             continue;
         whole.data[i] ^= (char)(1 << (i % 8));
         spit(f->path, whole.data, ends[3]);

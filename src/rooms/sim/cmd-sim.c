@@ -22,7 +22,7 @@
 
 struct sim {
     uint64_t hosts, vms, port, limit, gc_interval, login_delay, log_size;
-    const char *speed, *seed, *password_file, *users, *now, *log, *listen, *certificates, *state;
+    const char *speed, *seed, *password_file, *users, *now, *log, *listen, *certificates, *state, *load;
     int era;
     bool coverage, tls;
 };
@@ -51,6 +51,7 @@ static const struct xk_opt sim_opts[] = {
     XK_OPT_TEXT(0, "log", struct sim, log, "PATH", "write xensource.log: a file, or a folder with one for each host"),
     XK_OPT_SIZE(0, "log-size", struct sim, log_size, "SIZE", "a log that has grown so large is rotated [16M]"),
     XK_OPT_TEXT(0, "state", struct sim, state, "FILE", "keep the pool there, and go on with the pool that is there"),
+    XK_OPT_TEXT(0, "load", struct sim, load, "DUMP", "the pool of a dump: JSON of all records, or a xapi-db.xml"),
     XK_OPT_FLAG(0, "coverage", struct sim, coverage, "list every message and how it is answered, start nothing"),
     XK_OPT_END,
 };
@@ -297,6 +298,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
         .hosts = (unsigned)opts->hosts,
         .vms = (unsigned)opts->vms,
         .state = opts->state,
+        .load = opts->load,
         .port = (uint16_t)opts->port,
         .tls = opts->tls,
         .user = USER,
