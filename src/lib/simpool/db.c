@@ -515,7 +515,7 @@ void sim_put_uuid(struct simpool *p, struct sim_object *o, const char *uuid)
     const unsigned place = o->class_row->uuid;
 
     bucket_remove(&p->by_uuid[bucket_of(p, xapi_value_text(&o->fields[place]->value))], o, true);
-    write_field(p, o, place, &v);
+    sim_put_alone(p, o, place, &v);
     struct sim_object **const bucket = &p->by_uuid[bucket_of(p, xapi_value_text(&o->fields[place]->value))];
     o->uuid_next = *bucket;
     *bucket = o;

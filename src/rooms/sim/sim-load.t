@@ -8,9 +8,11 @@ classes="VM VM_metrics VM_guest_metrics VBD VIF VDI SR PBD PIF PIF_metrics netwo
 dump() {
     session=$(login)
     for class in $classes; do
-        result "$class.get_all_records" "$session" | jq -c "{\"$class\": .}"
-    done | jq -cs 'add | walk(if type == "array" then sort else . end)' >"$1"
+        # shellcheck disable=SC2086
+        curl -s $curl "$url/jsonrpc" -d "{\"id\":\"$class\",\"method\":\"$class.get_all_records\",\"params\":[$session]}"
+    done | jq -cs 'map({(.id): .result}) | add | walk(if type == "array" then sort else . end)' >"$1"
 }
+curl=
 
 start --hosts 3 --vms 12
 session=$(login)
