@@ -1,67 +1,130 @@
-/* What a browser sees at the root: the pool's hosts and machines, without a script and without a way to change
- * anything. */
+/*
+ * What a browser sees at / and /services: hosts, machines, tasks and how many sessions there are, to look at only.
+ *
+ * On addresses of this machine itself anybody may look; where others can reach the pool, who looks has to log in.
+ */
 #include "lib/simpool/inner.h"
 
-#include "core/text.h"
+#include "lib/report/report.h"
 
+#include <stdio.h>
 #include <string.h>
 
-#define PAGE_BYTES_MAX (64u << 20)
+#define TASKS_MAX 200 /* the newest of them */
 
-static void cell(struct xk_buf *b, const char *text)
+static const char *name_of(const struct sim_object *o)
 {
-    xk_buf_add_str(b, "<td>");
-    xk_add_html(b, text);
-    xk_buf_add_str(b, "</td>");
+    return o ? sim_text(o, "name_label") : "";
 }
 
-static void put_hosts(struct xk_buf *b, const struct simpool *p)
+static void put_pool(struct report *r, const struct simpool *p)
 {
+    unsigned sessions = 0;
+
+    for (const struct sim_session *s = p->sessions; s; s = s->next)
+        sessions++;
+    report_section(r, "Pool", NULL);
+    report_facts(r);
+    report_fact(r, "Master");
+    report_cell_text(r, name_of(sim_follow(p, sim_first(p, "pool"), "master")));
+    report_fact(r, "Simulated time");
+    report_cell_time(r, sim_now_s(p));
+    report_fact(r, "Sessions");
+    report_cell_u64(r, sessions);
+    report_end(r);
+}
+
+static void put_hosts(struct report *r, const struct simpool *p)
+{
+    static const struct report_column columns[] = {{"Name", false},    {"Address", false}, {"Role", false},
+                                                   {"Enabled", false}, {"Memory", true},   {"Free", true}};
     const char *const master = sim_text(sim_first(p, "pool"), "master");
 
-    xk_buf_add_str(b, "<h2>Hosts</h2><table><tr><th>name</th><th>address</th><th>role</th><th>enabled</th></tr>");
+    report_section(r, "Hosts", NULL);
+    report_table(r, "Hosts of the pool", columns, XK_COUNT(columns));
     for (const struct sim_object *host = sim_first(p, "host"); host; host = host->class_next) {
-        xk_buf_add_str(b, "<tr>");
-        cell(b, sim_text(host, "name_label"));
-        cell(b, sim_text(host, "address"));
-        cell(b, strcmp(host->ref, master) == 0 ? "master" : "slave");
-        cell(b, sim_bool(host, "enabled") ? "yes" : "no");
-        xk_buf_add_str(b, "</tr>");
+        const struct sim_object *const metrics = sim_follow(p, host, "metrics");
+        report_row(r);
+        report_cell_text(r, name_of(host));
+        report_cell_code(r, sim_text(host, "address"));
+        report_cell_text(r, strcmp(host->ref, master) == 0 ? "master" : "slave");
+        report_cell_bool(r, sim_bool(host, "enabled"));
+        report_cell_bytes(r, metrics ? (uint64_t)sim_int(metrics, "memory_total") : 0);
+        report_cell_bytes(r, metrics ? (uint64_t)sim_int(metrics, "memory_free") : 0);
     }
-    xk_buf_add_str(b, "</table>");
+    report_end(r);
 }
 
-static void put_vms(struct xk_buf *b, const struct simpool *p)
+static void put_vms(struct report *r, const struct simpool *p)
 {
-    xk_buf_add_str(b, "<h2>Virtual machines</h2><table><tr><th>name</th><th>state</th><th>host</th></tr>");
+    static const struct report_column columns[] = {
+        {"Name", false}, {"State", false}, {"Host", false}, {"VCPUs", true}, {"Memory", true}};
+
+    report_section(r, "Virtual machines", NULL);
+    report_table(r, "Virtual machines, without templates and control domains", columns, XK_COUNT(columns));
     for (const struct sim_object *vm = sim_first(p, "VM"); vm; vm = vm->class_next) {
-        const struct sim_object *const host = sim_follow(p, vm, "resident_on");
         if (sim_bool(vm, "is_a_template") || sim_bool(vm, "is_control_domain"))
             continue;
-        xk_buf_add_str(b, "<tr>");
-        cell(b, sim_text(vm, "name_label"));
-        cell(b, sim_text(vm, "power_state"));
-        cell(b, host ? sim_text(host, "name_label") : "");
-        xk_buf_add_str(b, "</tr>");
+        report_row(r);
+        report_cell_text(r, name_of(vm));
+        report_cell_text(r, sim_text(vm, "power_state"));
+        report_cell_text(r, name_of(sim_follow(p, vm, "resident_on")));
+        report_cell_u64(r, (uint64_t)sim_int(vm, "VCPUs_at_startup"));
+        report_cell_bytes(r, (uint64_t)sim_int(vm, "memory_static_max"));
     }
-    xk_buf_add_str(b, "</table>");
+    report_end(r);
+}
+
+static void put_tasks(struct report *r, const struct simpool *p)
+{
+    static const struct report_column columns[] = {
+        {"Task", false}, {"Status", false}, {"Progress", true}, {"Begun", false}};
+    const struct sim_class *const tasks = &p->classes[xapi_class_index(xapi_class_find("task"))];
+    unsigned left = TASKS_MAX;
+
+    report_section(r, "Tasks", tasks->count > TASKS_MAX ? "The newest of them." : NULL);
+    report_table(r, "Tasks, the newest first", columns, XK_COUNT(columns));
+    for (const struct sim_object *task = tasks->last; task && left-- > 0; task = task->class_prev) {
+        const struct xapi_value *const progress = sim_get(task, "progress");
+        report_row(r);
+        report_cell_text(r, name_of(task));
+        report_cell_text(r, sim_text(task, "status"));
+        report_cell_value(r, REPORT_PERCENT, progress->shape == XAPI_REAL ? 100 * progress->real : 0);
+        report_cell_text(r, sim_text(task, "created"));
+    }
+    report_end(r);
+}
+
+static bool is_open(const struct simpool *p)
+{
+    for (unsigned i = 0; i < p->settings.hosts; i++)
+        if (ntohl(p->addresses[i].sin_addr.s_addr) >> 24 != IN_LOOPBACKNET)
+            return false;
+    return true;
 }
 
 void sim_page(struct simpool *p, struct http_exchange *x)
 {
-    struct xk_buf b = XK_BUF_INIT(PAGE_BYTES_MAX);
+    const struct sim_object *const pool = sim_first(p, "pool");
+    struct report r = {0};
 
-    xk_buf_add_str(&b, "<!DOCTYPE html><html><head><meta charset=\"utf-8\"><title>");
-    xk_add_html(&b, sim_text(sim_first(p, "pool"), "name_label"));
-    xk_buf_add_str(&b, "</title></head><body><h1>");
-    xk_add_html(&b, sim_text(sim_first(p, "pool"), "name_label"));
-    xk_buf_add_str(&b, "</h1>");
-    put_hosts(&b, p);
-    put_vms(&b, p);
-    xk_buf_add_str(&b, "</body></html>\n");
-    http_reply(x,
-               &(struct http_reply){.status = 200,
-                                    .type = "text/html; charset=utf-8",
-                                    .headers = "Content-Security-Policy: default-src 'none'\r\n"},
-               &b);
+    if (!is_open(p) && !sim_http_allowed(p, x, "get_services"))
+        return;
+    report_begin(&r, &(struct report_head){.kind = "simulated pool",
+                                           .title = *name_of(pool) ? name_of(pool) : "a pool",
+                                           .subtitle = sim_text(pool, "name_description")});
+    put_pool(&r, p);
+    put_hosts(&r, p);
+    put_vms(&r, p);
+    put_tasks(&r, p);
+    if (report_finish(&r) < 0)
+        http_refuse(x, 500);
+    else
+        http_reply(
+            x,
+            &(struct http_reply){.status = 200,
+                                 .type = "text/html; charset=utf-8",
+                                 .headers = "cache-control: no-cache, no-store\r\nX-Content-Type-Options: nosniff\r\n"},
+            &r.html);
+    report_done(&r);
 }

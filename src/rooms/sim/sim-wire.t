@@ -75,4 +75,142 @@ run xenkit sim --certificates x.pem
 check "certificates without TLS" 2 "" "~--certificates"
 run xenkit sim --tls --certificates missing/x.pem
 check "certificates that cannot be written" 6 "" "~missing"
+
+# ---- pages ----
+
+start
+session=$(login)
+vm=$(result VM.get_by_name_label "$session" '"web-01"' | jq '.[0]')
+call VM.set_name_label "$session" "$vm" '"<script>alert(1)</script>&"' >/dev/null
+call task.create "$session" '"a <task>"' '""' >/dev/null
+curl -s "$url/services" >page
+like "the pool as a page" "$(cat page)" '<dt>Sessions</dt><dd>1</dd>'
+like "names are escaped" "$(cat page)" '&lt;script&gt;alert\(1\)&lt;/script&gt;&amp;'
+nok "all of them" grep -q '<script>alert' page
+like "tasks, too" "$(cat page)" '>a &lt;task&gt;</th><td>pending</td>'
+is "a slave has it" "$(status "$slave/")" 200
+stop
+
+# ---- clients that mean harm, or are only slow ----
+
+cat >hostile.py <<'PYTHON'
+import json, resource, socket, ssl, sys, time
+url, pid = sys.argv[1], sys.argv[2]
+scheme, rest = url.split("://")
+host, port = rest.split(":")
+tls = ssl.create_default_context(cafile="pool.pem") if scheme == "https" else None
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
+
+def connect(plain=False):
+    s = socket.create_connection((host, int(port)), timeout=20)
+    return tls.wrap_socket(s, server_hostname=host) if tls and not plain else s
+
+def head(s):
+    got = b""
+    while b"\r\n\r\n" not in got:
+        piece = s.recv(4096)
+        if not piece:
+            break
+        got += piece
+    return got.split(b"\r\n")[0].decode()
+
+def request(path, body, extra=b""):
+    return b"POST %s HTTP/1.1\r\nContent-Length: %d\r\n%s\r\n%s" % (path, len(body), extra, body)
+
+def call(s, method, *params):
+    s.sendall(request(b"/jsonrpc", json.dumps({"id": 1, "method": method, "params": params}).encode()))
+    got = b""
+    while b"\r\n\r\n" not in got:
+        got += s.recv(65536)
+    top, body = got.split(b"\r\n\r\n", 1)
+    length = int([l for l in top.split(b"\r\n") if l.lower().startswith(b"content-length")][0].split(b":")[1])
+    while len(body) < length:
+        body += s.recv(1 << 20)
+    return json.loads(body)["result"]
+
+def memory_mib():
+    return [int(l.split()[1]) for l in open("/proc/%s/status" % pid) if l.startswith("VmRSS")][0] // 1024
+
+good = connect()
+session = call(good, "session.login_with_password", "root", "xenkit")
+def others():
+    begun = time.monotonic()
+    assert len(call(good, "host.get_all", session)) == 3
+    return time.monotonic() - begun
+
+kept = []
+for number in range(1000):
+    s = connect(plain=number % 10 == 9)  # with TLS, one of ten never shakes hands
+    if number % 10 < 3:
+        s.sendall(b"POST / HTTP/1.1\r\nX: ")
+    elif number % 10 < 6:
+        s.sendall(b"POST /jsonrpc HTTP/1.1\r\nContent-Length: 300000\r\n\r\n{")
+    kept.append(s)
+assert others() < 5, "a thousand connections disturb others"
+print("a thousand connections: %s" % ("bounded" if memory_mib() < 200 else "%d MiB" % memory_mib()))
+
+for text, status in [
+    (b"POST / HTTP/1.1\r\nContent-Length: 307201\r\n\r\n", "500"),
+    (b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n", "400"),
+    (b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n", "400"),
+    (b"POST / HTTP/1.1\r\nContent-Length: 5, 6\r\n\r\n", "400"),
+    (b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", "400"),
+    (b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
+    (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "500"),
+    (b"POST / HTTP/1.1\r\n\r\n", "500"),
+    (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 100 + b"\r\n", "431"),
+    (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\n\r\n", "431"),
+    (b"GET / HTTP/2.0\r\n\r\n", "505"),
+    (b"\0\0\0\0\r\n\r\n", "400"),
+    (b"GET / HTTP/1.0\r\n\r\n", "200"),
+    (request(b"/jsonrpc", b"[" * 50000), "500"),
+    (request(b"/", b"<a>" * 50000), "500"),
+    (request(b"/", b"<!DOCTYPE a [<!ENTITY b '" + b"c" * 1000 + b"'>]><a>&b;</a>"), "500"),
+]:
+    s = connect()
+    s.sendall(text)
+    line = head(s)
+    assert line.split()[1] == status, (text[:60], line)
+    rest = s.recv(1 << 20)
+    while rest:
+        rest = s.recv(1 << 20)
+    s.close()
+print("what is wrong is refused, and the connection ends")
+
+s = connect()
+s.sendall(b"".join(request(b"/jsonrpc", b'{"id":%d,"method":"host.get_all","params":["%s"]}' % (i, session.encode())) for i in range(50)))
+got = b""
+while got.count(b'"id":') < 50:
+    got += s.recv(65536)
+assert [int(p.split(b"}")[0]) for p in got.split(b'"id":')[1:]] == list(range(50))
+print("fifty requests at once are answered in order")
+
+slow = []
+body = json.dumps({"id": 1, "method": "VM.get_all_records", "params": [session]}).encode()
+for number in range(int(sys.argv[3])):
+    s = connect()
+    s.sendall(request(b"/jsonrpc", body))
+    slow.append(s)
+    if number % 20 == 0:
+        assert others() < 5, "slow readers disturb others"
+others()
+print("slow readers of large replies: %s" % ("bounded" if memory_mib() < 600 else "%d MiB" % memory_mib()))
+assert len(call(good, "VM.get_all_records", session)) > 1500
+PYTHON
+if command -v python3 >/dev/null; then
+    for scheme in http https; do
+        set --
+        [ $scheme = http ] || set -- --tls --certificates pool.pem
+        start --vms 1500 "$@"
+        run timeout 120 python3 hostile.py "$url" $pid 150
+        check "$scheme: clients that mean harm" 0 "a thousand connections: bounded
+what is wrong is refused, and the connection ends
+fifty requests at once are answered in order
+slow readers of large replies: bounded"
+        stop
+        is "$scheme: and all of it ends well" "$sim_status$(cat "$tmp/sim.err")" 0
+    done
+else
+    skip "clients that mean harm" "python3 is not installed"
+fi
 done_testing

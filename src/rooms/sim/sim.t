@@ -144,7 +144,7 @@ is "more is refused" "$(curl -s -o /dev/null -w '%{http_code}' -H 'Expect:' --da
 is "chunks are refused" "$(curl -s -o /dev/null -w '%{http_code}' -H 'Transfer-Encoding: chunked' -d x "$url/")" 500
 is "a head without end is refused" \
     "$(curl -s -o /dev/null -w '%{http_code}' -H "X: $(head -c 20000 /dev/zero | tr '\0' a)" -d x "$url/")" 431
-like "a browser gets a page" "$(curl -s "$url/")" '<td>web-01</td><td>Running</td>'
+like "a browser gets a page" "$(curl -s "$url/")" '<th scope="row">web-01</th><td>Running</td><td>host-1</td>'
 is "and nothing else" "$(curl -s -o /dev/null -w '%{http_code}' "$url/none")" 404
 bare=$(result session.login_with_password '"root"' '"xenkit"' '"1.0"' '"wire"' | jq -r .)
 like "what needs a session asks for a password" "$(curl -si "$url/services/SM" | tr -d '\r')" \
