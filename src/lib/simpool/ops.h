@@ -167,6 +167,14 @@ struct sim_object *sim_guest_create(struct simpool *p, struct sim_object *vm, co
 /* Everything of it goes; its disks stay. */
 void sim_vm_destroy(struct simpool *p, struct sim_object *vm);
 
+/* ---- interfaces ---- */
+
+/* The address of a host's card number `card`. */
+void sim_card_mac(unsigned host, unsigned card, char ret[24]);
+/* The interface of a card that is not known yet, on the network of its bridge. NULL: no memory. */
+struct sim_object *sim_card_introduce(struct simpool *p, const char *host, const char *device, const char *mac,
+                                      bool managed);
+
 /* ---- disks ---- */
 
 /* A disk like another one, with its own location. snapshot: it is one of `from`. */
@@ -187,6 +195,6 @@ void sim_sr_take(struct simpool *p, struct sim_object *sr, int64_t bytes);
 
 extern const struct sim_row sim_vm_set_rows[], sim_vm_ask_rows[], sim_vm_copy_rows[], sim_migrate_rows[],
     sim_vbd_rows[], sim_vif_rows[], sim_vdi_rows[], sim_sr_rows[], sim_network_rows[], sim_pif_rows[],
-    sim_appliance_rows[], sim_device_rows[], sim_blob_rows[], sim_pvs_rows[];
+    sim_appliance_rows[], sim_bond_rows[], sim_overlay_rows[];
 
 #endif
