@@ -33,6 +33,8 @@ static const struct sim_route routes[] = {
     {"OPTIONS", "/", NULL, sim_rpc_options},
     {"GET", "/services", NULL, sim_page},
     {"GET", "/services/", "get_services", not_here}, /* storage drivers and xenopsd are there on a real host */
+    {"GET", "/blob", NULL, sim_blob_get},            /* a public one needs no session */
+    {"PUT", "/blob", NULL, sim_blob_put},
     {"GET", "/rrd_updates", "rrd_updates", sim_rrd_updates},
     {"GET", "/host_rrd", "host_rrd", sim_rrd_host}, /* and /host_rrds, /vm_rrds */
     {"GET", "/vm_rrd", "vm_rrd", sim_rrd_vm},

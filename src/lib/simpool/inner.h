@@ -146,6 +146,7 @@ struct simpool {
     uint64_t heartbeat;         /* generation of the last one */
     uint64_t weighed;           /* generation up to which queued_bytes counts */
     uint64_t queued_bytes;      /* all that the real server would ever have queued */
+    struct sim_blob *blobs;      /* the bytes of blobs; see blob.c */
     struct sim_allowed *allowed; /* lists of allowed operations that objects share; see ops.c */
     struct event *wake;         /* those that wait for events look again */
     sim_behaviour **behaviours; /* by message; NULL: the table's own way */
@@ -324,6 +325,9 @@ void sim_events_closed(struct simpool *p, const char *session_ref);
 /* Compute the allowed operations of an object of any class anew. */
 void sim_allowed(struct simpool *p, struct sim_object *o);
 void sim_allowed_close(struct simpool *p);
+void sim_blobs_close(struct simpool *p);
+void sim_blob_get(struct simpool *p, struct http_exchange *x);
+void sim_blob_put(struct simpool *p, struct http_exchange *x);
 
 struct sim_row {
     const char *message;

@@ -51,6 +51,8 @@ static void seed_software(struct simpool *p, struct sim_object *host)
                                       era->product,
                                       "product_brand",
                                       "XenServer",
+                                      "network_backend",
+                                      "openvswitch",
                                       "build_number",
                                       "cloud",
                                       "platform_name",
@@ -157,6 +159,9 @@ static void seed_host(struct seeding *s, unsigned i)
     sim_put_int(p, pif, "MTU", 1500);
     sim_put_int(p, pif, "VLAN", -1);
     sim_put_bool(p, pif, "physical", true);
+    sim_put_bool(p, pif, "managed", true);
+    sim_put_map(p, pif, "properties", (const char *const[]){"gro", "on", NULL});
+    sim_put_text(p, pif, "device_name", "eth0");
     sim_put_bool(p, pif, "management", true);
     sim_put_bool(p, pif, "currently_attached", true);
     sim_put_text(p, pif, "ip_configuration_mode", "Static");
@@ -166,6 +171,11 @@ static void seed_host(struct seeding *s, unsigned i)
     sim_put_bool(p, link, "carrier", true);
     sim_put_int(p, link, "speed", 10000);
     sim_put_bool(p, link, "duplex", true);
+
+    sim_card_mac(i, 1, text);
+    struct sim_object *const second = sim_card_introduce(p, host->ref, "eth1", text, true);
+    if (second)
+        sim_put_bool(p, second, "currently_attached", true);
 
     snprintf(text, sizeof(text), "Control domain on host: host-%u", i + 1);
     struct sim_object *const dom0 = seed_vm(s, text, INT64_C(4) << 30, 8);

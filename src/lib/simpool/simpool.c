@@ -22,29 +22,12 @@
 #define VMS_DEFAULT     20
 #define NOTES_BYTES_MAX 65536
 
-const struct sim_row *const sim_all_rows[] = {sim_session_rows,
-                                              sim_task_rows,
-                                              sim_event_rows,
-                                              sim_pool_rows,
-                                              sim_identity_rows,
-                                              sim_role_rows,
-                                              sim_subject_rows,
-                                              sim_rrd_rows,
-                                              sim_vm_rows,
-                                              sim_vm_set_rows,
-                                              sim_vm_ask_rows,
-                                              sim_vm_copy_rows,
-                                              sim_vbd_rows,
-                                              sim_vif_rows,
-                                              sim_vdi_rows,
-                                              sim_sr_rows,
-                                              sim_appliance_rows,
-                                              sim_migrate_rows,
-                                              sim_network_rows,
-                                              sim_pif_rows,
-                                              sim_bond_rows,
-                                              sim_overlay_rows,
-                                              NULL};
+const struct sim_row *const sim_all_rows[] = {
+    sim_session_rows, sim_task_rows, sim_event_rows, sim_pool_rows,    sim_identity_rows,  sim_role_rows,
+    sim_subject_rows, sim_rrd_rows,  sim_vm_rows,    sim_vm_set_rows,  sim_vm_ask_rows,    sim_vm_copy_rows,
+    sim_vbd_rows,     sim_vif_rows,  sim_vdi_rows,   sim_sr_rows,      sim_appliance_rows, sim_migrate_rows,
+    sim_network_rows, sim_pif_rows,  sim_bond_rows,  sim_overlay_rows, sim_device_rows,    sim_blob_rows,
+    sim_pvs_rows,     NULL};
 
 /* ---- clock ---- */
 
@@ -285,6 +268,7 @@ void simpool_close(struct simpool *p)
         event_free(p->wake);
     sim_state_close(p);
     sim_allowed_close(p);
+    sim_blobs_close(p);
     sim_db_close(p);
     sim_identities_close(p);
     xk_buf_done(&p->notes);

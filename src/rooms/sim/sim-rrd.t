@@ -168,7 +168,8 @@ ok("and carry what the VMs use", same([x / 32 for x in use], average, 1e-6), use
 ok("it goes up and down", max(average) > 1.05 * min(average) > 0)
 traffic = [sum(v[i] for i, e in enumerate(u.legend) if e.endswith(":vif_0_rx")) for _, v in u.rows]
 ok("the network interface carries the VMs'", all(
-    p >= t > 0 for p, t in zip(u.column(":pif_eth0_rx"), traffic)) and same(u.column(":pif_aggr_rx"), u.column(":pif_eth0_rx")))
+    p >= t > 0 for p, t in zip(u.column(":pif_eth0_rx"), traffic)) and same(
+        u.column(":pif_aggr_rx"), [a + b for a, b in zip(u.column(":pif_eth0_rx"), u.column(":pif_eth1_rx"))], 1e-6))
 hm = api("host_metrics.get_record", hosts[master]["metrics"])
 ok("memory is that of the records", u.column(":memory_total_kib")[0] == int(hm["memory_total"]) / 1024 and
    u.column(":memory_free_kib")[0] == int(hm["memory_free"]) / 1024)
