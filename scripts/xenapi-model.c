@@ -8,35 +8,18 @@
  * and a row that does not fit stops the build with its file and line.
  */
 #include "lib/xapi/model.h"
+#include "tables.h"
 
-#include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#define TYPES_MAX  1024
+#define PARAMS_MAX 8192
+#define VALUES_MAX 1024
 
-#define COLUMNS_MAX 16
-#define ROWS_MAX    4096
-#define WORDS_BYTES (1u << 20)
-#define FILE_BYTES  (2u << 20)
-#define TYPES_MAX   1024
-#define PARAMS_MAX  8192
-#define VALUES_MAX  1024
-#define WORD_SLOTS  (1u << 16)
-
-struct table {
-    const char *name;
-    char *text;
-    char *rows[ROWS_MAX][COLUMNS_MAX];
-    size_t count;
-};
+const char program[] = "xenapi-model";
 
 struct model {
     const char *folder;
     struct table classes, fields, messages, enums, errors, releases, relations;
-    char words[WORDS_BYTES];
-    size_t words_len;
-    uint32_t word_slots[WORD_SLOTS]; /* place + 1 */
+    struct words words;
     struct xapi_type types[TYPES_MAX];
     size_t type_count;
     struct xapi_param params[PARAMS_MAX];
@@ -46,76 +29,11 @@ struct model {
     FILE *out;
 };
 
-static _Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static _Noreturn void die(const char *format, ...)
-{
-    va_list args;
+/* ---- words ---- */
 
-    va_start(args, format);
-    fprintf(stderr, "xenapi-model: ");
-    vfprintf(stderr, format, args);
-    fprintf(stderr, "\n");
-    va_end(args);
-    exit(1);
-}
-
-/* ---- reading ---- */
-
-static void table_read(struct table *t, const char *folder, const char *name, size_t columns)
-{
-    char path[4096];
-
-    t->name = name;
-    t->text = malloc(FILE_BYTES);
-    snprintf(path, sizeof(path), "%s/%s.tsv", folder, name);
-    FILE *file = fopen(path, "rb");
-    if (t->text == NULL || file == NULL)
-        die("%s: %s", path, strerror(errno));
-    const size_t len = fread(t->text, 1, FILE_BYTES - 1, file);
-    if (ferror(file) || len == FILE_BYTES - 1)
-        die("%s: cannot be read, or is too large", path);
-    t->text[len] = '\0';
-    fclose(file);
-    for (char *line = t->text, *next; *line; line = next) {
-        next = line + strcspn(line, "\n");
-        if (*next)
-            *next++ = '\0';
-        if (*line == '#' || *line == '\0')
-            continue;
-        if (t->count == ROWS_MAX)
-            die("%s: more than %d rows", path, ROWS_MAX);
-        size_t n = 0;
-        for (char *at = line; at; n++) {
-            char *const tab = strchr(at, '\t');
-            if (n == COLUMNS_MAX)
-                die("%s: too many columns: %s", path, line);
-            t->rows[t->count][n] = at;
-            if (tab)
-                *tab = '\0';
-            at = tab ? tab + 1 : NULL;
-        }
-        if (n < columns)
-            die("%s: row %zu has %zu columns instead of %zu", path, t->count + 1, n, columns);
-        t->count++;
-    }
-}
-
-/* The place of a word in the one text, each word once. */
 static uint32_t word(struct model *m, const char *text)
 {
-    const size_t len = strlen(text) + 1;
-
-    for (uint32_t i = xapi_hash(1, text) % WORD_SLOTS;; i = (i + 1) % WORD_SLOTS) {
-        if (m->word_slots[i] == 0) {
-            if (m->words_len + len > WORDS_BYTES)
-                die("the words take more than %u bytes", WORDS_BYTES);
-            memcpy(m->words + m->words_len, text, len);
-            m->word_slots[i] = (uint32_t)m->words_len + 1;
-            m->words_len += len;
-        }
-        if (strcmp(m->words + m->word_slots[i] - 1, text) == 0)
-            return m->word_slots[i] - 1;
-    }
+    return words_add(&m->words, text);
 }
 
 static uint32_t word_or_empty(struct model *m, const char *text)
@@ -601,14 +519,6 @@ static void put_hash(struct model *m)
     free(names);
 }
 
-static void put_words(struct model *m)
-{
-    fprintf(m->out, "\nconst char xapi_words[] = {");
-    for (size_t i = 0; i < m->words_len; i++)
-        fprintf(m->out, "%s%d,", i % 32 == 0 ? "\n    " : "", (signed char)m->words[i]);
-    fprintf(m->out, "\n};\n");
-}
-
 int main(int argc, char **argv)
 {
     if (argc != 3)
@@ -634,7 +544,7 @@ int main(int argc, char **argv)
     put_enums(m);
     put_rest(m);
     put_hash(m);
-    put_words(m);
+    words_put(&m->words, m->out, "xapi_words");
     if (fclose(m->out) != 0)
         die("%s: %s", argv[1], strerror(errno));
     struct table *const tables[] = {&m->classes, &m->fields,   &m->messages, &m->enums,
