@@ -30,6 +30,7 @@ static const struct sim_route routes[] = {
     {"POST", "/", NULL, sim_rpc_xml},
     {"POST", "/json", NULL, sim_rpc_json},
     {"POST", "/jsonrpc", NULL, sim_rpc_json},
+    {"POST", "/cli", NULL, sim_cli_handle},
     {"OPTIONS", "/", NULL, sim_rpc_options},
     {"GET", "/services", NULL, sim_page},
     {"GET", "/services/", "get_services", not_here}, /* storage drivers and xenopsd are there on a real host */

@@ -148,6 +148,12 @@ struct simpool {
     uint64_t queued_bytes;      /* all that the real server would ever have queued */
     struct sim_blob *blobs;      /* the bytes of blobs; see blob.c */
     struct sim_allowed *allowed; /* lists of allowed operations that objects share; see ops.c */
+    /* commands of xe */
+    struct sim_cli *clis;
+    unsigned cli_running;
+    int cli_wake[2]; /* a pipe: a thread has ended */
+    struct event *cli_event;
+    bool cli_closed;
     struct event *wake;         /* those that wait for events look again */
     sim_behaviour **behaviours; /* by message; NULL: the table's own way */
 };
@@ -303,6 +309,11 @@ void sim_identities_close(struct simpool *p);
 
 /* The pool as a page for a browser: hosts and VMs, read only. */
 void sim_page(struct simpool *p, struct http_exchange *x);
+
+/* Commands of the real xe, each in a thread of its own; see cli.c. */
+int sim_cli_open(struct simpool *p, struct xk_err *err);
+void sim_cli_close(struct simpool *p);
+void sim_cli_handle(struct simpool *p, struct http_exchange *x);
 
 struct sim_session *sim_session_find(struct simpool *p, const char *ref);
 void sim_session_end(struct simpool *p, struct sim_session *s);

@@ -220,6 +220,8 @@ int simpool_open(struct simpool **ret, struct event_base *base, const struct sim
     if (code == 0)
         code = populate(p, err);
     if (code == 0)
+        code = sim_cli_open(p, err);
+    if (code == 0)
         code = listen_all(p, err);
     if (code == 0)
         code = sim_log_open(p, err);
@@ -258,6 +260,7 @@ void simpool_close(struct simpool *p)
         return;
     calls_close(p->working);
     calls_close(p->waiting);
+    sim_cli_close(p);
     http_server_close(p->server);
     sim_sessions_close(p);
     sim_log_close(p);
