@@ -57,6 +57,8 @@ struct http_exchange {
     unsigned refused; /* status that ends the request while it is still read; 0: none */
     bool begun;       /* the first byte of a request was seen */
     bool whole, close;
+    bool handling; /* the handler is running just now */
+    struct http_spoil spoil;
     struct xk_buf head; /* target, names and values, each ended by NUL */
     size_t target_len;
     struct header headers[HTTP_HEADERS_MAX];
@@ -76,6 +78,8 @@ struct listener {
     struct http_server *server;
     struct evconnlistener *listener;
     const struct http_identity *identity;
+    struct sockaddr_in address;
+    enum http_hearing hearing;
     unsigned tag;
 };
 
@@ -96,10 +100,11 @@ static void go_on(struct http_exchange *x);
 static void pause_accepting(struct http_server *s, bool pause)
 {
     for (unsigned i = 0; i < s->listener_count; i++) {
-        if (pause)
-            (void)evconnlistener_disable(s->listeners[i].listener);
-        else
-            (void)evconnlistener_enable(s->listeners[i].listener);
+        struct listener *const l = &s->listeners[i];
+        if (pause && l->listener)
+            (void)evconnlistener_disable(l->listener);
+        else if (l->listener && l->hearing == HTTP_HEARS)
+            (void)evconnlistener_enable(l->listener);
     }
 }
 
@@ -114,6 +119,7 @@ static void request_reset(struct http_exchange *x)
     x->target_len = 0;
     x->header_count = 0;
     x->in_value = x->begun = x->whole = false;
+    x->spoil = (struct http_spoil){0};
 }
 
 static void connection_free(struct http_exchange *x)
@@ -315,13 +321,15 @@ void http_reply(struct http_exchange *x, const struct http_reply *reply, struct 
     if (body)
         page = *body, *body = (struct xk_buf){.max = body->max};
     x->gone = NULL;
-    x->close |= reply->close || reply->cut;
+    const bool cut = reply->cut || x->spoil.cut;
+    const size_t cut_bytes = reply->cut ? reply->cut_bytes : x->spoil.cut_bytes;
+    x->close |= reply->close || cut;
     make_room(x->server, page.len);
     x->state = SENDING;
     x->reply_bytes = page.len;
     x->reply_order = x->server->replies++;
     x->server->unsent += page.len;
-    set_rate(x, reply->rate_byte_s);
+    set_rate(x, reply->rate_byte_s ? reply->rate_byte_s : x->spoil.rate_byte_s);
     int code =
         evbuffer_add_printf(out, "HTTP/1.1 %u %s\r\n%s%s%s%s%s%scontent-length: %zu\r\nconnection: %s\r\n%s\r\n",
                             reply->status, reason(reply->status), x->server->settings.server_name ? "Server: " : "",
@@ -332,8 +340,8 @@ void http_reply(struct http_exchange *x, const struct http_reply *reply, struct 
     const bool has_body = page.len > 0 && x->parser.method != HTTP_HEAD;
     /* Head and body leave in one writev: apart, the second would wait for an acknowledgement of the first. */
     if (code >= 0 && has_body)
-        code = evbuffer_add_reference(out, page.data ? page.data : empty,
-                                      reply->cut ? XK_MIN(page.len, reply->cut_bytes) : page.len, body_free, page.data);
+        code = evbuffer_add_reference(out, page.data ? page.data : empty, cut ? XK_MIN(page.len, cut_bytes) : page.len,
+                                      body_free, page.data);
     if (code < 0 || !has_body)
         free(page.data);
     if (code < 0)
@@ -374,6 +382,11 @@ void http_reset(struct http_exchange *x)
 
     (void)setsockopt(bufferevent_getfd(x->stream), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
     http_drop(x);
+}
+
+void http_spoil(struct http_exchange *x, const struct http_spoil *spoil)
+{
+    x->spoil = *spoil;
 }
 
 void http_on_gone(struct http_exchange *x, void (*gone)(void *context), void *context)
@@ -466,7 +479,9 @@ static void hand_over(struct http_exchange *x)
     x->query = mark ? mark + 1 : x->path + strlen(x->path);
     if (mark)
         *mark = '\0';
+    x->handling = true;
     x->server->settings.handle(x->server->settings.context, x);
+    x->handling = false;
 }
 
 static void parse(struct http_exchange *x)
@@ -706,33 +721,100 @@ void http_server_close(struct http_server *s)
     while (s->first)
         connection_free(s->first);
     for (unsigned i = 0; i < s->listener_count; i++)
-        evconnlistener_free(s->listeners[i].listener);
+        if (s->listeners[i].listener)
+            evconnlistener_free(s->listeners[i].listener);
     free(s);
+}
+
+/* Bind and begin to accept. */
+static int listen_at(struct listener *l, struct xk_err *err)
+{
+    char text[INET_ADDRSTRLEN] = "";
+    socklen_t bytes = sizeof(l->address);
+    const int on = 1;
+
+    (void)inet_ntop(AF_INET, &l->address.sin_addr, text, sizeof(text));
+    xk_autoclose int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+        bind(fd, (const struct sockaddr *)&l->address, bytes) < 0 || listen(fd, BACKLOG) < 0 ||
+        getsockname(fd, (struct sockaddr *)&l->address, &bytes) < 0)
+        return xk_fail_sys(err, -errno, "listening on %s port %u", text, ntohs(l->address.sin_port));
+    l->listener =
+        evconnlistener_new(l->server->base, on_accept, l, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1, fd);
+    if (!l->listener)
+        return xk_fail_memory(err);
+    fd = -1;
+    return 0;
 }
 
 int http_server_listen(struct http_server *s, struct sockaddr_in *address, unsigned tag,
                        const struct http_identity *identity, struct xk_err *err)
 {
     struct listener *const l = &s->listeners[s->listener_count];
-    char text[INET_ADDRSTRLEN] = "";
-    socklen_t bytes = sizeof(*address);
-    const int on = 1;
 
-    (void)inet_ntop(AF_INET, &address->sin_addr, text, sizeof(text));
     if (s->listener_count == HTTP_LISTENERS_MAX)
-        return xk_fail(err, -E2BIG, "listening on %s: more than %d addresses", text, HTTP_LISTENERS_MAX);
-    xk_autoclose int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-        bind(fd, (const struct sockaddr *)address, bytes) < 0 || listen(fd, BACKLOG) < 0 ||
-        getsockname(fd, (struct sockaddr *)address, &bytes) < 0)
-        return xk_fail_sys(err, -errno, "listening on %s port %u", text, ntohs(address->sin_port));
-    *l = (struct listener){.server = s, .tag = tag, .identity = identity};
-    l->listener = evconnlistener_new(s->base, on_accept, l, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1, fd);
-    if (!l->listener)
-        return xk_fail_memory(err);
-    fd = -1;
+        return xk_fail(err, -E2BIG, "listening on more than %d addresses", HTTP_LISTENERS_MAX);
+    *l = (struct listener){.server = s, .tag = tag, .identity = identity, .address = *address};
+    const int code = listen_at(l, err);
+    if (code < 0)
+        return code;
+    *address = l->address;
     s->listener_count++;
     return 0;
+}
+
+/* ---- servers that misbehave on purpose ---- */
+
+void http_server_identify(struct http_server *s, unsigned tag, const struct http_identity *identity)
+{
+    for (unsigned i = 0; i < s->listener_count; i++)
+        if (s->listeners[i].tag == tag)
+            s->listeners[i].identity = identity;
+}
+
+/* What is there already: ends, or neither is read nor written to. */
+static void connections_hear(struct http_server *s, unsigned tag, enum http_hearing how)
+{
+    for (struct http_exchange *x = s->first, *next; x; x = next) {
+        next = x->next;
+        if (x->tag != tag)
+            continue;
+        if (how == HTTP_HEARS)
+            (void)bufferevent_enable(x->stream, EV_READ | EV_WRITE);
+        else if (how == HTTP_DEAF)
+            (void)bufferevent_disable(x->stream, EV_READ | EV_WRITE);
+        else if (x->handling || x->state == SENDING)
+            x->close = true; /* who asked for this still hears that it is done */
+        else
+            connection_free(x);
+    }
+}
+
+int http_server_hear(struct http_server *s, unsigned tag, enum http_hearing how, struct xk_err *err)
+{
+    int code = 0;
+
+    for (unsigned i = 0; i < s->listener_count && code == 0; i++) {
+        struct listener *const l = &s->listeners[i];
+        if (l->tag != tag)
+            continue;
+        if (how == HTTP_HEARS && !l->listener)
+            code = listen_at(l, err);
+        if (code < 0)
+            break;
+        l->hearing = how;
+        if (how == HTTP_GONE && l->listener) {
+            evconnlistener_free(l->listener);
+            l->listener = NULL;
+        } else if (how == HTTP_DEAF && l->listener) {
+            (void)evconnlistener_disable(l->listener);
+        } else if (how == HTTP_HEARS) {
+            (void)evconnlistener_enable(l->listener);
+        }
+    }
+    if (code == 0)
+        connections_hear(s, tag, how);
+    return code;
 }
 
 unsigned http_server_connections(const struct http_server *s)

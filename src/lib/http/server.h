@@ -57,6 +57,18 @@ int http_server_listen(struct http_server *s, struct sockaddr_in *address, unsig
 void http_server_adopt(struct http_server *s, int fd, unsigned tag, const struct http_identity *identity);
 unsigned http_server_connections(const struct http_server *s);
 
+/* ---- servers that misbehave on purpose ---- */
+
+enum http_hearing {
+    HTTP_HEARS,
+    HTTP_DEAF, /* connections come about, and nothing more */
+    HTTP_GONE, /* connections are refused, and those there are end */
+};
+/* How the listeners with a tag behave from now on. An error is one of listening again; then nothing has changed. */
+int http_server_hear(struct http_server *s, unsigned tag, enum http_hearing how, struct xk_err *err);
+/* The listeners with a tag are somebody else to those that connect from now on. */
+void http_server_identify(struct http_server *s, unsigned tag, const struct http_identity *identity);
+
 /* ---- the request; texts live until the reply ---- */
 
 const char *http_method(const struct http_exchange *x);
@@ -84,6 +96,13 @@ void http_reply(struct http_exchange *x, const struct http_reply *reply, struct 
 /* The short page that goes with an error status; the connection ends. */
 void http_refuse(struct http_exchange *x, unsigned status);
 void http_refuse_with(struct http_exchange *x, unsigned status, const char *headers);
+/* What happens to the reply, whoever gives it. */
+struct http_spoil {
+    bool cut; /* as in struct http_reply */
+    size_t cut_bytes;
+    uint32_t rate_byte_s;
+};
+void http_spoil(struct http_exchange *x, const struct http_spoil *spoil);
 /* Cut the connection without a reply. */
 void http_drop(struct http_exchange *x);
 /* The same, so that the client sees a reset instead of an end. */

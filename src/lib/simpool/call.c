@@ -6,6 +6,7 @@
  */
 #include "lib/simpool/access.h"
 #include "lib/simpool/era.h"
+#include "lib/simpool/fault.h"
 #include "lib/simpool/log.h"
 
 #include "core/text.h"
@@ -123,6 +124,15 @@ static void reply(struct sim_call *c, bool failed, const struct xapi_value *v)
 
     if (!c->exchange)
         return;
+    if (c->strike && c->strike->cut) { /* the call was carried out, and nobody is told */
+        (void)sim_state_flush(c->pool, NULL);
+        sim_strike_cut(c->strike, c->exchange);
+        c->exchange = NULL;
+        return;
+    }
+    const struct xapi_value wrong = sim_strike_wrong(v);
+    if (c->strike && c->strike->wrong_type && !failed)
+        v = &wrong;
     /* Nobody is told of what could still be lost. */
     if (sim_state_flush(c->pool, &why) < 0) {
         (void)sim_fail(c, "INTERNAL_ERROR", why.text, NULL);
@@ -295,7 +305,7 @@ static enum sim_outcome behave(struct sim_call *c)
     sim_behaviour *const own = c->pool->behaviours[xapi_message_index(c->message)];
 
     /* Here and not before, so that what is not allowed fails as a task when it was asked for as one. */
-    if (sim_access_check(c) == SIM_FAILED)
+    if (sim_access_check(c) == SIM_FAILED || sim_strike_error(c) == SIM_FAILED || sim_state_fault_meet(c) == SIM_FAILED)
         return SIM_FAILED;
     return own ? own(c) : sim_generic(c);
 }
@@ -347,9 +357,58 @@ static void on_gone(void *context)
     struct sim_call *const c = context;
 
     c->exchange = NULL;
-    /* Work goes on without its client, as on a real host; waiting for events does not. */
-    if (c->wanted)
+    /* Work goes on without its client, as on a real host; waiting for events does not, nor what has not begun. */
+    if (c->wanted || c->delayed)
         call_free(c);
+}
+
+static void begin(struct sim_call *c)
+{
+    if (c->strike && c->strike->cut && !c->strike->executed) {
+        sim_strike_cut(c->strike, c->exchange);
+        c->exchange = NULL;
+        call_free(c);
+        return;
+    }
+    if (c->strike)
+        http_spoil(c->exchange, &c->strike->spoil);
+    const enum sim_outcome outcome = run(c);
+    if (outcome != SIM_WORKING)
+        sim_answer(c, outcome);
+}
+
+static void on_delay(evutil_socket_t fd, short what, void *context)
+{
+    struct sim_call *const c = context;
+
+    c->delayed = false;
+    if (c->next)
+        c->next->link = c->link;
+    *c->link = c->next;
+    c->link = NULL;
+    c->next = NULL;
+    event_free(XK_TAKE(c->timer));
+    begin(c);
+}
+
+/* returns whether the call begins later. */
+static bool delay(struct sim_call *c)
+{
+    struct simpool *const p = c->pool;
+
+    if (!c->strike || !c->strike->delay_ns)
+        return false;
+    const struct timeval when = sim_delay(p, c->strike->delay_ns);
+    c->timer = evtimer_new(p->base, on_delay, c);
+    if (!c->timer || event_add(c->timer, &when) < 0)
+        return false;
+    c->delayed = true;
+    c->next = p->delayed;
+    c->link = &p->delayed;
+    if (c->next)
+        c->next->link = &c->next;
+    p->delayed = c;
+    return true;
 }
 
 static void handle_rpc(struct simpool *p, struct http_exchange *x, bool json)
@@ -367,11 +426,14 @@ static void handle_rpc(struct simpool *p, struct http_exchange *x, bool json)
         call_free(c);
         return http_refuse(x, 500);
     }
+    /* Older ones know one form only, whatever they are asked in. */
+    if (c->wire.protocol == XAPI_JSON2 && !sim_era(p->settings.era)->json2)
+        c->wire.protocol = XAPI_JSON1;
     c->exchange = x;
     http_on_gone(x, on_gone, c);
-    const enum sim_outcome outcome = run(c);
-    if (outcome != SIM_WORKING)
-        sim_answer(c, outcome);
+    c->strike = sim_strike_call(c);
+    if (!delay(c))
+        begin(c);
 }
 
 void sim_rpc_xml(struct simpool *p, struct http_exchange *x)
@@ -390,7 +452,7 @@ void sim_rpc_options(struct simpool *p, struct http_exchange *x)
 }
 
 bool sim_call_inside(struct simpool *p, unsigned host, const char *message, const struct xapi_value *args, size_t count,
-                     char ret_ref[SIM_REF_BYTES])
+                     const char *agent, char ret_ref[SIM_REF_BYTES])
 {
     struct sim_call *const c = xk_zalloc(sizeof(*c));
 
@@ -401,6 +463,7 @@ bool sim_call_inside(struct simpool *p, unsigned host, const char *message, cons
     c->arena = XK_ARENA_INIT(SIM_CALL_BYTES_MAX);
     c->message = xapi_message_find(message);
     c->wire.method = message;
+    c->agent = agent;
     c->wire.params = xapi_list(args, count);
     assert(c->message && !(c->message->flags & XAPI_MESSAGE_SESSION) && count <= c->message->params);
     c->arg_count = count;

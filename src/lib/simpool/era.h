@@ -13,7 +13,7 @@ enum sim_escape {
 };
 
 struct sim_era {
-    const char *product;
+    const char *product, *platform;
     uint8_t api_major, api_minor;
     unsigned named_limit; /* sessions of one originator or user; 0: there are no such groups */
     int64_t refresh_s;    /* a session's last_active is written again only when it is older */

@@ -7,6 +7,7 @@
  * Basic logs in through the same message as any client, so that limits, roles and log lines see it; the session ends
  * as soon as it has been looked at.
  */
+#include "lib/simpool/fault.h"
 #include "lib/simpool/log.h"
 #include "lib/simpool/rrd.h"
 
@@ -137,7 +138,7 @@ static bool login_is_good(struct simpool *p, const struct http_exchange *x, cons
     args[2] = xapi_str("1.0");
     args[3] = xapi_str(originator);
     char ref[SIM_REF_BYTES];
-    if (!sim_call_inside(p, p->master, "session.login_with_password", args, XK_COUNT(args), ref))
+    if (!sim_call_inside(p, p->master, "session.login_with_password", args, XK_COUNT(args), agent, ref))
         return false;
     struct sim_session *const s = sim_session_find(p, ref);
     if (s) {
@@ -194,7 +195,7 @@ bool sim_http_allowed(struct simpool *p, struct http_exchange *x, const char *ac
 
 /* ---- routes ---- */
 
-void sim_handle(void *pool, struct http_exchange *x)
+static void route(void *pool, struct http_exchange *x)
 {
     struct simpool *const p = pool;
     const char *const path = http_path(x), *const method = http_method(x);
@@ -212,4 +213,10 @@ void sim_handle(void *pool, struct http_exchange *x)
         return http_refuse(x, 404);
     if (!best->action || sim_http_allowed(p, x, best->action))
         best->handle(p, x);
+}
+
+void sim_handle(void *pool, struct http_exchange *x)
+{
+    if (!sim_strike_request(pool, x, route))
+        route(pool, x);
 }

@@ -82,6 +82,9 @@ struct sim_call {
     struct xapi_value result; /* of SIM_DONE */
     struct xapi_value error;  /* of SIM_FAILED: a list of texts */
     bool bare;
+    struct sim_strike *strike;    /* the faults that it met; NULL: none */
+    bool delayed;                 /* it has not begun yet */
+    const char *agent;            /* of a call from inside, for the log */
     char task_ref[SIM_REF_BYTES]; /* of an Async call, or of one with work to do; else "" */
     bool passing;                 /* the task goes with the call */
     char log_task[96];            /* what the log calls it; "": it has written nothing yet */
@@ -134,6 +137,11 @@ struct simpool {
     struct sim_directory *directory; /* NULL: there is none */
     struct event *gc_timer;
     struct sim_log *log; /* NULL: none */
+    /* faults */
+    struct sim_fault *faults;
+    unsigned fault_ids;
+    struct xk_random fault_random;
+    int64_t skew_ns[SIMPOOL_HOSTS_MAX];
     /* metrics */
     bool histories; /* what VMs do is remembered */
     const struct xapi_class *vm_class;
@@ -141,7 +149,7 @@ struct simpool {
     struct sim_mark *marks;
     size_t mark_count;
     /* calls */
-    struct sim_call *working, *waiting;
+    struct sim_call *working, *waiting, *delayed;
     unsigned registered;        /* sessions with a position for event.next */
     uint64_t heartbeat;         /* generation of the last one */
     uint64_t weighed;           /* generation up to which queued_bytes counts */
@@ -240,9 +248,9 @@ struct timeval sim_delay(const struct simpool *p, uint64_t simulated_ns);
 
 /* ---- call.c ---- */
 
-/* A message called from inside, without a session: login. returns whether it gave a ref. */
+/* A message called from inside, without a session: login. agent: whose User-Agent. returns whether it gave a ref. */
 bool sim_call_inside(struct simpool *p, unsigned host, const char *message, const struct xapi_value *args, size_t count,
-                     char ret_ref[SIM_REF_BYTES]);
+                     const char *agent, char ret_ref[SIM_REF_BYTES]);
 void sim_rpc_xml(struct simpool *p, struct http_exchange *x);
 void sim_rpc_json(struct simpool *p, struct http_exchange *x);
 void sim_rpc_options(struct simpool *p, struct http_exchange *x);
@@ -344,8 +352,11 @@ struct sim_row {
     const char *message;
     sim_behaviour *behaviour;
 };
-extern const struct sim_row sim_rrd_rows[], sim_session_rows[], sim_task_rows[], sim_event_rows[], sim_vm_rows[], sim_pool_rows[],
-    sim_identity_rows[];
+/* The pool has another master from now on, and every toolstack starts anew. */
+void sim_master_move(struct simpool *p, unsigned host);
+
+extern const struct sim_row sim_rrd_rows[], sim_session_rows[], sim_task_rows[], sim_event_rows[], sim_vm_rows[],
+    sim_pool_rows[], sim_identity_rows[];
 extern const struct sim_row *const sim_all_rows[]; /* NULL-ended */
 
 #endif

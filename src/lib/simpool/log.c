@@ -368,7 +368,7 @@ static struct sim_source of_collector(struct simpool *p, const char *brand)
 
 static void put_origin(struct sim_call *c, char *ret, size_t bytes)
 {
-    const char *const agent = c->exchange ? http_header(c->exchange, "user-agent") : NULL;
+    const char *const agent = c->exchange ? http_header(c->exchange, "user-agent") : c->agent;
 
     snprintf(ret, bytes, "HTTP request from Internet with User-Agent: %s", agent ? agent : "unknown");
 }

@@ -33,7 +33,10 @@ static enum sim_outcome host_time(struct sim_call *c)
 {
     if (!sim_arg(c, 0))
         return SIM_FAILED;
-    c->result = xapi_time(&c->arena, sim_now_s(c->pool));
+    unsigned number = 0;
+    while (number + 1 < c->pool->settings.hosts && strcmp(c->pool->host_refs[number], sim_arg_text(c, 0)) != 0)
+        number++;
+    c->result = xapi_time(&c->arena, sim_now_ns(c->pool, number) / (int64_t)XK_NS_PER_S);
     return SIM_DONE;
 }
 
@@ -48,6 +51,17 @@ static enum sim_outcome host_free_memory(struct sim_call *c)
     return SIM_DONE;
 }
 
+void sim_master_move(struct simpool *p, unsigned host)
+{
+    p->master = host;
+    sim_put_text(p, sim_first(p, "pool"), "master", p->host_refs[host]);
+    /* Every host starts its toolstack anew, and the table of sessions is not kept. */
+    while (p->sessions)
+        sim_session_end(p, p->sessions);
+    for (unsigned i = 0; i < p->settings.hosts; i++)
+        sim_log_start(p, i);
+}
+
 static enum sim_outcome new_master_end(struct sim_call *c)
 {
     struct simpool *const p = c->pool;
@@ -57,13 +71,7 @@ static enum sim_outcome new_master_end(struct sim_call *c)
         return SIM_FAILED;
     for (unsigned i = 0; i < p->settings.hosts; i++)
         if (strcmp(p->host_refs[i], host->ref) == 0)
-            p->master = i;
-    sim_put_text(p, sim_first(p, "pool"), "master", host->ref);
-    /* Every host starts its toolstack anew, and the table of sessions is not kept. */
-    while (p->sessions)
-        sim_session_end(p, p->sessions);
-    for (unsigned i = 0; i < p->settings.hosts; i++)
-        sim_log_start(p, i);
+            sim_master_move(p, i);
     return SIM_DONE;
 }
 

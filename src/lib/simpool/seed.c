@@ -58,7 +58,7 @@ static void seed_software(struct simpool *p, struct sim_object *host)
                                       "platform_name",
                                       "XCP",
                                       "platform_version",
-                                      "3.4.0",
+                                      era->platform,
                                       "xapi",
                                       "26.1",
                                       "xen",

@@ -5,6 +5,7 @@
  */
 #include "lib/simpool/access.h"
 #include "lib/simpool/era.h"
+#include "lib/simpool/fault.h"
 #include "lib/simpool/load.h"
 #include "lib/simpool/log.h"
 #include "lib/simpool/ops.h"
@@ -22,12 +23,15 @@
 #define VMS_DEFAULT     20
 #define NOTES_BYTES_MAX 65536
 
-const struct sim_row *const sim_all_rows[] = {
-    sim_session_rows, sim_task_rows, sim_event_rows, sim_pool_rows,    sim_identity_rows,  sim_role_rows,
-    sim_subject_rows, sim_rrd_rows,  sim_vm_rows,    sim_vm_set_rows,  sim_vm_ask_rows,    sim_vm_copy_rows,
-    sim_vbd_rows,     sim_vif_rows,  sim_vdi_rows,   sim_sr_rows,      sim_appliance_rows, sim_migrate_rows,
-    sim_network_rows, sim_pif_rows,  sim_bond_rows,  sim_overlay_rows, sim_device_rows,    sim_blob_rows,
-    sim_pvs_rows,     NULL};
+const struct sim_row *const sim_all_rows[] = {sim_session_rows, sim_task_rows,      sim_event_rows,
+                                              sim_pool_rows,    sim_identity_rows,  sim_role_rows,
+                                              sim_subject_rows, sim_rrd_rows,       sim_vm_rows,
+                                              sim_vm_set_rows,  sim_vm_ask_rows,    sim_vm_copy_rows,
+                                              sim_vbd_rows,     sim_vif_rows,       sim_vdi_rows,
+                                              sim_sr_rows,      sim_appliance_rows, sim_migrate_rows,
+                                              sim_network_rows, sim_pif_rows,       sim_bond_rows,
+                                              sim_overlay_rows, sim_device_rows,    sim_blob_rows,
+                                              sim_pvs_rows,     sim_fault_rows,     NULL};
 
 /* ---- clock ---- */
 
@@ -40,7 +44,7 @@ uint64_t sim_monotonic_ns(const struct simpool *p)
 
 int64_t sim_now_ns(const struct simpool *p, unsigned host)
 {
-    return p->started_utc_ns + (int64_t)sim_monotonic_ns(p);
+    return p->started_utc_ns + (int64_t)sim_monotonic_ns(p) + p->skew_ns[host];
 }
 
 int64_t sim_now_s(const struct simpool *p)
@@ -224,6 +228,8 @@ int simpool_open(struct simpool **ret, struct event_base *base, const struct sim
     if (code == 0)
         code = listen_all(p, err);
     if (code == 0)
+        code = sim_faults_open(p, err);
+    if (code == 0)
         code = sim_log_open(p, err);
     if (code == 0)
         sim_history_begin(p);
@@ -258,6 +264,8 @@ void simpool_close(struct simpool *p)
 {
     if (!p)
         return;
+    sim_faults_close(p);
+    calls_close(p->delayed);
     calls_close(p->working);
     calls_close(p->waiting);
     sim_cli_close(p);

@@ -43,9 +43,11 @@ struct simpool_settings {
     int64_t now_s;           /* simulated time at the start; 0: the clock's */
     const struct xk_clock *clock;
     struct xk_random *random;
-    unsigned era;           /* place in simpool_eras */
-    const char *log;        /* file, or folder in which each host has its own; NULL: none */
-    uint64_t log_bytes;     /* a log that has grown so large is rotated */
+    unsigned era;              /* place in simpool_eras */
+    const char *log;           /* file, or folder in which each host has its own; NULL: none */
+    uint64_t log_bytes;        /* a log that has grown so large is rotated */
+    const char *const *faults; /* their texts */
+    size_t fault_count;
     const struct xk_fs *fs; /* of the log and the state */
 };
 

@@ -4,12 +4,13 @@
  * A call with work to do waits in pool->working with a timer; when the time is over, its second half runs. While it
  * works, its task moves on in steps and its subject lists the operation, as clients expect to see it.
  */
-#include "lib/simpool/inner.h"
+#include "lib/simpool/fault.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define STEP_NS (XK_NS_PER_S / 4) /* between two updates of a task's progress */
+#define STEP_NS  (XK_NS_PER_S / 4) /* between two updates of a task's progress */
+#define STUCK_MS 250               /* between two looks at whether it gets on again */
 
 /* ---- work ---- */
 
@@ -32,6 +33,11 @@ static void on_time(evutil_socket_t fd, short what, void *context)
     const uint64_t worked = sim_monotonic_ns(p) - c->started_ns;
     struct sim_object *const task = sim_find(p, c->task_ref, NULL);
 
+    if (sim_fault_stuck(p, c)) { /* it neither gets on nor can be cancelled */
+        const struct timeval again = {.tv_usec = STUCK_MS * 1000};
+        (void)event_add(c->timer, &again);
+        return;
+    }
     if (worked < c->work_ns && !c->cancelled) {
         const struct timeval step = sim_delay(p, XK_MIN(STEP_NS, c->work_ns - worked));
         if (task)

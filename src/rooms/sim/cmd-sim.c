@@ -23,6 +23,7 @@
 struct sim {
     uint64_t hosts, vms, port, limit, gc_interval, login_delay, log_size;
     const char *speed, *seed, *password_file, *users, *now, *log, *listen, *certificates, *state, *load;
+    struct xk_words faults;
     int era;
     bool coverage, tls;
 };
@@ -50,6 +51,8 @@ static const struct xk_opt sim_opts[] = {
                   "release whose limits, log lines and wire are played [2024]"),
     XK_OPT_TEXT(0, "log", struct sim, log, "PATH", "write xensource.log: a file, or a folder with one for each host"),
     XK_OPT_SIZE(0, "log-size", struct sim, log_size, "SIZE", "a log that has grown so large is rotated [16M]"),
+    XK_OPT_LIST(0, "fault", struct sim, faults, "FAULT",
+                "something that goes wrong: method=VM.start,nth=3,error=… or host=2,dead; may be given again"),
     XK_OPT_TEXT(0, "state", struct sim, state, "FILE", "keep the pool there, and go on with the pool that is there"),
     XK_OPT_TEXT(0, "load", struct sim, load, "DUMP", "the pool of a dump: JSON of all records, or a xapi-db.xml"),
     XK_OPT_FLAG(0, "coverage", struct sim, coverage, "list every message and how it is answered, start nothing"),
@@ -310,6 +313,8 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
         .era = (unsigned)opts->era,
         .log = opts->log,
         .log_bytes = opts->log_size,
+        .faults = opts->faults.items,
+        .fault_count = opts->faults.count,
         .fs = app->fs,
     };
 
