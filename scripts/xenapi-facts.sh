@@ -20,3 +20,5 @@ for table in classes fields enums errors releases relations; do
     sed 's/[ \t]*$//' "$from/$table.tsv" >"$into/$table.tsv"
 done
 awk -F '\t' -v OFS='\t' 'NR == 1 || $13 !~ /(^|,)notclient(,|$)/' "$from/messages.tsv" >"$into/messages.tsv"
+# What the command line of the pool's own tool takes is another list.
+awk -F '\t' '$1 !~ /^xe /' "$from/map_options.tsv" | sed 's/[ \t]*$//' >"$into/map_options.tsv"

@@ -1,8 +1,9 @@
 /*
  * Turn the tables of the XenAPI data model into C:  xenapi-model OUT.c FOLDER
  *
- * FOLDER holds classes.tsv, fields.tsv, messages.tsv, enums.tsv, errors.tsv, releases.tsv, relations.tsv. Rows refer to
- * each other by index and to words by offset: the result has no pointer, so a static-pie file relocates nothing of it.
+ * FOLDER holds classes.tsv, fields.tsv, messages.tsv, enums.tsv, errors.tsv, releases.tsv, relations.tsv,
+ * map_options.tsv. Rows refer to each other by index and to words by offset: the result has no pointer, so a static-pie
+ * file relocates nothing of it.
  *
  * A program of its own, so that building needs neither Python nor awk; what a table may contain is checked here, once,
  * and a row that does not fit stops the build with its file and line.
@@ -18,7 +19,7 @@ const char program[] = "xenapi-model";
 
 struct model {
     const char *folder;
-    struct table classes, fields, messages, enums, errors, releases, relations;
+    struct table classes, fields, messages, enums, errors, releases, relations, map_options;
     struct words words;
     struct xapi_type types[TYPES_MAX];
     size_t type_count;
@@ -432,6 +433,17 @@ static void put_enums(struct model *m)
     fprintf(m->out, "};\n");
 }
 
+static void put_map_options(struct model *m)
+{
+    fprintf(m->out, "\nconst struct xapi_map_option xapi_map_options[] = {\n");
+    for (size_t i = 0; i < m->map_options.count; i++) {
+        char *const *const row = m->map_options.rows[i];
+        fprintf(m->out, "    {%u, %u, %u, %u},\n", word(m, row[0]), word(m, row[1]), word_or_empty(m, row[2]),
+                word_or_empty(m, row[3]));
+    }
+    fprintf(m->out, "};\nconst uint16_t xapi_map_option_count = %zu;\n", m->map_options.count);
+}
+
 static void put_rest(struct model *m)
 {
     fprintf(m->out, "\nconst struct xapi_error xapi_errors[] = {\n");
@@ -533,6 +545,7 @@ int main(int argc, char **argv)
     table_read(&m->errors, argv[2], "errors", 3);
     table_read(&m->releases, argv[2], "releases", 5);
     table_read(&m->relations, argv[2], "relations", 4);
+    table_read(&m->map_options, argv[2], "map_options", 4);
     m->out = fopen(argv[1], "wb");
     if (!m->out)
         die("%s: %s", argv[1], strerror(errno));
@@ -542,13 +555,14 @@ int main(int argc, char **argv)
     put_fields(m);
     put_messages(m);
     put_enums(m);
+    put_map_options(m);
     put_rest(m);
     put_hash(m);
     words_put(&m->words, m->out, "xapi_words");
     if (fclose(m->out) != 0)
         die("%s: %s", argv[1], strerror(errno));
-    struct table *const tables[] = {&m->classes, &m->fields,   &m->messages, &m->enums,
-                                    &m->errors,  &m->releases, &m->relations};
+    struct table *const tables[] = {&m->classes, &m->fields,   &m->messages,  &m->enums,
+                                    &m->errors,  &m->releases, &m->relations, &m->map_options};
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
         free(tables[i]->text);
     free(m);

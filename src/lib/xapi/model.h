@@ -131,6 +131,11 @@ struct xapi_error {
     xapi_word code, params; /* params: names with commas, empty: none */
 };
 
+/* Keys of a map that no type tells, found in the server's code: a parameter of a message, or a field of a record. */
+struct xapi_map_option {
+    xapi_word message, param, keys, note;
+};
+
 struct xapi_release {
     xapi_word code_name, branding;
     uint8_t major, minor;
@@ -146,6 +151,8 @@ extern const struct xapi_enum xapi_enums[];
 extern const xapi_word xapi_enum_values[];
 extern const struct xapi_error xapi_errors[];
 extern const struct xapi_release xapi_releases[];
+extern const struct xapi_map_option xapi_map_options[];
+extern const uint16_t xapi_map_option_count;
 extern const uint16_t xapi_class_count, xapi_field_count, xapi_message_count, xapi_enum_count, xapi_error_count,
     xapi_release_count, xapi_type_count;
 

@@ -16,5 +16,7 @@ bool api_is_pool(const char *word, bool otherwise);
 
 /* A value as the result of a command: JSON as the XenAPI has it, tables of records, lines of text. */
 void api_show(struct xk_out *out, const struct xapi_value *v);
+/* A value as a cell. */
+void api_put(struct xk_out *out, const char *key, const struct xapi_value *v);
 
 #endif

@@ -2,7 +2,8 @@
 #include "rooms/api/api.h"
 
 static const struct xk_command *const commands[] = {
-    &api_cmd_call, &api_cmd_login, &api_cmd_logout, &api_cmd_sessions, NULL,
+    &api_cmd_call,  &api_cmd_describe, &api_cmd_watch,    &api_cmd_dump,
+    &api_cmd_login, &api_cmd_logout,   &api_cmd_sessions, NULL,
 };
 
 const struct xk_room api_room = {

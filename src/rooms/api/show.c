@@ -61,6 +61,11 @@ static void put(struct xk_out *out, const char *key, const struct xapi_value *v,
     }
 }
 
+void api_put(struct xk_out *out, const char *key, const struct xapi_value *v)
+{
+    put(out, key, v, 2);
+}
+
 static bool holds_records(const struct xapi_value *v)
 {
     const bool map = v->shape == XAPI_MAP;
