@@ -133,9 +133,10 @@ static int read_header(struct vhd *v, const uint8_t *front, size_t front_bytes, 
     return 0;
 }
 
+/* Larger blocks than the format's own 2 MiB are refused; to look at what somebody made of it, some can be followed. */
 static bool block_size_usable(const struct vhd_header *h)
 {
-    return h->block_bytes >= VHD_SECTOR && h->block_bytes <= (UINT32_C(1) << 30) &&
+    return h->block_bytes >= VHD_SECTOR && h->block_bytes <= VHD_BLOCK_FOLLOWED_MAX &&
            (h->block_bytes & (h->block_bytes - 1)) == 0;
 }
 

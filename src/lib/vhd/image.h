@@ -28,6 +28,7 @@ enum vhd_open_flags {
 
 #define VHD_METADATA_MAX       (64u * XK_MIB) /* memory for the tables of one image */
 #define VHD_METADATA_MAX_ASKED (4u * XK_GIB)
+#define VHD_BLOCK_FOLLOWED_MAX (16u * XK_MIB) /* bytes of a block, in an image that is opened leniently */
 
 /* How a part was found. */
 enum vhd_state {
