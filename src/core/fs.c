@@ -160,6 +160,15 @@ static int posix_clone(const struct xk_fs *fs, int fd, uint64_t offset, int from
     return RETRY(ioctl(fd, FICLONERANGE, &range)) < 0 ? -errno : 0;
 }
 
+static int posix_direct(const struct xk_fs *fs, int fd, bool on)
+{
+    const int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0)
+        return -errno;
+    return fcntl(fd, F_SETFL, on ? flags | O_DIRECT : flags & ~O_DIRECT) < 0 ? -errno : 0;
+}
+
 const struct xk_fs *xk_fs_posix(void)
 {
     static const struct xk_fs_ops ops = {
@@ -179,6 +188,7 @@ const struct xk_fs *xk_fs_posix(void)
         .sync_dir = posix_sync_dir,
         .write_behind = posix_write_behind,
         .clone = posix_clone,
+        .direct = posix_direct,
     };
     static const struct xk_fs fs = {.ops = &ops};
     return &fs;
@@ -326,6 +336,11 @@ int xk_file_clone(const struct xk_file *f, uint64_t offset, const struct xk_file
     if (!f->fs->ops->clone || from->fs != f->fs)
         return -EOPNOTSUPP;
     return f->fs->ops->clone(f->fs, f->fd, offset, from->fd, from_offset, bytes);
+}
+
+bool xk_file_direct(const struct xk_file *f, bool on)
+{
+    return f->fs->ops->direct && f->fs->ops->direct(f->fs, f->fd, on) == 0 && on;
 }
 
 /* ---- a new file ---- */

@@ -35,6 +35,7 @@ struct xk_fs_ops {
     /* The rest may be NULL: a table without them is as good, only slower. */
     void (*write_behind)(const struct xk_fs *fs, int fd, uint64_t offset, uint64_t bytes, bool drop);
     int (*clone)(const struct xk_fs *fs, int fd, uint64_t offset, int from_fd, uint64_t from_offset, uint64_t bytes);
+    int (*direct)(const struct xk_fs *fs, int fd, bool on); /* O_DIRECT on or off */
 };
 
 struct xk_fs {
@@ -81,6 +82,12 @@ void xk_file_write_behind(const struct xk_file *f, uint64_t offset, uint64_t byt
  */
 int xk_file_clone(const struct xk_file *f, uint64_t offset, const struct xk_file *from, uint64_t from_offset,
                   uint64_t bytes);
+
+/*
+ * Read and write past the page cache from now on, or through it again; where it is on, memory, offsets and bytes are
+ * multiples of 4096. returns false: it is off, since the file system cannot do that.
+ */
+bool xk_file_direct(const struct xk_file *f, bool on);
 
 /*
  * A new file that appears under its name only when it is whole.

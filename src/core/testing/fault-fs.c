@@ -257,6 +257,13 @@ static int fault_allocate(const struct xk_fs *fs, int fd, int mode, uint64_t off
     return r;
 }
 
+/* Never fails: whoever asks for it can do without, and is tested so by a table that lacks it. */
+static int fault_direct(const struct xk_fs *fs, int fd, bool on)
+{
+    const struct xk_fs *real = fault_of(fs)->real;
+    return real->ops->direct ? real->ops->direct(real, fd, on) : -EOPNOTSUPP;
+}
+
 static int fault_sync(const struct xk_fs *fs, int fd, bool data_only)
 {
     struct xk_fault_fs *f = fault_of(fs);
@@ -347,6 +354,7 @@ void xk_fault_fs_init(struct xk_fault_fs *f, const struct xk_fs *real)
         .pwrite = fault_pwrite,
         .truncate = fault_truncate,
         .allocate = fault_allocate,
+        .direct = fault_direct,
         .sync = fault_sync,
         .fstat = fault_fstat,
         .chmod_chown = fault_chmod_chown,

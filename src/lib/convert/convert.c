@@ -3,10 +3,10 @@
  * target (so that the layout does not depend on who was quicker), and writes it. Taking and placing have a lock each: a
  * slow input does not hold up those who write.
  *
- * Buffered writes, given to the disk in pieces of some MiB while the work goes on: the fsync that a new file needs
- * before it may get its name then has nothing left to wait for, and the memory of the page cache is used again instead
- * of growing by the size of the disk. O_DIRECT was slower for every file system and block size tried, and mapping the
- * target would turn a full disk into a signal.
+ * A new file is written past the page cache where that can be done (reserve.c). Otherwise its pages are given to the
+ * disk in pieces of some MiB while the work goes on: the fsync that it needs before it may get its name then has little
+ * left to wait for, and the memory of the page cache is used again instead of growing by the size of the disk. Mapping
+ * the target would turn a full disk into a signal.
  */
 #include "lib/convert/inner.h"
 
@@ -66,43 +66,56 @@ struct worker {
 
 int convert_write(struct convert_target *t, const void *buf, size_t bytes, uint64_t offset, struct xk_err *err)
 {
+    int code = -EINVAL;
+
+    if (atomic_load(&t->direct)) {
+        code = xk_file_write(t->file, buf, bytes, offset, err);
+        if (code != -EINVAL)
+            return code;
+        xk_err_clear(err); /* it has rules that ours do not meet */
+        convert_direct_end(t);
+    }
     pthread_mutex_lock(&t->writing);
-    const int code = xk_file_write(t->file, buf, bytes, offset, err);
+    code = xk_file_write(t->file, buf, bytes, offset, err);
     pthread_mutex_unlock(&t->writing);
     return code;
 }
 
-/* Pages [from, to) of a unit that are filled, or all. */
-static int put_pages(struct convert_target *t, const struct convert_unit *u, uint64_t offset, struct xk_err *err)
+/* The head, and the pages that are filled. */
+static int put_pages(struct convert_target *t, const struct convert_unit *u, struct xk_err *err)
 {
-    if (t->in_place)
-        return convert_write(t, u->data, u->bytes, offset, err);
+    const uint64_t offset = u->place + t->head_bytes;
+    size_t head = t->head_bytes; /* of the first piece */
+
     for (size_t from = 0; from < CONVERT_PAGES;) {
         size_t to = from;
         while (to < CONVERT_PAGES && convert_page_filled(u, to))
             to++;
-        if (to > from) {
+        if (to > from || head) {
             const size_t at = from * CONVERT_PAGE;
-            const size_t end = XK_MIN(to * CONVERT_PAGE, u->bytes);
-            const int code = convert_write(t, u->data + at, end - at, offset + at, err);
+            /* Behind the last page's bytes are zeros; a file that grew by them is cut when it is finished. */
+            const size_t end = atomic_load(&t->direct) ? to * CONVERT_PAGE : XK_MIN(to * CONVERT_PAGE, u->bytes);
+            const int code = convert_write(t, u->data + at - head, end - at + head, offset + at - head, err);
             if (code < 0)
                 return code;
+            head = 0;
         }
         from = to + 1;
     }
     return 0;
 }
 
-int convert_put(struct convert_target *t, struct convert_unit *u, uint64_t offset, struct xk_err *err)
+int convert_put(struct convert_target *t, struct convert_unit *u, struct xk_err *err)
 {
     if (u->clone) {
-        if (xk_file_clone(t->file, offset, u->clone, u->clone_offset, u->bytes) == 0)
-            return 0;
+        if (xk_file_clone(t->file, u->place + t->head_bytes, u->clone, u->clone_offset, u->bytes) == 0)
+            return t->head_bytes ? convert_write(t, u->data - t->head_bytes, t->head_bytes, u->place, err) : 0;
         const int code = xk_file_read(u->clone, u->data, u->bytes, u->clone_offset, err);
         if (code < 0)
             return code;
     }
-    return put_pages(t, u, offset, err);
+    return t->in_place ? convert_write(t, u->data - t->head_bytes, t->head_bytes + u->bytes, u->place, err)
+                       : put_pages(t, u, err);
 }
 
 int convert_push_bytes(struct convert_target *t, const void *buf, size_t bytes, struct xk_err *err)
@@ -150,15 +163,13 @@ int convert_zero_device(struct convert_target *t, uint64_t from, uint64_t to, st
 struct reading {
     const struct engine *engine;
     struct convert_unit *unit;
-    uint64_t touched[CONVERT_PAGES / 64]; /* pages with stored bytes in them */
-    bool data;
     struct xk_err *err;
 };
 
-static void touch(struct reading *r, size_t from, size_t to)
+static void touch(struct convert_unit *u, size_t from, size_t to)
 {
     for (size_t page = from / CONVERT_PAGE; page < XK_DIV_UP(to, CONVERT_PAGE); page++)
-        r->touched[page / 64] |= UINT64_C(1) << (page % 64);
+        u->taken[page / 64] |= UINT64_C(1) << (page % 64);
 }
 
 static bool can_clone(const struct reading *r, const struct volume_extent *e)
@@ -176,25 +187,25 @@ static int read_extent(void *context, const struct volume_extent *e)
         memset(u->data + at, 0, (size_t)e->bytes);
         return 0;
     }
-    r->data = true;
+    u->promised = true;
     if (can_clone(r, e)) {
         u->clone = e->file;
         u->clone_offset = e->file_offset;
         return 0;
     }
-    touch(r, at, at + (size_t)e->bytes);
+    touch(u, at, at + (size_t)e->bytes);
     if (e->file)
         return xk_file_read(e->file, u->data + at, (size_t)e->bytes, e->file_offset, r->err);
     return volume_read(r->engine->how->source, u->data + at, (size_t)e->bytes, e->start, r->err);
 }
 
-/* Of the touched pages, those that hold something else than zeros. */
-static void find_filled(struct convert_unit *u, const uint64_t touched[CONVERT_PAGES / 64])
+/* Of the pages that were taken, those that hold something else than zeros. */
+static void find_filled(struct convert_unit *u)
 {
     u->any = false;
     for (size_t i = 0; i < XK_COUNT(u->filled); i++) {
         u->filled[i] = 0;
-        for (uint64_t left = touched[i]; left; left &= left - 1) {
+        for (uint64_t left = u->taken[i]; left; left &= left - 1) {
             const size_t page = i * 64 + (size_t)__builtin_ctzll(left);
             if (!xk_is_zero(u->data + page * CONVERT_PAGE, CONVERT_PAGE))
                 u->filled[i] |= left & -left;
@@ -208,17 +219,19 @@ static int read_unit(struct engine *e, struct convert_unit *u, struct xk_err *er
     struct reading r = {.engine = e, .unit = u, .err = err};
 
     u->clone = NULL;
+    u->promised = false;
+    memset(u->taken, 0, sizeof(u->taken));
     memset(u->data + u->bytes, 0, CONVERT_UNIT - u->bytes);
     const int code = volume_map(e->how->source, u->start, u->bytes, read_extent, &r, err);
     if (code < 0)
         return code;
-    if (!r.data)
+    if (!u->promised)
         atomic_store(&e->hole_seen, true);
     if (u->clone) {
         memset(u->filled, 0xff, sizeof(u->filled));
         u->any = true;
     } else {
-        find_filled(u, r.touched);
+        find_filled(u);
     }
     return 0;
 }
@@ -320,7 +333,10 @@ static int place_in_turn(struct engine *e, struct convert_unit *u, struct xk_err
     while (e->turn != u->ticket && !e->code)
         pthread_cond_wait(&e->turned, &e->turning);
     if (!e->code) {
+        convert_reserve(e->target, u->start);
         code = e->target->ops->place(e->target, u, err);
+        if (u->place == CONVERT_NOWHERE && u->promised)
+            atomic_store(&e->target->reserve.shifted, true);
         e->data_bytes += filled_bytes(u);
         if (code == 0 && how->progress)
             how->progress(how->progress_context, u->start + u->bytes);
@@ -359,21 +375,25 @@ static void write_behind(struct engine *e, uint64_t to, uint64_t bytes)
 
 static int work_on(struct engine *e, struct convert_unit *u, struct xk_err *err)
 {
-    uint64_t all[CONVERT_PAGES / 64];
+    struct convert_target *const t = e->target;
     int code = 0;
 
     if (e->how->source) {
         code = read_unit(e, u, err);
     } else {
-        memset(all, 0xff, sizeof(all));
-        find_filled(u, all);
+        memset(u->taken, 0xff, sizeof(u->taken));
+        find_filled(u);
     }
+    u->place = CONVERT_NOWHERE;
     if (code == 0)
         code = place_in_turn(e, u, err);
-    if (code <= 0 || !e->target->file || !u->any)
+    if (code <= 0 || !t->file)
         return code < 0 ? code : 0;
-    code = e->target->ops->write(e->target, u, err);
-    if (code == 0)
+    convert_release(t, u);
+    if (!u->any)
+        return 0;
+    code = t->ops->write(t, u, err);
+    if (code == 0 && !atomic_load(&t->direct))
         write_behind(e, u->place + CONVERT_UNIT, filled_bytes(u));
     return code;
 }
@@ -497,8 +517,11 @@ static int fill(struct engine *e, uint64_t disk_bytes, struct xk_err *err)
     struct convert_target *const t = e->target;
 
     int code = t->ops->begin(t, disk_bytes, err);
+    if (code == 0 && t->file && !e->cloning)
+        convert_direct_begin(t);
     if (code == 0)
         code = run_crew(e, err);
+    convert_direct_end(t);
     if (code < 0)
         return code;
     if (disk_bytes == UINT64_MAX)

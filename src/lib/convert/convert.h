@@ -55,7 +55,7 @@ struct convert {
     bool overwrite;           /* replace an existing file; else -EEXIST */
     bool no_sync;             /* do not wait until the disk has the new file; qemu-img does not either */
     bool compare;             /* read the target back before it gets its name; needs source and path */
-    unsigned threads;         /* 0: one more than processors, at most 4 */
+    unsigned threads;         /* 0: four more than processors, at most 8 */
     int64_t unix_seconds;     /* creation stamp of a VHD */
     struct xk_random *random; /* for its UUID */
     void (*progress)(void *context, uint64_t done_bytes); /* of the disk; NULL; never two calls at once */

@@ -67,7 +67,7 @@ static int qcow2_write(struct convert_target *t, struct convert_unit *u, struct 
     size_t count;
 
     if (u->clone)
-        return convert_put(t, u, offset, err);
+        return convert_put(t, u, err);
     for (; (count = next_run(u, &at)) > 0; at += count, offset += count * CLUSTER) {
         const int code = convert_write(t, u->data + at * CLUSTER, count * CLUSTER, offset, err);
         if (code < 0)

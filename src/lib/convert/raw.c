@@ -44,9 +44,9 @@ static int raw_place(struct convert_target *t, struct convert_unit *u, struct xk
     return code;
 }
 
-static int raw_write(struct convert_target *t, struct convert_unit *u, struct xk_err *err)
+static uint64_t raw_foresee(const struct convert_target *t, uint64_t start, size_t nth)
 {
-    return convert_put(t, u, u->place, err);
+    return start;
 }
 
 static int raw_finish(struct convert_target *t, uint64_t disk_bytes, struct xk_err *err)
@@ -76,7 +76,9 @@ static int raw_finish(struct convert_target *t, uint64_t disk_bytes, struct xk_e
         code = convert_zero_device(t, self->zeroed_to, disk_bytes, err);
         t->file_bytes = t->device_bytes;
     }
-    return code < 0 ? code : xk_file_write(t->file, footer, sizeof(footer), t->file_bytes - sizeof(footer), err);
+    if (code == 0)
+        code = xk_file_write(t->file, footer, sizeof(footer), t->file_bytes - sizeof(footer), err);
+    return code < 0 || t->in_place ? code : xk_file_truncate(t->file, t->file_bytes, err);
 }
 
 static void raw_done(struct convert_target *t)
@@ -86,8 +88,12 @@ static void raw_done(struct convert_target *t)
 
 int convert_raw_target(struct convert_target **ret, struct xk_err *err)
 {
-    static const struct convert_target_ops ops = {
-        .begin = raw_begin, .place = raw_place, .write = raw_write, .finish = raw_finish, .done = raw_done};
+    static const struct convert_target_ops ops = {.begin = raw_begin,
+                                                  .place = raw_place,
+                                                  .foresee = raw_foresee,
+                                                  .write = convert_put,
+                                                  .finish = raw_finish,
+                                                  .done = raw_done};
     struct raw_target *const self = xk_zalloc(sizeof(*self));
 
     if (!self)

@@ -204,6 +204,38 @@ static void the_layout_does_not_depend_on_the_threads(void **state)
     }
 }
 
+static ssize_t refuse_direct(const struct xk_fs *fs, int fd, const void *buf, size_t bytes, uint64_t offset)
+{
+    return fcntl(fd, F_GETFL) & O_DIRECT ? -EINVAL : xk_fs_posix()->ops->pwrite(fs, fd, buf, bytes, offset);
+}
+
+/* Past the page cache or through it: the file is the same. */
+static void direct_writes_are_not_needed(void **state)
+{
+    struct scene *const s = *state;
+    struct xk_fs_ops without = *xk_fs_posix()->ops;
+    struct xk_fs_ops refusing = without;
+
+    without.direct = NULL;
+    refusing.pwrite = refuse_direct;
+    const struct xk_fs others[] = {{.ops = &without}, {.ops = &refusing}};
+    s->threads = 3;
+    for (size_t i = 0; i < XK_COUNT(formats); i++) {
+        size_t bytes, other_bytes;
+        s->to = formats[i];
+        assert_int_equal(run(s, xk_fs_posix(), &s->err), 0);
+        char *const made = content(s->target, &bytes);
+        for (size_t n = 0; n < XK_COUNT(others); n++) {
+            assert_int_equal(run(s, &others[n], &s->err), 0);
+            char *const other = content(s->target, &other_bytes);
+            assert_int_equal(bytes, other_bytes);
+            assert_memory_equal(made, other, bytes);
+            free(other);
+        }
+        free(made);
+    }
+}
+
 static void what_cannot_be_is_refused(void **state)
 {
     struct scene *const s = *state;
@@ -331,6 +363,7 @@ int main(void)
         TEST(every_format_keeps_the_disk),
         TEST(zeros_are_not_stored),
         TEST(the_layout_does_not_depend_on_the_threads),
+        TEST(direct_writes_are_not_needed),
         TEST(what_cannot_be_is_refused),
         TEST(an_input_that_is_too_long_leaves_nothing),
         TEST(every_failure_leaves_the_old_target_or_the_new_one),

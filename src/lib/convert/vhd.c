@@ -247,17 +247,15 @@ static int vhd_place(struct convert_target *t, struct convert_unit *u, struct xk
 
     if (!t->file)
         return push_block(self, u, err);
+    if (!u->any)
+        return 0;
     u->place = self->next;
-    return u->any ? allocate(self, u->start / VHD_BLOCK_BYTES, err) : 0;
+    return allocate(self, u->start / VHD_BLOCK_BYTES, err);
 }
 
-static bool is_full(const struct convert_unit *u)
+static uint64_t vhd_foresee(const struct convert_target *t, uint64_t start, size_t nth)
 {
-    for (size_t i = 0; i < XK_COUNT(u->filled); i++) {
-        if (u->filled[i] != UINT64_MAX)
-            return false;
-    }
-    return true;
+    return ((const struct vhd_target *)t)->next + nth * STRIDE;
 }
 
 static int vhd_write(struct convert_target *t, struct convert_unit *u, struct xk_err *err)
@@ -266,10 +264,7 @@ static int vhd_write(struct convert_target *t, struct convert_unit *u, struct xk
 
     memset(page, 0, BITMAP_AT);
     memset(page + BITMAP_AT, 0xff, VHD_SECTOR);
-    if (!u->clone && (t->in_place || is_full(u)))
-        return convert_write(t, page, STRIDE, u->place, err);
-    const int code = convert_write(t, page, VHD_PAGE, u->place, err);
-    return code < 0 ? code : convert_put(t, u, u->place + VHD_PAGE, err);
+    return t->in_place ? convert_write(t, page, STRIDE, u->place, err) : convert_put(t, u, err);
 }
 
 /* Tables before footers, the copy at the front last. */
@@ -284,7 +279,10 @@ static int write_front(struct vhd_target *self, uint64_t disk_bytes, struct xk_e
                              VHD_FOOTER_BYTES, err);
     if (code == 0)
         code = xk_file_write(t->file, self->footer, VHD_FOOTER_BYTES, t->file_bytes - VHD_FOOTER_BYTES, err);
-    return code < 0 ? code : xk_file_write(t->file, self->footer, VHD_FOOTER_BYTES, 0, err);
+    if (code == 0)
+        code = xk_file_write(t->file, self->footer, VHD_FOOTER_BYTES, 0, err);
+    /* Space may have been taken for blocks that turned out to be zeros. */
+    return code < 0 || t->in_place ? code : xk_file_truncate(t->file, t->file_bytes, err);
 }
 
 static int vhd_finish(struct convert_target *t, uint64_t disk_bytes, struct xk_err *err)
@@ -313,13 +311,18 @@ static void vhd_done(struct convert_target *t)
 
 int convert_vhd_target(struct convert_target **ret, struct xk_err *err)
 {
-    static const struct convert_target_ops ops = {
-        .begin = vhd_begin, .place = vhd_place, .write = vhd_write, .finish = vhd_finish, .done = vhd_done};
+    static const struct convert_target_ops ops = {.begin = vhd_begin,
+                                                  .place = vhd_place,
+                                                  .foresee = vhd_foresee,
+                                                  .write = vhd_write,
+                                                  .finish = vhd_finish,
+                                                  .done = vhd_done};
     struct vhd_target *const self = xk_zalloc(sizeof(*self));
 
     if (!self)
         return xk_fail_memory(err);
     self->target.ops = &ops;
+    self->target.head_bytes = VHD_PAGE;
     *ret = &self->target;
     return 0;
 }

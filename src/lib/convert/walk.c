@@ -61,6 +61,6 @@ int convert_cursor_next(struct convert_cursor *c, uint64_t *ret_start, struct xk
 
 unsigned convert_thread_count(unsigned wanted)
 {
-    /* One more than can run: one waits for the disk. */
-    return wanted ? XK_MIN(wanted, (unsigned)CONVERT_THREADS_MAX) : XK_MIN(xk_processors() + 1, 4u);
+    /* More than can run: some wait for the disk. */
+    return wanted ? XK_MIN(wanted, (unsigned)CONVERT_THREADS_MAX) : XK_MIN(xk_processors() + 4, 8u);
 }

@@ -1,6 +1,6 @@
 /*
- * A VHD and its parents are resolved by lib/vhd; here its sectors become bytes, and layers that are plain files (fixed
- * images, a raw root) are looked through for holes of the file system.
+ * A VHD and its parents are resolved by lib/vhd; here its sectors become bytes, and what is stored is looked through
+ * for holes of the file system: a block that was marked as present without being written is nothing to read.
  */
 #include "lib/volume/inner.h"
 
@@ -9,7 +9,7 @@
 struct vhd_volume {
     struct volume volume; /* first */
     struct vhd_chain chain;
-    struct volume_runs *runs; /* of the root: a fixed image or a raw disk */
+    struct volume_runs **runs; /* for each layer */
 };
 
 static const struct vhd_volume *vhd_of(const struct volume *v)
@@ -19,7 +19,7 @@ static const struct vhd_volume *vhd_of(const struct volume *v)
 
 struct vhd_walk {
     const struct vhd_chain *chain;
-    struct volume_runs *runs;
+    struct volume_runs *const *runs;
     struct volume_join join;
     uint64_t start, end; /* of the range in bytes; extents are whole sectors and stick out */
 };
@@ -40,7 +40,7 @@ static int add_raw_parent(struct vhd_walk *w, struct volume_extent *e)
     rest.layer = e->layer;
     e->bytes = there;
     if (e->bytes)
-        code = volume_split_holes(e, w->runs, add_plain, &w->join);
+        code = volume_split_holes(e, w->runs[e->layer], add_plain, &w->join);
     if (code == 0 && rest.bytes)
         code = volume_join_add(&w->join, &rest);
     return code;
@@ -63,11 +63,7 @@ static int add_extent(void *context, const struct vhd_extent *from)
     e.kind = VOLUME_DATA;
     e.file = raw ? &w->chain->raw : &w->chain->layers[from->layer].file;
     e.file_offset = from->file_offset + (start - from_start);
-    if (raw)
-        return add_raw_parent(w, &e);
-    if (w->chain->layers[from->layer].footer.type == VHD_FIXED)
-        return volume_split_holes(&e, w->runs, add_plain, &w->join);
-    return volume_join_add(&w->join, &e);
+    return raw ? add_raw_parent(w, &e) : volume_split_holes(&e, w->runs[e.layer], add_plain, &w->join);
 }
 
 static int vhd_volume_map(const struct volume *v, uint64_t start, uint64_t bytes, volume_visit *visit, void *context,
@@ -97,8 +93,21 @@ static void vhd_volume_close(struct volume *v)
     struct vhd_volume *const self = (struct vhd_volume *)v;
 
     vhd_chain_close(&self->chain);
-    volume_runs_free(self->runs);
+    for (size_t i = 0; self->runs && i < v->layers; i++)
+        volume_runs_free(self->runs[i]);
+    free(self->runs);
     free(self);
+}
+
+static int make_runs(struct vhd_volume *self, struct xk_err *err)
+{
+    self->runs = xk_zalloc(self->volume.layers * sizeof(struct volume_runs *));
+    for (size_t i = 0; self->runs && i < self->volume.layers; i++) {
+        self->runs[i] = volume_runs_new();
+        if (!self->runs[i])
+            return xk_fail_memory(err);
+    }
+    return self->runs ? 0 : xk_fail_memory(err);
 }
 
 /* A parent that another format's chain came through would be a loop that vhd_chain_open() cannot see. */
@@ -145,8 +154,9 @@ int volume_vhd_open(struct volume **ret, const struct xk_fs *fs, const char *pat
         .block_bytes = vhd_is_sparse(top) ? top->header.block_bytes : 4096,
         .layers = self->chain.count + self->chain.raw.open,
     };
-    self->runs = volume_runs_new();
-    code = !self->runs ? xk_fail_memory(err) : check_trail(&self->chain, above, options, err);
+    code = make_runs(self, err);
+    if (code == 0)
+        code = check_trail(&self->chain, above, options, err);
     if (code < 0) {
         vhd_volume_close(&self->volume);
         return code;

@@ -29,7 +29,7 @@ static const struct xk_opt convert_opts[] = {
     XK_OPT_ON(0, "sync", struct convert_opts, sync,
               "do not wait until the disk has TARGET: faster, and lost when the power fails"),
     XK_OPT_U64(0, "threads", struct convert_opts, threads, "N", 1, CONVERT_THREADS_MAX,
-               "work with N threads [one more than processors, at most 4]"),
+               "work with N threads [four more than processors, at most 8]"),
     XK_OPT_SIZE(0, "size", struct convert_opts, size, "SIZE", "SOURCE is a pipe: size of the disk [as much as comes]"),
     XK_OPT_FLAG(0, "use-copy", struct convert_opts, use_copy, "accept a VHD's footer copy when its footer is damaged"),
     VHD_OPT_CHAIN_ROOT(struct convert_opts),
