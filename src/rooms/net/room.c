@@ -1,4 +1,5 @@
-/* The room of the network: which commands it has. */
+/* The room of the network: which commands it has, and under which classic names it answers. */
+#include "rooms/net/iperf3.h"
 #include "rooms/net/net.h"
 
 static const struct xk_command *const commands[] = {
@@ -6,8 +7,14 @@ static const struct xk_command *const commands[] = {
     NULL,
 };
 
+static const struct xk_classic *const classics[] = {
+    &net_classic_iperf3,
+    NULL,
+};
+
 const struct xk_room net_room = {
     .name = "net",
-    .summary = "the network: time servers",
+    .summary = "the network: throughput, time servers",
     .commands = commands,
+    .classics = classics,
 };

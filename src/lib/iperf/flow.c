@@ -1,0 +1,275 @@
+/*
+ * A stream: a thread that sends or receives until it is told to stop.
+ *
+ * Sockets block, with a short timeout: one system call for each block, where waiting for readiness first would make it
+ * two. All streams write from one block, which stays in the cache.
+ */
+#include "lib/iperf/inner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define READ_BYTES  (256u << 10)
+#define TRUNC_BYTES (4u << 20) /* asked for at once when nothing is copied */
+#define SLEEP_NS    (50 * XK_NS_PER_MS)
+#define QUIET_NS    (40 * XK_NS_PER_MS) /* and two round trips without a byte: nothing is under way any more */
+#define SPIN_NS     30000u              /* before a deadline that has to be met */
+
+uint64_t iperf_now_ns(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * XK_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+void iperf_flow_wake(struct iperf_flow *f)
+{
+    const uint64_t one = 1;
+
+    if (write(f->test->wake_fd, &one, sizeof(one)) < 0)
+        return; /* the counter is full: it is awake */
+}
+
+void iperf_flow_fail(struct iperf_flow *f, int error)
+{
+    atomic_store(&f->failed, error);
+    iperf_flow_wake(f);
+}
+
+static bool may_send(const struct iperf_flow *f)
+{
+    return !atomic_load_explicit(&f->test->stop, memory_order_relaxed) &&
+           !atomic_load_explicit(&f->test->drain, memory_order_relaxed);
+}
+
+bool iperf_flow_sleep_until(const struct iperf_flow *f, uint64_t ns, bool precise)
+{
+    const uint64_t spin = precise ? SPIN_NS : 0;
+
+    for (;;) {
+        const uint64_t now = iperf_now_ns();
+        if (!may_send(f))
+            return false;
+        if (now >= ns)
+            return true;
+        if (now + spin >= ns)
+            continue;
+        const uint64_t until = XK_MIN(ns - spin, now + SLEEP_NS);
+        const struct timespec at = {.tv_sec = (time_t)(until / XK_NS_PER_S), .tv_nsec = (long)(until % XK_NS_PER_S)};
+        (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+    }
+}
+
+bool iperf_flow_sent(struct iperf_flow *f, uint64_t bytes, uint64_t blocks)
+{
+    struct iperf_test *const t = f->test;
+    bool enough = false;
+
+    atomic_store_explicit(&f->bytes, f->bytes + bytes, memory_order_relaxed);
+    if (t->params.bytes)
+        enough = atomic_fetch_add(&t->sent_bytes, bytes) + bytes >= t->params.bytes;
+    if (t->params.blocks)
+        enough = atomic_fetch_add(&t->sent_blocks, blocks) + blocks >= t->params.blocks;
+    /* While the beginning is left out the amount does not count. */
+    if (enough && t->phase == IPERF_MEASURING) {
+        iperf_flow_wake(f);
+        return false;
+    }
+    return may_send(f);
+}
+
+bool iperf_flow_quiet(const struct iperf_flow *f)
+{
+    const struct iperf_test *const t = f->test;
+    struct iperf_count tcp = {0};
+
+    if (!atomic_load(&t->drain))
+        return false;
+    /* One of ours closes a TCP stream when it has sent everything; that is what is waited for then. */
+    if (t->params.xenkit && t->params.protocol == IPERF_TCP)
+        return false;
+    iperf_tcp_info(f->fd, &tcp);
+    return iperf_now_ns() >= f->last_ns + QUIET_NS + 2 * tcp.rtt_us * 1000;
+}
+
+/* ---- sending ---- */
+
+static uint8_t *make_block(const struct iperf_flow *f, size_t bytes)
+{
+    uint8_t *const block = xk_alloc(bytes);
+
+    for (size_t i = 0; block && i < bytes; i++)
+        block[i] = f->test->params.repeating_payload ? (uint8_t)('0' + i % 10) : (uint8_t)(i * 167 >> 3);
+    return block;
+}
+
+/* A file in memory for sendfile(): the kernel takes its pages without copying. */
+static int make_memory_file(const uint8_t *block, size_t bytes)
+{
+    const int fd = memfd_create("iperf", MFD_CLOEXEC);
+
+    if (fd >= 0 && write(fd, block, bytes) != (ssize_t)bytes) {
+        (void)close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static ssize_t send_some(struct iperf_flow *f, uint8_t *block, int memory_fd, size_t bytes)
+{
+    if (f->file_fd >= 0) {
+        const ssize_t got = read(f->file_fd, block, bytes);
+        size_t done = 0;
+        if (got <= 0)
+            return got;
+        while (done < (size_t)got) {
+            const ssize_t n = send(f->fd, block + done, (size_t)got - done, MSG_NOSIGNAL);
+            if (n < 0 && (errno != EAGAIN || !may_send(f)))
+                return n;
+            done += n > 0 ? (size_t)n : 0;
+        }
+        return got;
+    }
+    if (memory_fd >= 0) {
+        off_t from = 0;
+        return sendfile(f->fd, memory_fd, &from, bytes);
+    }
+    return send(f->fd, block, bytes, MSG_NOSIGNAL);
+}
+
+static void send_tcp(struct iperf_flow *f)
+{
+    const struct iperf_params *const p = &f->test->params;
+    const size_t bytes = f->test->block_bytes;
+    xk_autofree uint8_t *block = make_block(f, bytes);
+    xk_autoclose int memory_fd = p->zerocopy && f->file_fd < 0 && block ? make_memory_file(block, bytes) : -1;
+    const uint64_t begin = iperf_now_ns();
+    uint64_t sent = 0;
+    uint32_t in_burst = 0;
+
+    if (!block)
+        return iperf_flow_fail(f, ENOMEM);
+    for (bool more = true; more;) {
+        if (p->rate_bps && in_burst++ % XK_MAX(p->burst, 1u) == 0 &&
+            !iperf_flow_sleep_until(f, begin + (uint64_t)((double)sent * 8e9 / (double)p->rate_bps), false))
+            return;
+        const ssize_t n = send_some(f, block, memory_fd, bytes);
+        if (n < 0 && errno != EAGAIN && errno != EINTR) {
+            if (may_send(f))
+                iperf_flow_fail(f, errno);
+            return;
+        }
+        if (n == 0) {
+            atomic_store(&f->ended, true);
+            return iperf_flow_wake(f);
+        }
+        sent += n > 0 ? (uint64_t)n : 0;
+        more = iperf_flow_sent(f, n > 0 ? (uint64_t)n : 0, n > 0);
+    }
+}
+
+/* ---- receiving ---- */
+
+static bool keep(struct iperf_flow *f, const uint8_t *data, size_t bytes)
+{
+    for (size_t done = 0; done < bytes;) {
+        const ssize_t n = write(f->file_fd, data + done, bytes - done);
+        if (n < 0 && errno != EINTR) {
+            iperf_flow_fail(f, errno);
+            return false;
+        }
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
+static void receive_tcp(struct iperf_flow *f)
+{
+    struct iperf_test *const t = f->test;
+    /* Linux takes a TCP stream's bytes off without copying them when MSG_TRUNC is set. */
+    const bool drop = (t->settings->fast || t->params.skip_rx_copy) && f->file_fd < 0;
+    const size_t room = drop ? TRUNC_BYTES : XK_MAX((size_t)READ_BYTES, (size_t)t->block_bytes);
+    xk_autofree uint8_t *block = drop ? NULL : xk_alloc(room);
+    uint8_t one;
+
+    if (!drop && !block)
+        return iperf_flow_fail(f, ENOMEM);
+    while (!atomic_load_explicit(&t->stop, memory_order_relaxed)) {
+        const ssize_t n = recv(f->fd, block ? block : &one, room, drop ? MSG_TRUNC : 0);
+        if (n > 0) {
+            atomic_store_explicit(&f->last_ns, iperf_now_ns(), memory_order_relaxed);
+            atomic_store_explicit(&f->bytes, f->bytes + (uint64_t)n, memory_order_relaxed);
+            if (f->file_fd >= 0 && !keep(f, block, (size_t)n))
+                return;
+            const uint64_t got =
+                atomic_fetch_add_explicit(&t->got_bytes, (uint64_t)n, memory_order_relaxed) + (uint64_t)n;
+            if ((t->params.bytes && got >= t->params.bytes) ||
+                (t->params.blocks && got / t->block_bytes >= t->params.blocks))
+                iperf_flow_wake(f);
+        } else if (n == 0 || (errno == ECONNRESET && atomic_load(&t->drain))) {
+            atomic_store(&f->ended, true);
+            return iperf_flow_wake(f);
+        } else if (errno == EAGAIN || errno == EINTR) {
+            if (iperf_flow_quiet(f))
+                return;
+        } else {
+            return iperf_flow_fail(f, errno);
+        }
+    }
+}
+
+/* ---- the thread ---- */
+
+static void *run(void *context)
+{
+    struct iperf_flow *const f = context;
+
+    if (f->test->params.protocol == IPERF_UDP)
+        (f->sending ? iperf_flow_udp_send : iperf_flow_udp_receive)(f);
+    else
+        (f->sending ? send_tcp : receive_tcp)(f);
+    return NULL;
+}
+
+int iperf_flow_start(struct iperf_flow *f)
+{
+    const int error = pthread_create(&f->thread, NULL, run, f);
+
+    f->started = error == 0;
+    return -error;
+}
+
+void iperf_flow_join(struct iperf_flow *f)
+{
+    if (f->started && !f->joined)
+        (void)pthread_join(f->thread, NULL);
+    f->joined = true;
+}
+
+void iperf_flow_count(struct iperf_flow *f, struct iperf_count *ret)
+{
+    *ret = (struct iperf_count){.at_ns = iperf_now_ns(), .bytes = f->bytes, .packets = f->packets};
+    if (f->test->params.protocol != IPERF_UDP) {
+        if (f->sending)
+            iperf_tcp_info(f->fd, ret);
+        return;
+    }
+    if (f->sending)
+        return;
+    pthread_mutex_lock(&f->lock);
+    ret->packets = (int64_t)f->loss.highest;
+    ret->errors = (int64_t)iperf_loss_lost(&f->loss);
+    ret->out_of_order = (int64_t)f->loss.reordered;
+    ret->duplicates = (int64_t)f->loss.duplicates;
+    ret->late = (int64_t)f->loss.late;
+    ret->jitter_s = f->jitter_s;
+    ret->bytes = f->bytes;
+    pthread_mutex_unlock(&f->lock);
+}

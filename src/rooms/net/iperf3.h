@@ -1,0 +1,61 @@
+/* What the files of the classic `iperf3` share: its options, and what draws a test as text or as JSON. */
+#ifndef NET_IPERF3_H
+#define NET_IPERF3_H
+
+#include "core/json.h"
+#include "core/room.h"
+#include "lib/iperf/iperf.h"
+
+#define IPERF3_OUTPUT_MAX (256u << 20) /* text or JSON of one test */
+#define IPERF3_VERSION    "3.12" /* whose options, texts and protocol these are; the JSON has what came until 3.21 */
+
+struct iperf3 {
+    struct xk_app *app;
+    struct iperf_settings settings;
+    bool server, verbose, json, json_stream, json_full, forceflush, debug, daemon, timestamps;
+    char format; /* of rates: k K m M g G t T, or 'a': whichever fits */
+    const char *timestamp_format, *pidfile, *logfile;
+    int log_fd; /* -1: standard output */
+    struct xk_buf line;
+};
+
+/* Of one test: what has been drawn so far. */
+struct iperf3_view {
+    struct xk_buf captured; /* server: text that the client asked for */
+    struct xk_buf start, intervals, end;
+    bool has_interval;
+};
+
+/* returns NULL when memory is out. */
+struct iperf3_view *iperf3_view_of(struct iperf_test *t);
+void iperf3_view_done(struct iperf_test *t);
+
+/* A line or lines of text, with title and time before each. t: the test it belongs to, or NULL. */
+void iperf3_say(struct iperf3 *o, struct iperf_test *t, const char *format, ...) XK_PRINTF(3, 4);
+/* Bytes as they are, to where the output goes. */
+void iperf3_put(struct iperf3 *o, const char *text, size_t bytes);
+void iperf3_flush(struct iperf3 *o);
+/* "1.25 GBytes", "10.7 Gbits/sec" without its "/sec": `what` is 'A' for bytes, 'a' or a fixed unit for rates. */
+struct iperf3_word {
+    char s[32];
+};
+struct iperf3_word iperf3_units(double bytes, char what);
+/* Which streams come first, second: a test both ways is told one way after the other. */
+unsigned iperf3_ways(const struct iperf_test *t, bool ret_sending[2]);
+const char *iperf3_role(const struct iperf_test *t, bool sending); /* "[TX-C]", "" */
+struct iperf3_system {
+    char s[400];
+};
+struct iperf3_system iperf3_system_info(void); /* as uname -a, in short */
+struct iperf3_time {
+    char s[64];
+};
+struct iperf3_time iperf3_rfc1123(int64_t utc_ns);
+
+extern const struct iperf_events iperf3_text_events, iperf3_json_events;
+/* An error as JSON: with whatever of the document there is. */
+void iperf3_json_error(struct iperf3 *o, struct iperf_test *t, const char *text);
+
+extern const struct xk_classic net_classic_iperf3;
+
+#endif

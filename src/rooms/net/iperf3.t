@@ -1,0 +1,393 @@
+#!/bin/bash
+# The classic iperf3 beside the real one: each plays client and server against each, and what they print, how they end
+# and what their JSON is made of must be the same.
+
+. "$XENKIT_SOURCE/tests/tap.sh"
+requires iperf3 python3
+ln -s "$XENKIT" "$tmp/iperf3"
+ours=$tmp/iperf3
+stock=$(command -v iperf3)
+
+# serve PROGRAM NAME: a server on a free port, which is in $port.
+serve() {
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    "$1" -s -p "$port" --forceflush >"$2" 2>"$2.err" </dev/null &
+    server=$!
+    on_exit kill "$server"
+    until grep -q listening "$2"; do
+        kill -0 "$server" || break
+    done
+}
+serve "$stock" stock.txt
+stock_port=$port
+serve "$ours" ours.txt
+our_port=$port
+our_server=$server
+
+# ---- wrong options ----
+
+bad() {
+    "$stock" "$@" >/dev/null 2>want </dev/null
+    wanted=$?
+    "$ours" "$@" >/dev/null 2>got </dev/null
+    is "refused alike: $*" "$? $(head -n 1 got | sed 's|.*/iperf3:|iperf3:|')" "$wanted $(head -n 1 want | sed 's|.*/iperf3:|iperf3:|')"
+}
+bad
+bad -c
+bad --unknown
+bad -s -c x
+bad -c x -s
+bad -c x -D
+bad -c x -1
+bad -s -t 3
+bad -s -u
+bad -s -R
+bad -c x -P 999
+bad -c x -l 2M
+bad -c x -u -l 8
+bad -c x -u -l 70000
+bad -c x -i 0.01
+bad -c x -i 61
+bad -c x -R --bidir
+bad -c x --bidir -R
+bad -c x -t 99999999
+bad -c x -n 1 -k 2
+bad -c x -t 5 -n 1
+bad -c x -w 1G
+bad -c x -M 99999
+bad -c x -O 700
+bad -c x -f x
+bad -s -p 0
+bad -c x -p 99999
+bad -c x -b 1M/9999
+bad -c x -S 300
+bad -c x -S y
+bad -c x --rcv-timeout 5
+bad -c x --rcv-timeout 500
+bad -c x --username u
+bad -s --rsa-private-key-path x
+bad -s --authorized-users-path x
+bad -c x -A 2000
+bad -s --idle-timeout 0
+bad -c x -L 0
+bad -c x --time-skew-threshold 0
+bad -c 127.0.0.1 -p 1
+run "$ours" -c x --sctp
+check "what is not built in is refused by name" 1 "" "~no SCTP support available"
+
+# ---- both as both ----
+
+# Numbers become N and units U, so that only the shape is left; rows of the same shape count once.
+shape() {
+    sed -E 's/[0-9]+(\.[0-9]+)?(e[+-][0-9]+)?/N/g; s/ +/ /g; s/[KMGT]?(bits|Bytes)/U/g; s/Cookie: .*/Cookie/' | uniq
+}
+
+# The part of a server's transcript since the last look, once its test is over. The real one loses its only interval
+# when a test is very short, so intervals are not looked at here.
+transcript() {
+    for _ in $(seq 100); do
+        tail -n +"$(($2 + 1))" "$1" >"$1.new"
+        [ "$(grep -c listening "$1.new")" -eq 0 ] || break
+        sleep 0.02
+    done
+    shape <"$1.new" | awk '/^- - -/ { rest = 1 } rest || !/Interval|sec/'
+}
+
+# Without a server's lines between two tests.
+own_words() {
+    awk '/^-----|^Server listening/ { next } 1'
+}
+
+compare() {
+    before=$(wc -l <stock.txt)
+    timeout 30 "$stock" -c 127.0.0.1 -p "$stock_port" "$@" >c1 2>e1 </dev/null
+    want_status=$?
+    want_client=$(shape <c1 | own_words)
+    want_server=$(transcript stock.txt "$before")
+    for pair in "ours to ours" "ours to stock" "stock to ours"; do
+        client=$stock target=$our_port file=ours.txt
+        [ "${pair% to *}" = stock ] || client=$ours
+        [ "${pair#* to }" = ours ] || target=$stock_port file=stock.txt
+        before=$(wc -l <$file)
+        timeout 30 "$client" -c 127.0.0.1 -p "$target" "$@" >c2 2>e2 </dev/null
+        got_status=$?
+        got_client=$(shape <c2 | own_words)
+        got_server=$(transcript $file "$before")
+        if [ "$got_status $got_client $got_server" = "$want_status $want_client $want_server" ]; then
+            pass "$pair: $*"
+        else
+            fail "$pair: $*" "status $got_status, should be $want_status"
+            diff <(printf '%s\n' "$want_client") <(printf '%s\n' "$got_client") | sed 's/^/#   client /' | head -n 12
+            diff <(printf '%s\n' "$want_server") <(printf '%s\n' "$got_server") | sed 's/^/#   server /' | head -n 12
+            head -n 3 e1 e2 | sed 's/^/#   /'
+        fi
+    done
+}
+while read -r options; do
+    # shellcheck disable=SC2086 # words of options
+    compare $options
+done <<'EOF'
+-n 2M
+-n 2M -R
+-n 2M --bidir
+-k 20
+-k 20 -R
+-n 2M -P 2
+-n 4M -P 4 -R
+-n 4M -P 3 --bidir
+-n 2M -i 0
+-n 2M -V
+-n 2M -V -R
+-n 2M -V --bidir
+-n 2M -P 2 -V
+-n 2M -f k
+-n 2M -f m
+-n 2M -f g
+-n 2M -f K
+-n 2M -f M
+-n 2M -l 1000
+-n 2M -l 1M
+-n 2M -l 1000 -N
+-n 2M -w 64K
+-n 2M -w 256K -R
+-n 2M -M 1000
+-n 2M -M 1000 -R
+-n 2M -C cubic
+-n 2M -C reno -R
+-n 2M -Z
+-n 2M -Z -R
+-n 2M -S 16
+-n 2M -S 0x20 -R
+-n 2M --dscp ef
+-n 2M --dscp 46
+-n 2M -T a-title
+-n 2M -b 200M
+-n 2M -b 200M/4
+-n 2M --fq-rate 400M
+-n 2M --repeating-payload
+-n 2M --extra-data word
+-n 2M --connect-timeout 2000
+-n 2M --snd-timeout 5000
+-n 2M -R --rcv-timeout 3000
+-n 2M -A 0
+-n 2M -A 0,0
+-n 2M -4
+-n 2M -B 127.0.0.1
+-n 2M --forceflush
+-n 2M --timestamps
+-n 500K -u -b 50M
+-n 500K -u -b 50M -R
+-n 500K -u -b 50M --bidir
+-n 500K -u -b 50M -P 2
+-n 500K -u -b 50M -V
+-k 30 -u -b 50M
+-n 200K -u -b 50M -l 1000
+-n 200K -u -b 50M -l 1000 -R
+-n 200K -u -b 50M -l 500 --udp-counters-64bit
+-n 200K -u -b 50M -l 500 --udp-counters-64bit -R
+-n 200K -u -b 50M/5 -l 1000
+-n 200K -u -b 50M -l 1000 --repeating-payload
+-n 200K -u -b 50M -l 1000 --dont-fragment
+-t 1 -O 1
+-t 1 -u -O 1
+-t 1 -i 0.5
+-t 1 -P 2 -R
+-t 1 -u
+EOF
+# Last: the real server gives its output to every later client, too, and sometimes with the lines before it.
+while read -r options; do
+    # shellcheck disable=SC2086
+    compare $options
+done <<'EOF'
+-t 1 --get-server-output
+-t 1 -R --get-server-output
+-t 1 -u --get-server-output
+EOF
+
+# ---- JSON ----
+
+cat >keys.py <<'EOF'
+import json, sys
+# Every key of the real one's document must be in ours, of the same type and in the same order; more may be there.
+def kind(v):
+    return 'number' if isinstance(v, (int, float)) and not isinstance(v, bool) else type(v).__name__
+def walk(want, got, path, bad):
+    if kind(want) != kind(got):
+        bad.append('%s is %s, should be %s' % (path, kind(got), kind(want)))
+    elif isinstance(want, dict):
+        missing = [k for k in want if k not in got]
+        if missing:
+            bad.append('%s lacks %s' % (path, missing))
+        if [k for k in got if k in want] != [k for k in want if k in got]:
+            bad.append('%s has another order: %s' % (path, list(got)))
+        for k in want:
+            if k in got:
+                walk(want[k], got[k], path + '.' + k, bad)
+    elif isinstance(want, list) and want:
+        if not got:
+            bad.append('%s is empty' % path)
+        else:
+            walk(want[0], got[0], path + '[]', bad)
+bad = []
+walk(json.load(open(sys.argv[1])), json.load(open(sys.argv[2])), '', bad)
+print('\n'.join(bad[:8]))
+EOF
+while read -r options; do
+    # shellcheck disable=SC2086
+    timeout 30 "$stock" -c 127.0.0.1 -p "$stock_port" -J $options >want.json
+    for target in "$our_port" "$stock_port"; do
+        # shellcheck disable=SC2086
+        timeout 30 "$ours" -c 127.0.0.1 -p "$target" -J $options >got.json
+        is "JSON of $options, $([ "$target" = "$our_port" ] && echo ours to ours || echo ours to stock)" \
+            "$(python3 keys.py want.json got.json 2>&1)" ""
+    done
+done <<'EOF'
+-n 1M
+-n 1M -R
+-n 1M --bidir
+-n 1M -P 2
+-n 1M -P 2 -R
+-n 1M -P 2 --bidir
+-n 1M -M 1000
+-n 200K -u -b 50M
+-n 200K -u -b 50M -R
+-n 200K -u -b 50M --bidir
+-n 200K -u -b 50M -P 2
+-n 1M -T title --extra-data more
+-n 1M --get-server-output
+-t 1 -O 1
+EOF
+run "$ours" -c 127.0.0.1 -p "$our_port" -n 1M --json-stream
+check "a JSON object a line" 0 -
+is "in order" "$(jq -r .event <"$out" 2>/dev/null | uniq | tr '\n' ' ')" "start interval end "
+run "$ours" -c 127.0.0.1 -p 1 -J
+check "an error stands in the document" 1 '~"error":	"unable to connect to server: Connection refused"'
+is "laid out as cJSON does" "$(head -n 5 got.json | cat -A)" "$(head -n 5 want.json | cat -A)"
+
+# ---- options that only the far side or the kernel can show ----
+
+run "$ours" -c 127.0.0.1 -p "$stock_port" -n 100K -B 127.0.0.1 --cport 47001
+check "own ports" 0 "~local 127.0.0.1 port 47001 connected"
+ok "as the server sees them" grep -q 'connected to 127.0.0.1 port 47001' stock.txt
+
+# ---- exact ----
+
+head -c 3333333 /dev/urandom >sent.bin
+"$ours" -s -1 -p 47011 -F received.bin >/dev/null 2>&1 &
+receiver=$!
+until "$ours" -c 127.0.0.1 -p 47011 -F sent.bin >/dev/null 2>&1; do sleep 0.05; done
+wait "$receiver"
+ok "a file arrives whole" cmp sent.bin received.bin
+run "$ours" -c 127.0.0.1 -p "$our_port" -n 10M -J
+is "the receiver counts what the sender sent" "$(jq '.end.sum_sent.bytes == .end.sum_received.bytes' <"$out")" true
+
+# ---- who asks whom ----
+
+cat >numbers.py <<'EOF'
+import socket, struct, subprocess, sys
+# A server that answers a client's cookie with an error's number: what does the client say?
+listener = socket.socket()
+listener.bind(('127.0.0.1', 0))
+listener.listen(5)
+port = str(listener.getsockname()[1])
+for number in [int(n) for n in sys.argv[2].split(',')]:
+    for system in (0, 111) if number in (103, 142) else (0,):
+        p = subprocess.Popen([sys.argv[1], '-c', '127.0.0.1', '-p', port], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        c, _ = listener.accept()
+        c.recv(37)
+        c.sendall(b'\xfe' + struct.pack('>ii', number, system))
+        p.wait(20)
+        print(number, system, p.returncode, p.stderr.read())
+        c.close()
+EOF
+known=$(echo {0..27} 29 30 31 32 33 {100..138} {140..147} {200..208} 300 301 | tr ' ' ,)
+python3 numbers.py "$stock" "$known" >numbers.want 2>&1
+python3 numbers.py "$ours" "$known" >numbers.got 2>&1
+ok "every error's number has the same words" diff numbers.want numbers.got
+
+# ---- keys ----
+
+if command -v openssl >/dev/null; then
+    openssl genrsa -out private.pem 2048 2>/dev/null
+    openssl rsa -in private.pem -pubout -out public.pem 2>/dev/null
+    echo "mario,$(printf '{mario}secret' | sha256sum | cut -d ' ' -f 1)" >users
+    export IPERF3_PASSWORD=secret
+    for server in "$ours" "$stock"; do
+        "$server" -s -p 47012 --rsa-private-key-path private.pem --authorized-users-path users >auth.txt 2>&1 &
+        auth_server=$!
+        on_exit kill $auth_server
+        until grep -q listening auth.txt || [ "$server" = "$stock" ]; do sleep 0.02; done
+        sleep 0.2
+        for client in "$ours" "$stock"; do
+            name="$([ "$client" = "$ours" ] && echo ours || echo stock) to $([ "$server" = "$ours" ] && echo ours || echo stock)"
+            # Before 3.17 the padding was another one: ours reads both, and writes the old one when asked.
+            padding=
+            [ "$client" = "$stock" ] || padding=--use-pkcs1-padding
+            run timeout 20 "$client" -c 127.0.0.1 -p 47012 -n 1M --username mario --rsa-public-key-path public.pem $padding
+            check "a user with the right password, $name" 0 -
+            IPERF3_PASSWORD=wrong run timeout 20 "$client" -c 127.0.0.1 -p 47012 -n 1M --username mario \
+                --rsa-public-key-path public.pem $padding
+            check "a wrong one, $name" 1 - "~test authorization failed"
+        done
+        kill $auth_server
+        wait $auth_server 2>/dev/null
+    done
+    unset IPERF3_PASSWORD
+else
+    skip "authentication" "openssl is not installed"
+fi
+
+# ---- strangers ----
+
+cat >strangers.py <<'EOF'
+import socket, struct, sys, os, time, random
+port = int(sys.argv[1])
+def connect():
+    return socket.create_connection(('127.0.0.1', port), 10)
+def reply(data, more=b''):
+    c = connect()
+    c.sendall(data)
+    got = c.recv(1)
+    if more:
+        try:
+            c.sendall(more)
+            c.settimeout(15)
+            while c.recv(100):
+                pass
+        except OSError:
+            pass
+    c.close()
+    return got
+cookie = b'a' * 36 + b'\0'
+random.seed(5)
+silent = [connect() for _ in range(1000)]
+for body in (b'', b'\0\0\0\5hello', b'\xff\xff\xff\xff', b'\0\0\0\2[]', b'\0\0\x20\1' + b'{' * 8193,
+             struct.pack('>I', 40) + b'{"tcp":true,"parallel":999,"len":131072}',
+             struct.pack('>I', 18) + b'{"tcp":1,"len":-1}', bytes(random.randrange(256) for _ in range(300))):
+    assert reply(cookie, body or b'\0') == b'\x09', 'parameters are asked for'
+first = connect()
+first.sendall(cookie)
+assert first.recv(1) == b'\x09'
+assert reply(b'b' * 37) == b'\xff', 'busy'
+first.close()
+print('fine', len(silent))
+EOF
+ulimit -n 4096
+run timeout 120 python3 strangers.py "$our_port"
+check "a thousand silent connections and nonsense disturb nobody" 0 "fine 1000" -
+run "$ours" -c 127.0.0.1 -p "$our_port" -n 1M
+check "the next test goes as always" 0 - -
+
+# ---- the end ----
+
+"$ours" -c 127.0.0.1 -p "$our_port" -t 30 --forceflush >cut.txt 2>cut.err &
+cut=$!
+until grep -q sec cut.txt; do sleep 0.1; done
+kill -TERM $cut
+wait $cut
+is "an interrupted client tells what there was" "$? $(grep -c sender cut.txt) $(cat cut.err)" \
+    "0 1 iperf3: interrupt - the client has terminated"
+kill -TERM "$our_server"
+wait "$our_server"
+is "a server that is stopped says so" "$? $(tail -n 1 ours.txt.err)" "0 iperf3: interrupt - the server has terminated"
+done_testing
