@@ -55,7 +55,7 @@ static void note_logout(struct client *c, const struct xapi_message *m)
 {
     if (m && c->session &&
         (strcmp(xapi_text(m->name), "session.logout") == 0 || strcmp(xapi_text(m->name), "session.local_logout") == 0))
-        client_session_lost(c);
+        client_session_over(c);
 }
 
 struct tries {

@@ -126,6 +126,7 @@ struct client_watch {
     void (*progress)(void *context, double done); /* 0 … 1, when it changes; NULL: not wanted */
     void *context;
     uint64_t deadline_ns; /* from now on; then the task is cancelled, its end awaited, and -ETIMEDOUT is returned */
+    uint64_t grace_ns;    /* how long the end of a cancelled task is awaited; 0: a minute */
 };
 
 /*

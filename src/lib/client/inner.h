@@ -84,6 +84,8 @@ bool client_failed_with(const struct xapi_reply *reply, const char *code);
 
 /* The session has ended on its own: forget it, also where it was kept. */
 void client_session_lost(struct client *c);
+/* We have ended it by hand. */
+void client_session_over(struct client *c);
 /* A slave answered: go to its master. */
 int client_follow(struct client *c, const struct xapi_reply *reply, struct xk_err *err);
 

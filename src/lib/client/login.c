@@ -153,15 +153,6 @@ static void session_drop(struct client *c)
     c->session_kept = false;
 }
 
-void client_session_lost(struct client *c)
-{
-    if (c->session_kept) {
-        client_kept_remove(c);
-        c->manner.keep = true; /* whoever kept it wants one to be kept */
-    }
-    session_drop(c);
-}
-
 static int say_goodbye(struct client *c, struct xk_err *err)
 {
     xk_auto(xk_arena_done) struct xk_arena arena = XK_ARENA_INIT(CLIENT_FAILURE_BYTES_MAX);
@@ -178,6 +169,25 @@ static int say_goodbye(struct client *c, struct xk_err *err)
     if (code == 0 && reply.failed && !client_failed_with(&reply, "SESSION_INVALID"))
         code = client_fail(c, post.method, &reply.value, err);
     return code;
+}
+
+void client_session_over(struct client *c)
+{
+    if (c->session_kept)
+        client_kept_remove(c);
+    session_drop(c);
+}
+
+/* It is said to have ended. Should it live all the same, nobody would know it any more, so it is ended for sure. */
+void client_session_lost(struct client *c)
+{
+    const bool cleaning = c->cleaning;
+
+    c->cleaning = true;
+    (void)say_goodbye(c, NULL);
+    c->cleaning = cleaning;
+    c->manner.keep |= c->session_kept; /* whoever kept it wants one to be kept */
+    client_session_over(c);
 }
 
 int client_logout(struct client *c, struct xk_err *err)

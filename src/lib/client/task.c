@@ -133,7 +133,7 @@ static void cancel(struct watching *w, int why)
     struct xk_err err = {0};
 
     w->cancelled = why;
-    w->grace_ns = now_ns(w) + GRACE_NS;
+    w->grace_ns = now_ns(w) + (w->asked && w->asked->grace_ns ? w->asked->grace_ns : GRACE_NS);
     c->cleaning = true;
     xk_log(c->app->log, XK_LOG_WARN, "%s: %s; cancelling its task", w->name,
            why == -EINTR ? "a stop was asked for" : "it takes too long");

@@ -14,7 +14,7 @@ struct call {
     struct client_access access;
     const char *pool;
     bool async;
-    uint64_t deadline_ns;
+    uint64_t deadline_ns, grace_ns;
 };
 
 static const struct xk_opt call_opts[] = {
@@ -22,6 +22,7 @@ static const struct xk_opt call_opts[] = {
                 "URL or HOST[:PORT] of the pool [XENKIT_POOL, or the kept session's]"),
     XK_OPT_FLAG(0, "async", struct call, async, "as a task: with progress, and cancelled when this command is stopped"),
     XK_OPT_DURATION(0, "deadline", struct call, deadline_ns, "TIME", "cancel the task after TIME [never]"),
+    XK_OPT_DURATION(0, "grace", struct call, grace_ns, "TIME", "wait so long for a cancelled task to end [1m]"),
     CLIENT_ACCESS_OPTS(struct call, access),
     XK_OPT_END,
 };
@@ -174,7 +175,7 @@ static int send(struct xk_app *app, struct client *c, struct xapi_value *ret, st
 {
     struct xk_prog progress;
     const struct client_watch watch = {
-        .progress = show_progress, .context = &progress, .deadline_ns = opts->deadline_ns};
+        .progress = show_progress, .context = &progress, .deadline_ns = opts->deadline_ns, .grace_ns = opts->grace_ns};
 
     if (!opts->async)
         return client_call(c, ret, arena, name, args, count, err);
@@ -215,8 +216,8 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     const char **const words = args->operands + first;
     const size_t count = (size_t)args->count - first - 1;
 
-    if (opts->deadline_ns && !opts->async)
-        return usage(err, "--deadline is for tasks: --async makes the call one");
+    if ((opts->deadline_ns || opts->grace_ns) && !opts->async)
+        return usage(err, "--%s is for tasks: --async makes the call one", opts->deadline_ns ? "deadline" : "grace");
     if (count > ARGS_MAX)
         return usage(err, "no message takes %zu arguments", count);
     if (!is_message(words[0]) && strcmp(words[0], "system.listMethods") != 0)
