@@ -219,6 +219,10 @@ int client_password(struct client *c, struct xk_err *err)
 
     if (c->password)
         return 0;
+    if (c->access.password) {
+        c->password = xk_strdup(c->access.password);
+        return c->password ? 0 : xk_fail_memory(err);
+    }
     if (file)
         return xk_secret_read(&c->password, file, err);
     if (c->socket_path) { /* whoever may open it is trusted */
@@ -237,21 +241,15 @@ int client_password(struct client *c, struct xk_err *err)
 
 /* ---- all together ---- */
 
-int client_go(struct client *c, const struct client_place *place, struct xk_err *err)
+static struct http_target target_of(struct client *c, const struct client_place *place)
 {
-    if (&c->now != place)
-        c->now = *place;
-    if (!c->socket_path)
-        put_url(c->url, &c->now);
-    http_client_close(c->http);
-    c->http = NULL;
-    const struct http_target target = {
-        .host = c->now.host,
-        .port = c->now.port,
+    return (struct http_target){
+        .host = place->host,
+        .port = place->port,
         .socket_path = c->socket_path,
         .proxy_host = *c->proxy_host ? c->proxy_host : NULL,
         .proxy_port = c->proxy_port,
-        .tls = c->now.tls && !c->socket_path,
+        .tls = place->tls && !c->socket_path,
         .trust =
             {
                 .insecure = c->access.insecure,
@@ -265,7 +263,31 @@ int client_go(struct client *c, const struct client_place *place, struct xk_err 
                 .log = c->app->log,
             },
     };
+}
+
+int client_go(struct client *c, const struct client_place *place, struct xk_err *err)
+{
+    if (&c->now != place)
+        c->now = *place;
+    if (!c->socket_path)
+        put_url(c->url, &c->now);
+    http_client_close(c->http);
+    c->http = NULL;
+    const struct http_target target = target_of(c, &c->now);
     return http_client_open(&c->http, &target, c->user_agent, c->app->clock, c->app->root, err);
+}
+
+int client_stream(struct client *c, struct http_stream **ret, const char *host, const struct resolve_limits *limits,
+                  struct xk_err *err)
+{
+    struct client_place place = c->now;
+
+    if (host && strlen(host) >= sizeof(place.host))
+        return xk_fail(err, -EINVAL, "\"%.200s…\" is no host", host);
+    if (host)
+        memcpy(place.host, host, strlen(host) + 1);
+    const struct http_target target = target_of(c, &place);
+    return http_stream_open(ret, &target, limits, err);
 }
 
 int client_access_open(struct client *c, const char *pool, struct xk_err *err)

@@ -70,6 +70,11 @@ const char *client_certificate_sha256(const struct client *c)
     return c->certificate;
 }
 
+const char *client_session(const struct client *c)
+{
+    return c->session ? c->session : "";
+}
+
 void client_session_track(const struct client *c, char ret[CLIENT_TRACK_BYTES])
 {
     ret[0] = '\0';

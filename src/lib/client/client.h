@@ -49,6 +49,9 @@ struct client_access {
     bool insecure, emergency, session_cache;
     uint64_t connect_timeout_ns, timeout_ns;
     int protocol; /* enum client_protocol */
+    /* Of commands whose dialect has the password itself; NULL: as said above. */
+    const char *password;
+    bool password_is_default; /* nobody said it: a session that was kept with another one is as good */
 };
 
 #define CLIENT_ACCESS_DEFAULTS                                                                                         \
@@ -157,6 +160,19 @@ int client_events(struct client *c, struct xapi_value *ret, struct xk_arena *are
  * returns   0; -EREMOTEIO: another status than 200.
  */
 int client_get(struct client *c, struct xk_buf *ret, const char *path, struct xk_err *err);
+
+/* The session's ref, for addresses of files: a secret like the password. "" before the first call. */
+const char *client_session(const struct client *c);
+
+struct http_stream;
+struct resolve_limits;
+/*
+ * A connection of its own to the pool, for what is too large for a reply: the caller speaks HTTP on it.
+ *
+ * host      another host of the pool, at the same port; NULL: where calls go.
+ */
+int client_stream(struct client *c, struct http_stream **ret, const char *host, const struct resolve_limits *limits,
+                  struct xk_err *err);
 
 /* ---- sessions that are kept for the next command ---- */
 

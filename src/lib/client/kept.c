@@ -10,6 +10,8 @@
 #include "core/text.h"
 
 #include <dirent.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -22,7 +24,7 @@
 #define LINE_BYTES     512
 
 struct kept_file {
-    char url[LINE_BYTES], user[LINE_BYTES], session[LINE_BYTES], host[LINE_BYTES], pin[LINE_BYTES];
+    char url[LINE_BYTES], user[LINE_BYTES], session[LINE_BYTES], host[LINE_BYTES], pin[LINE_BYTES], proof[LINE_BYTES];
     int64_t created_s;
 };
 
@@ -59,7 +61,7 @@ static void parse_line(struct kept_file *f, const char *line, size_t bytes)
     const struct {
         const char *key;
         char *value;
-    } fields[] = {{"url ", f->url}, {"user ", f->user}, {"session ", f->session}, {"at ", f->host}, {"pin ", f->pin}};
+    } fields[] = {{"url ", f->url}, {"user ", f->user}, {"session ", f->session}, {"at ", f->host}, {"pin ", f->pin}, {"proof ", f->proof}};
     char created[LINE_BYTES] = "";
 
     for (size_t i = 0; i < XK_COUNT(fields); i++) {
@@ -86,6 +88,28 @@ static bool parse_file(struct kept_file *ret, const char *text)
         line += bytes + 1;
     }
     return *ret->url && *ret->user && is_plain(ret->session) && is_plain(ret->host);
+}
+
+/*
+ * A few bits that depend on the password: enough to see that another one was typed, too few to guess it from the file.
+ */
+static void proof_make(char ret[8], const char *session, const char *password)
+{
+    unsigned char sum[EVP_MAX_MD_SIZE] = {0};
+
+    (void)HMAC(EVP_sha256(), session, (int)strlen(session), (const unsigned char *)password, strlen(password), sum, NULL);
+    (void)snprintf(ret, 8, "%02x%02x", sum[0], sum[1]);
+}
+
+/* Whoever said a password has to have said the one that the session was opened with. */
+static bool proof_fits(const struct client *c, const struct kept_file *f)
+{
+    char proof[8];
+
+    if (!c->access.password || c->access.password_is_default)
+        return true;
+    proof_make(proof, f->session, c->access.password);
+    return strcmp(proof, f->proof) == 0;
 }
 
 /* Ours, and nobody else's to read. */
@@ -129,7 +153,7 @@ bool client_kept_take(struct client *c, const char *path)
     bool taken = false;
 
     if (read_file(&f, path, c->app->log) && strcmp(f.url, c->named_url) == 0 && strcmp(f.user, c->access.user) == 0 &&
-        go_there(c, &f)) {
+        proof_fits(c, &f) && go_there(c, &f)) {
         c->session = xk_strdup(f.session);
         taken = c->session_kept = c->session != NULL;
     }
@@ -177,14 +201,16 @@ int client_kept_lock(const struct client *c, const char *path, struct xk_err *er
 int client_kept_write(const struct client *c, const char *path, struct xk_err *err)
 {
     xk_auto(xk_buf_done) struct xk_buf b = XK_BUF_INIT(FILE_BYTES_MAX);
-    char pin[HTTP_PIN_TEXT] = "";
+    char pin[HTTP_PIN_TEXT] = "", proof[8] = "";
 
     if (c->has_vouched)
         http_pin_text(pin, &c->vouched);
-    xk_buf_printf(&b, FILE_MARK "url %s\nuser %s\nsession %s\nat %s\ncreated %lld\n%s%s%s", c->named_url,
+    if (c->password)
+        proof_make(proof, c->session, c->password);
+    xk_buf_printf(&b, FILE_MARK "url %s\nuser %s\nsession %s\nat %s\ncreated %lld\n%s%s%s%s%s%s", c->named_url,
                   c->access.user, c->session, c->socket_path ? "-" : c->now.host,
                   (long long)(c->app->clock->utc_ns(c->app->clock) / (int64_t)XK_NS_PER_S), *pin ? "pin " : "", pin,
-                  *pin ? "\n" : "");
+                  *pin ? "\n" : "", *proof ? "proof " : "", proof, *proof ? "\n" : "");
     if (b.error || !is_plain(c->session) || strchr(c->access.user, '\n'))
         return xk_fail(err, -EINVAL, "%s: it cannot be written down", path);
     struct stat st;
