@@ -66,7 +66,7 @@ struct tries {
 static int after_refusal(struct client *c, struct tries *tries, const struct xapi_reply *reply, const char *method,
                          bool with_session, struct xk_err *err)
 {
-    if (client_failed_with(reply, "SESSION_INVALID") && with_session && c->session && !c->cleaning &&
+    if (client_failed_with(reply, "SESSION_INVALID") && with_session && c->session && !c->cleaning && !c->borrowed &&
         tries->logins++ < LOGINS_MAX) {
         xk_log(c->app->log, XK_LOG_INFO, "the session has ended at %s; logging in again", c->url);
         client_session_lost(c);
@@ -164,6 +164,25 @@ int client_call(struct client *c, struct xapi_value *ret, struct xk_arena *arena
         client_send(c, ret, arena, message, m, m ? checked : args, count, asked_wait_ns(m, checked, count), err);
     if (code == 0 && ret && m && !async)
         xapi_settle(ret, m->result);
+    return code;
+}
+
+int client_call_as(struct client *c, struct xapi_value *ret, struct xk_arena *arena, const char *session,
+                   const char *message, const struct xapi_value *args, size_t count, struct xk_err *err)
+{
+    char *const own = c->session, *const other = xk_strdup(session);
+    const bool kept = c->session_kept;
+
+    if (!other)
+        return xk_fail_memory(err);
+    c->session = other;
+    c->session_kept = false;
+    c->borrowed = true;
+    const int code = client_call(c, ret, arena, message, args, count, err);
+    free(c->session); /* NULL when that was its logout */
+    c->session = own;
+    c->session_kept = kept;
+    c->borrowed = false;
     return code;
 }
 

@@ -117,6 +117,9 @@ int client_logout(struct client *c, struct xk_err *err);
  */
 int client_call(struct client *c, struct xapi_value *ret, struct xk_arena *arena, const char *message,
                 const struct xapi_value *args, size_t count, struct xk_err *err);
+/* The same in the name of another session, which stays as it is: one that the pool gave for another database. */
+int client_call_as(struct client *c, struct xapi_value *ret, struct xk_arena *arena, const char *session,
+                   const char *message, const struct xapi_value *args, size_t count, struct xk_err *err);
 /*
  * The same with the arguments in the line, one for each letter of `types`: s const char *, b int (a truth),
  * i int64_t, d double, v const struct xapi_value *.

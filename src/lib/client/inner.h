@@ -39,6 +39,7 @@ struct client {
     char certificate[HTTP_PIN_TEXT];
     /* Who we are there. */
     char *password, *session;
+    bool borrowed;     /* the session is another one for this call: nobody logs in when it has ended */
     bool session_kept; /* it stands in a file, and stays when we go */
     bool plain_login;  /* the server knows no originator */
     /* How. */

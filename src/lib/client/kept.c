@@ -61,7 +61,8 @@ static void parse_line(struct kept_file *f, const char *line, size_t bytes)
     const struct {
         const char *key;
         char *value;
-    } fields[] = {{"url ", f->url}, {"user ", f->user}, {"session ", f->session}, {"at ", f->host}, {"pin ", f->pin}, {"proof ", f->proof}};
+    } fields[] = {{"url ", f->url}, {"user ", f->user}, {"session ", f->session},
+                  {"at ", f->host}, {"pin ", f->pin},   {"proof ", f->proof}};
     char created[LINE_BYTES] = "";
 
     for (size_t i = 0; i < XK_COUNT(fields); i++) {
@@ -97,7 +98,8 @@ static void proof_make(char ret[8], const char *session, const char *password)
 {
     unsigned char sum[EVP_MAX_MD_SIZE] = {0};
 
-    (void)HMAC(EVP_sha256(), session, (int)strlen(session), (const unsigned char *)password, strlen(password), sum, NULL);
+    (void)HMAC(EVP_sha256(), session, (int)strlen(session), (const unsigned char *)password, strlen(password), sum,
+               NULL);
     (void)snprintf(ret, 8, "%02x%02x", sum[0], sum[1]);
 }
 

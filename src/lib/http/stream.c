@@ -123,6 +123,11 @@ ssize_t http_stream_read(struct http_stream *s, void *bytes, size_t count, const
     }
 }
 
+int http_stream_fd(const struct http_stream *s)
+{
+    return s->fd;
+}
+
 bool http_stream_idle(struct http_stream *s)
 {
     struct pollfd fd = {.fd = s->fd, .events = POLLIN};

@@ -28,6 +28,8 @@ void http_stream_close(struct http_stream *s);
 ssize_t http_stream_write(struct http_stream *s, const void *bytes, size_t count, const struct resolve_limits *limits);
 /* returns   the bytes read; 0 at the end; negative errno values. Records no error. */
 ssize_t http_stream_read(struct http_stream *s, void *bytes, size_t count, const struct resolve_limits *limits);
+/* To poll() for more bytes beside other descriptors. */
+int http_stream_fd(const struct http_stream *s);
 /* Whether it could carry one more request: nothing came unasked, the other end has not closed. */
 bool http_stream_idle(struct http_stream *s);
 /* NULL without TLS. */
