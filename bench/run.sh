@@ -7,14 +7,14 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
 shift
-[ $# -gt 0 ] || set -- startup scan vhd convert sessions
-ninja -C "$build" --quiet xenkit bench/pair bench/vhd-image
+[ $# -gt 0 ] || set -- startup scan vhd convert sim sessions
+ninja -C "$build" --quiet xenkit bench/pair bench/vhd-image bench/pool-client
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
-XENKIT=$build/xenkit PAIR=$build/bench/pair IMAGE=$build/bench/vhd-image
-export XENKIT PAIR IMAGE
+XENKIT=$build/xenkit PAIR=$build/bench/pair IMAGE=$build/bench/vhd-image CLIENT=$build/bench/pool-client
+export XENKIT PAIR IMAGE CLIENT
 
 missed=0
 for name; do
