@@ -132,9 +132,20 @@ static struct sim_object *first_since(const struct simpool *p, uint64_t token)
     return o && o->modified > token ? o : NULL;
 }
 
-static uint64_t first_deleted(const struct simpool *p)
+/* The oldest deletion that is remembered. */
+static uint64_t oldest_deleted(const struct simpool *p)
 {
     return p->deleted_count > SIM_DELETED_MAX ? p->deleted_count - SIM_DELETED_MAX : 0;
+}
+
+/* The first deletion after the token. */
+static uint64_t first_deleted(const struct simpool *p, uint64_t token)
+{
+    uint64_t i = p->deleted_count;
+
+    while (i > oldest_deleted(p) && p->deleted[(i - 1) % SIM_DELETED_MAX].deleted > token)
+        i--;
+    return i;
 }
 
 static size_t put_changes(struct sim_call *c, struct xapi_build *b, const char *stamp)
@@ -151,10 +162,10 @@ static size_t put_changes(struct sim_call *c, struct xapi_build *b, const char *
                 put_object(c, b, o, pass == 0 ? "add" : "mod", stamp);
                 count++;
             }
-    for (uint64_t i = first_deleted(p); i < p->deleted_count; i++) {
+    for (uint64_t i = first_deleted(p, c->token); i < p->deleted_count; i++) {
         const struct sim_deleted *const d = &p->deleted[i % SIM_DELETED_MAX];
         /* An object that came and went since the token was never seen. */
-        if (d->deleted <= c->token || d->created > c->token || !is_wanted(&in, d->class_row, d->ref))
+        if (d->created > c->token || !is_wanted(&in, d->class_row, d->ref))
             continue;
         put_event(b, d->class_row, "del", d->ref, d->deleted, stamp, NULL);
         count++;
@@ -207,7 +218,7 @@ static bool look_from(struct sim_call *c, bool even_when_empty, enum sim_outcome
 static bool is_lost(const struct simpool *p, const struct sim_session *s)
 {
     return p->queued_bytes - s->queued_bytes > QUEUE_BYTES_MAX ||
-           (first_deleted(p) > 0 && p->deleted[first_deleted(p) % SIM_DELETED_MAX].deleted > s->registered);
+           (oldest_deleted(p) > 0 && p->deleted[oldest_deleted(p) % SIM_DELETED_MAX].deleted > s->registered);
 }
 
 /* The same for event.next, whose position the session keeps. */
@@ -278,18 +289,77 @@ static void on_timeout(evutil_socket_t fd, short what, void *context)
     sim_answer(c, outcome);
 }
 
+/*
+ * Many clients wait for the same: what one is told is encoded once for all whose question is the same, which is what
+ * lets hundreds learn of a change within milliseconds.
+ */
+struct answer {
+    struct sim_call *asked; /* whose it was first; answered last, since its question lies in it. NULL: none yet */
+    uint64_t until;         /* good for tokens from asked->token to before that: nothing had happened in between */
+    struct xk_buf xml, json;
+    struct xapi_raw raw;
+};
+
+static bool is_good_for(const struct answer *a, const struct sim_call *c)
+{
+    return a->asked && !c->next_of && c->token >= a->asked->token && c->token < a->until &&
+           xapi_value_same(&a->asked->args[0], &c->args[0]);
+}
+
+static void answer_end(struct answer *a)
+{
+    if (a->asked)
+        sim_answer(a->asked, SIM_DONE);
+    a->asked = NULL;
+}
+
+/* Keep what `c` is told for those behind it. */
+static void answer_begin(struct answer *a, struct sim_call *c)
+{
+    const struct simpool *const p = c->pool;
+
+    answer_end(a);
+    xk_buf_reset(&a->xml);
+    xk_buf_reset(&a->json);
+    xapi_xml_value(&a->xml, &c->result);
+    xapi_json_value(&a->json, &c->result);
+    if (a->xml.error || a->json.error)
+        return sim_answer(c, SIM_DONE);
+    a->raw =
+        (struct xapi_raw){.xml = a->xml.data, .xml_bytes = a->xml.len, .json = a->json.data, .json_bytes = a->json.len};
+    a->asked = c;
+    const struct sim_object *const o = first_since(p, c->token);
+    a->until = o ? o->modified : UINT64_MAX;
+    const uint64_t gone = first_deleted(p, c->token);
+    if (gone < p->deleted_count)
+        a->until = XK_MIN(a->until, p->deleted[gone % SIM_DELETED_MAX].deleted);
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *pool)
 {
     struct simpool *const p = pool;
+    struct answer a = {.xml = XK_BUF_INIT(SIM_REPLY_BYTES_MAX), .json = XK_BUF_INIT(SIM_REPLY_BYTES_MAX)};
 
     if (p->registered)
         weigh(p);
     for (struct sim_call *c = p->waiting, *next; c; c = next) {
         enum sim_outcome outcome;
         next = c->next;
-        if (c->next_of ? look_next(c, &outcome) : look_from(c, false, &outcome))
-            sim_answer(c, outcome);
+        if (is_good_for(&a, c)) {
+            c->result = (struct xapi_value){.shape = XAPI_RAW, .raw = &a.raw};
+            sim_answer(c, SIM_DONE);
+        } else if (c->next_of ? look_next(c, &outcome) : look_from(c, false, &outcome)) {
+            if (outcome == SIM_DONE && !c->next_of && next)
+                answer_begin(&a, c);
+            else
+                sim_answer(c, outcome);
+        } else if (!c->next_of) {
+            c->token = p->generation; /* looked through, and nothing of it was wanted */
+        }
     }
+    answer_end(&a);
+    xk_buf_done(&a.xml);
+    xk_buf_done(&a.json);
 }
 
 void sim_events_wake(struct simpool *p)
