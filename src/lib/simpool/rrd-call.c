@@ -23,7 +23,7 @@ static enum sim_outcome check(struct sim_call *c, const struct sim_object *o, un
         while (pbd && (strcmp(sim_text(pbd, "SR"), o->ref) != 0 || !sim_bool(pbd, "currently_attached")))
             pbd = pbd->class_next;
         if (!pbd)
-            return sim_fail(c, "SR_NO_PBDS", o->ref, NULL);
+            return sim_fail(c, "SR_HAS_NO_PBDS", o->ref, NULL);
         ref = sim_text(pbd, "host");
     }
     *ret_host = 0;

@@ -140,7 +140,7 @@ static bool fits_own(const struct simpool *p, const struct sim_object *vdi, cons
             return sim_deny(why, "VDI_ON_BOOT_MODE_INCOMPATIBLE_WITH_OPERATION", NULL);
     }
     if (sim_same(name, "revert_to") && !snapshot)
-        return sim_deny(why, "ONLY_REVERT_SNAPSHOT", NULL);
+        return sim_deny(why, "REVERT_ONLY_ALLOWED_ON_SNAPSHOT", NULL);
     return true;
 }
 

@@ -308,9 +308,9 @@ static bool fits_kind(const struct facts *f, const struct operation *op, struct 
     if (f->snapshot && !(op->flags & SNAPSHOT))
         return sim_deny(why, "VM_IS_SNAPSHOT", ref, op->name, NULL);
     if (!f->template && sim_same(op->name, "provision"))
-        return sim_deny(why, "ONLY_PROVISION_TEMPLATE", NULL);
+        return sim_deny(why, "PROVISION_ONLY_ALLOWED_ON_TEMPLATE", NULL);
     if (!f->snapshot && sim_same(op->name, "revert"))
-        return sim_deny(why, "ONLY_REVERT_SNAPSHOT", NULL);
+        return sim_deny(why, "REVERT_ONLY_ALLOWED_ON_SNAPSHOT", NULL);
     return true;
 }
 

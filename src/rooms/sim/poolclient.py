@@ -1,0 +1,63 @@
+"""A small client of a pool for the command tests: calls by JSON-RPC, tasks, and TAP lines."""
+import http.client
+import json
+import sys
+import time
+
+
+class Pool:
+    def __init__(self, url, user="root", password="xenkit"):
+        host, port = url[len("http://"):].split(":")
+        self.http = http.client.HTTPConnection(host, int(port), timeout=60)
+        self.session = self.ask("session.login_with_password", user, password, "1.0", "test")
+
+    def post(self, method, params):
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+        self.http.request("POST", "/jsonrpc", body, {"Content-Type": "application/json"})
+        return json.loads(self.http.getresponse().read())
+
+    def ask(self, method, *params):
+        """The result; a failure ends the test."""
+        reply = self.post(method, params)
+        if "error" in reply:
+            raise AssertionError("%s: %s" % (method, [reply["error"]["message"]] + reply["error"]["data"]))
+        return reply["result"]
+
+    def __call__(self, method, *params):
+        return self.ask(method, self.session, *params)
+
+    def error(self, method, *params):
+        """The error's words; None when it succeeds."""
+        reply = self.post(method, (self.session,) + params)
+        return [reply["error"]["message"]] + reply["error"]["data"] if "error" in reply else None
+
+    def wait(self, task):
+        """The record of a task once it is over."""
+        while True:
+            record = self("task.get_record", task)
+            if record["status"] not in ("pending", "cancelling"):
+                return record
+            time.sleep(0.05)
+
+    def get(self, kind, ref, field):
+        return self("%s.get_%s" % (kind, field), ref)
+
+
+count = 0
+
+
+def ok(what, good, *why):
+    global count
+    count += 1
+    print("%s %d - %s" % ("ok" if good else "not ok", count, what))
+    if not good:
+        print("# %s" % " ".join(map(repr, why)))
+    sys.stdout.flush()
+
+
+def same(what, got, wanted):
+    ok(what, got == wanted, got, "instead of", wanted)
+
+
+def done():
+    print("1..%d" % count)
