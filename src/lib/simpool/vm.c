@@ -447,12 +447,9 @@ static void cancel_others(struct simpool *p, const struct sim_object *vm, const 
         if (!sim_same(w->subject, vm->ref))
             continue;
         for (const char *const *op = ops; *op; op++) {
-            struct sim_object *const task = sim_find(p, w->task_ref, NULL);
             if (!sim_same(*op, w->operation))
                 continue;
             w->cancelled = true;
-            if (task)
-                sim_put_text(p, task, "status", "cancelling");
             (void)event_add(w->timer, &now);
         }
     }
