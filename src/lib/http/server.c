@@ -489,6 +489,16 @@ unsigned http_tag(const struct http_exchange *x)
     return x->tag;
 }
 
+void http_peer(char ret[INET_ADDRSTRLEN], const struct http_exchange *x)
+{
+    struct sockaddr_in peer = {0};
+    socklen_t bytes = sizeof(peer);
+
+    if (getpeername(bufferevent_getfd(x->stream), (struct sockaddr *)&peer, &bytes) < 0 || peer.sin_family != AF_INET ||
+        !inet_ntop(AF_INET, &peer.sin_addr, ret, INET_ADDRSTRLEN))
+        ret[0] = '\0';
+}
+
 /* ---- reading ---- */
 
 static void hand_over(struct http_exchange *x)

@@ -77,6 +77,8 @@ const char *http_query(const struct http_exchange *x);                    /* wit
 const char *http_header(const struct http_exchange *x, const char *name); /* NULL: none */
 const char *http_body(const struct http_exchange *x, size_t *ret_bytes);
 unsigned http_tag(const struct http_exchange *x);
+/* The client's address; "" when it is gone or has none. */
+void http_peer(char ret[INET_ADDRSTRLEN], const struct http_exchange *x);
 
 /* ---- the reply ---- */
 

@@ -87,6 +87,7 @@ struct sim_call {
     const char *agent;            /* of a call from inside, for the log */
     char task_ref[SIM_REF_BYTES]; /* of an Async call, or of one with work to do; else "" */
     bool passing;                 /* the task goes with the call */
+    char log_client[INET_ADDRSTRLEN];
     char log_task[96];            /* what the log calls it; "": it has written nothing yet */
     /* Work that takes time. */
     struct event *timer;

@@ -1,20 +1,16 @@
 /*
- * One line, one write(2) at the end of the file: nothing is kept back, so what was logged survives any end of the
- * program, and whoever follows the file sees it at once.
+ * What is said, and in which words: the lines of a release, with its stamps, names and escapes.
  *
- * A file that has grown too large becomes .1, the old .1 is packed into .2.gz, and so on, as logrotate does it on a
- * real host; packing goes through a temporary name, so that an interruption leaves a line twice but never loses it.
  * Handing lines to the machine's own syslog was weighed: tests and demos need files of their own.
  */
 #include "lib/simpool/log.h"
 
 #include "core/text.h"
 #include "lib/simpool/era.h"
+#include "lib/simpool/log-file.h"
 
 #include <openssl/evp.h>
-#include <zlib.h>
 
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,18 +19,11 @@
 
 #define NAME            "xensource.log"
 #define COUNTS_EVERY_S  600
-#define PACK_BYTES      65536
 #define SPLIT_BYTES_MAX 900 /* of a line, in releases that split */
 #define TASK_BYTES      16
 
-struct file {
-    char *path;
-    struct xk_file file;
-    uint64_t bytes;
-};
-
 struct sim_log {
-    struct file *files; /* one, or one for each host */
+    struct sim_log_file *files; /* one, or one for each host */
     unsigned count;
     const struct sim_era *era;
     struct xk_random random; /* of its own: whether there is a log does not change the pool */
@@ -43,123 +32,15 @@ struct sim_log {
     char collection[64]; /* the task of the collector's pass */
 };
 
-/* ---- files ---- */
+/* ---- opening ---- */
 
-static int file_open(struct file *f, const struct xk_fs *fs, struct xk_err *err)
+static int add_file(struct simpool *p, char *path, struct xk_err *err)
 {
-    int code = xk_file_open(&f->file, fs, f->path, O_WRONLY | O_CREAT | O_APPEND, 0640, err);
+    struct sim_log *const log = p->log;
 
-    if (code == 0)
-        code = xk_file_size(&f->bytes, &f->file, err);
-    return code;
-}
-
-static char *numbered(const struct file *f, unsigned number)
-{
-    return number == 0 ? xk_strdup(f->path) : xk_asprintf(number == 1 ? "%s.%u" : "%s.%u.gz", f->path, number);
-}
-
-/* Append the packed content of `from` to the open file. */
-static int pack_into(struct xk_file *to, const struct xk_file *from, struct xk_err *err)
-{
-    xk_autofree uint8_t *in = xk_alloc(PACK_BYTES), *out = xk_alloc(PACK_BYTES);
-    z_stream z = {0};
-    uint64_t at = 0, written = 0;
-    int code = 0;
-
-    /* Level 1: the pool stands still meanwhile. 16 more window bits: the header of gzip. */
-    if (!in || !out || deflateInit2(&z, 1, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-        return xk_fail_memory(err);
-    for (bool end = false; !end && code == 0;) {
-        const ssize_t got = xk_file_read_some(from, in, PACK_BYTES, at, err);
-        if (got < 0) {
-            code = (int)got;
-            break;
-        }
-        at += (uint64_t)got;
-        end = got < PACK_BYTES;
-        z.next_in = in;
-        z.avail_in = (uInt)got;
-        do {
-            z.next_out = out;
-            z.avail_out = PACK_BYTES;
-            (void)deflate(&z, end ? Z_FINISH : Z_NO_FLUSH);
-            code = xk_file_write(to, out, PACK_BYTES - z.avail_out, written, err);
-            written += PACK_BYTES - z.avail_out;
-        } while (z.avail_out == 0 && code == 0);
-    }
-    (void)deflateEnd(&z);
-    return code;
-}
-
-static int pack(const struct xk_fs *fs, const char *from_path, const char *to_path, struct xk_err *err)
-{
-    struct xk_newfile to = {0};
-    struct xk_file from = {0};
-
-    int code = xk_file_open(&from, fs, from_path, O_RDONLY, 0, err);
-    if (code == 0)
-        code = xk_newfile_begin(&to, fs, to_path, 0640, false, err);
-    if (code == 0)
-        code = pack_into(&to.file, &from, err);
-    if (code == 0)
-        code = xk_newfile_commit(&to, err);
-    xk_newfile_abort(&to);
-    xk_file_close(&from);
-    return code;
-}
-
-static bool too_old(const struct simpool *p, const char *path)
-{
-    struct stat st;
-
-    return stat(path, &st) == 0 &&
-           p->settings.clock->utc_ns(p->settings.clock) / (int64_t)XK_NS_PER_S - st.st_mtime > (int64_t)SIM_LOG_AGE_S;
-}
-
-/* From the oldest on: each takes the next number, the last one goes. */
-static void rotate(const struct simpool *p, struct file *f)
-{
-    const struct xk_fs *const fs = p->settings.fs;
-
-    for (unsigned i = SIM_LOG_KEPT; i >= 1; i--) {
-        xk_autofree char *from = numbered(f, i - 1), *to = numbered(f, i);
-        if (!from || !to)
-            return;
-        if (i == SIM_LOG_KEPT)
-            (void)fs->ops->unlink(fs, to);
-        if (i > 1 && too_old(p, from))
-            (void)fs->ops->unlink(fs, from);
-        else if (i == 2 && pack(fs, from, to, NULL) == 0)
-            (void)fs->ops->unlink(fs, from);
-        else if (i != 2)
-            (void)fs->ops->rename(fs, from, to);
-    }
-    xk_file_close(&f->file);
-    if (file_open(f, fs, NULL) < 0)
-        f->bytes = 0; /* without it lines are lost until it can be opened again */
-}
-
-static void append(const struct simpool *p, struct file *f, const char *text, size_t bytes)
-{
-    if (f->bytes > 0 && f->bytes + bytes > p->settings.log_bytes)
-        rotate(p, f);
-    if (!f->file.open && file_open(f, p->settings.fs, NULL) < 0)
-        return;
-    if (xk_file_write(&f->file, text, bytes, f->bytes, NULL) < 0)
-        return;
-    f->bytes += bytes;
-}
-
-static int add_file(struct sim_log *log, char *path, const struct xk_fs *fs, struct xk_err *err)
-{
-    struct file *const f = &log->files[log->count];
-
-    if (!path)
-        return xk_fail_memory(err);
-    f->path = path;
-    log->count++;
-    return file_open(f, fs, err);
+    return path ? sim_log_file_open(&log->files[log->count++], p->settings.fs, p->settings.clock, path,
+                                    p->settings.log_bytes, err)
+                : xk_fail_memory(err);
 }
 
 static bool is_folder(const char *path)
@@ -170,7 +51,7 @@ static bool is_folder(const char *path)
 }
 
 /* DIR/host-1/xensource.log and so on, where a server status report has them. */
-static int open_folder(struct simpool *p, struct sim_log *log, const char *dir, struct xk_err *err)
+static int open_folder(struct simpool *p, const char *dir, struct xk_err *err)
 {
     int code = 0;
 
@@ -180,7 +61,7 @@ static int open_folder(struct simpool *p, struct sim_log *log, const char *dir, 
             return xk_fail_memory(err);
         if (mkdir(own, 0750) < 0 && errno != EEXIST)
             return xk_fail_sys(err, -errno, "making the folder %s", own);
-        code = add_file(log, xk_path_join(own, NAME), p->settings.fs, err);
+        code = add_file(p, xk_path_join(own, NAME), err);
     }
     return code;
 }
@@ -196,17 +77,15 @@ int sim_log_open(struct simpool *p, struct xk_err *err)
         return xk_fail_memory(err);
     p->log->era = sim_era(p->settings.era);
     xk_random_seed(&p->log->random, xk_random_u64(p->settings.random));
-    return is_folder(path) ? open_folder(p, p->log, path, err) : add_file(p->log, xk_strdup(path), p->settings.fs, err);
+    return is_folder(path) ? open_folder(p, path, err) : add_file(p, xk_strdup(path), err);
 }
 
 void sim_log_close(struct simpool *p)
 {
     if (!p->log)
         return;
-    for (unsigned i = 0; i < p->log->count; i++) {
-        xk_file_close(&p->log->files[i].file);
-        free(p->log->files[i].path);
-    }
+    for (unsigned i = 0; i < p->log->count; i++)
+        sim_log_file_close(&p->log->files[i]);
     free(p->log->files);
     free(p->log);
     p->log = NULL;
@@ -289,7 +168,7 @@ static void put_line(struct simpool *p, const struct sim_source *from, enum sim_
     put_escaped(&line, xk_buf_str(&text), era->escape, xk_buf_str(&prefix));
     xk_buf_add_char(&line, '\n');
     if (!line.error && !text.error)
-        append(p, &p->log->files[p->log->count > 1 ? from->host : 0], line.data, line.len);
+        (void)sim_log_file_append(&p->log->files[p->log->count > 1 ? from->host : 0], line.data, line.len, NULL);
 }
 
 static void vlog(struct simpool *p, const struct sim_source *from, enum sim_level level, const char *format,
@@ -301,8 +180,12 @@ static void vlog(struct simpool *p, const struct sim_source *from, enum sim_leve
     xk_buf_vprintf(&message, format, args);
     const struct sim_era *const era = p->log->era;
     const char *const name = from->thread ? from->thread : era->socket;
-    snprintf(thread, sizeof(thread), "%llu %s%s", (unsigned long long)(from->thread ? 0 : p->log->threads),
-             era->client && !from->thread ? "HTTP 127.0.0.1->" : "", name);
+    const unsigned long long number = from->thread ? 0 : p->log->threads;
+    if (era->client && !from->thread)
+        snprintf(thread, sizeof(thread), "%llu %s %s->%s", number, p->settings.tls ? "HTTPS" : "HTTP",
+                 from->client && *from->client ? from->client : "127.0.0.1", name);
+    else
+        snprintf(thread, sizeof(thread), "%llu %s", number, name);
     put_line(p, from, level, thread, xk_buf_str(&message));
 }
 
@@ -358,7 +241,9 @@ static const char *call_task(struct sim_call *c)
 
 static struct sim_source of_call(struct sim_call *c, const char *brand)
 {
-    return (struct sim_source){.host = c->host, .task = call_task(c), .brand = brand};
+    if (c->exchange && !*c->log_client)
+        http_peer(c->log_client, c->exchange);
+    return (struct sim_source){.host = c->host, .client = c->log_client, .task = call_task(c), .brand = brand};
 }
 
 static struct sim_source of_collector(struct simpool *p, const char *brand)
@@ -401,7 +286,7 @@ void sim_log_auth_failed(struct sim_call *c, const char *user, const char *why)
     sim_log(c->pool, &from, SIM_LOG_INFO, "Failed to locally authenticate user %s from %s: %s", user, origin, why);
 }
 
-void sim_log_login(struct sim_call *c, const char *user)
+void sim_log_login(struct sim_call *c, const char *user, const char *sid)
 {
     char origin[512];
 
@@ -409,7 +294,11 @@ void sim_log_login(struct sim_call *c, const char *user)
         return;
     put_origin(c, origin, sizeof(origin));
     const struct sim_source from = of_call(c, c->pool->log->era->session_brand);
-    sim_log(c->pool, &from, SIM_LOG_DEBUG, "%s %s from %s", c->pool->log->era->success, user, origin);
+    if (sid)
+        sim_log(c->pool, &from, SIM_LOG_DEBUG,
+                "Successful external authentication user %s (subject_identifier, %s from %s)", user, sid, origin);
+    else
+        sim_log(c->pool, &from, SIM_LOG_DEBUG, "%s %s from %s", c->pool->log->era->success, user, origin);
 }
 
 void sim_log_session_create(struct sim_call *c, const struct sim_session *s, const char *user, const char *originator)

@@ -10,8 +10,6 @@
 #include "lib/simpool/inner.h"
 
 #define SIM_LOG_LINE_BYTES_MAX 8192 /* what is longer is cut, as a syslog does */
-#define SIM_LOG_KEPT           100  /* old files beside the one that is written */
-#define SIM_LOG_AGE_S          (31 * 86400)
 
 /* What stands for a session in logs and errors: the MD5 of its ref, in hexadecimal. */
 #define SIM_TRACKID_BYTES 33
@@ -23,11 +21,12 @@ enum sim_level { SIM_LOG_DEBUG, SIM_LOG_INFO, SIM_LOG_WARN, SIM_LOG_ERROR };
  * Where a line comes from.
  *
  * thread    its name, such as "db_gc"; NULL: that of a connection.
+ * client    its address; NULL: the host itself.
  * task      the word between the bars, "" for none.
  */
 struct sim_source {
     unsigned host;
-    const char *thread, *task, *brand;
+    const char *thread, *client, *task, *brand;
 };
 
 int sim_log_open(struct simpool *p, struct xk_err *err);
@@ -38,7 +37,8 @@ void sim_log(struct simpool *p, const struct sim_source *from, enum sim_level le
 /* A host's toolstack starts. */
 void sim_log_start(struct simpool *p, unsigned host);
 void sim_log_auth_failed(struct sim_call *c, const char *user, const char *why);
-void sim_log_login(struct sim_call *c, const char *user);
+/* sid: of a user of the directory; NULL: of the host itself. */
+void sim_log_login(struct sim_call *c, const char *user, const char *sid);
 void sim_log_session_create(struct sim_call *c, const struct sim_session *s, const char *user, const char *originator);
 /* c     the call that ended it; NULL: a request that was no call. */
 void sim_log_session_destroy(struct simpool *p, struct sim_call *c, const struct sim_session *s);

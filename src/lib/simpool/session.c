@@ -215,7 +215,7 @@ static enum sim_outcome login(struct sim_call *c)
     }
     if (!s || (standing.who && session_limit(c, s, &standing) < 0))
         return sim_no_memory(c);
-    sim_log_login(c, user);
+    sim_log_login(c, user, standing.who ? standing.who->sid : NULL);
     sim_log_session_create(c, s, user, originator);
     c->result = xapi_str(s->object->ref);
     return SIM_DONE;

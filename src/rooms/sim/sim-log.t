@@ -85,6 +85,18 @@ like "6.2: it makes a line behind the prefix of the syslog" "$(injected 6.2 | se
 like "7.3: the syslog writes its number" "$(injected 7.3)" 'user x#012Jan  1.*trackid=evil#001\\ from'
 like "2024: the server escapes it" "$(injected 2024)" 'user x\\x0AJan  1.*trackid=evil\\x01\\\\ from'
 
+# ---- who it was ----
+
+printf 'ann:secret:pool-operator\n' >users
+start --tls --users users --log tls-log --hosts 1
+curl -sk -d '{"id":1,"method":"session.login_with_password","params":["ann","secret"]}' "$url/jsonrpc" >/dev/null
+curl -sk -u root:xenkit "$url/host_rrd" >/dev/null
+stop
+like "HTTPS is said so, and so is a user of the directory" "$(cat tls-log)" \
+    'HTTPS 127\.0\.0\.1->:::80\|session\.login_with_password D:[0-9a-f]*\|xapi_session\] Successful external authentication user ann \(subject_identifier, S-[0-9-]+ from HTTP request from Internet with User-Agent: curl'
+like "whose session is none of root's" "$(cat tls-log)" 'Session\.create .* uname=ann originator= is_local_superuser=false auth_user_sid=S-[0-9-]+ parent='
+is "a password for one request makes a session and ends it" "$(grep -c "$(sed -n 's/.*Session.create \(trackid=[^ ]*\) .*using Basic auth.*/\1/p' tls-log)" tls-log)" 2
+
 # ---- files ----
 
 mkdir dir
