@@ -5,6 +5,6 @@
 #include "core/room.h"
 
 extern const struct xk_room net_room;
-extern const struct xk_command net_cmd_ntp;
+extern const struct xk_command net_cmd_ntp, net_cmd_ports;
 
 #endif

@@ -10,8 +10,8 @@ nap() {
 kinds='good ahead=2 ahead=-2 ahead=60 ahead=5000000000 forged race replay zero zero-received unsynchronised stratum=1 stratum=16 kiss deny distant mode short empty long silent deaf-twice'
 # shellcheck disable=SC2086
 python3 "$XENKIT_SOURCE/src/rooms/net/ntp-server.py" $kinds >"$tmp/ports" 2>"$tmp/server.err" &
-server=$!
-on_exit 'kill $server'
+liar=$!
+on_exit "kill $liar"
 tries=0
 until [ "$(wc -l <"$tmp/ports")" = "$(echo "$kinds" | wc -w)" ] || [ $tries = 200 ]; do
     tries=$((tries + 1))

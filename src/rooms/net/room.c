@@ -4,6 +4,7 @@
 
 static const struct xk_command *const commands[] = {
     &net_cmd_ntp,
+    &net_cmd_ports,
     NULL,
 };
 
@@ -14,7 +15,7 @@ static const struct xk_classic *const classics[] = {
 
 const struct xk_room net_room = {
     .name = "net",
-    .summary = "the network: throughput, time servers",
+    .summary = "the network: throughput, time servers, ports",
     .commands = commands,
     .classics = classics,
 };
