@@ -82,6 +82,7 @@ struct client_access {
 struct client_manner {
     const char *originator; /* who we are, for the pool's session table and logs; sessions are limited by it */
     bool keep;              /* keep the session in a file for the next command instead of logging out */
+    uint64_t deadline_ns; /* on the clock's monotonic time: no call lasts longer; 0: none. Logging out may, a little */
 };
 
 /*

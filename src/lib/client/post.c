@@ -89,6 +89,10 @@ static struct http_limits limits_of(const struct client *c, const struct client_
         .stop_grace_ns = post->finish ? GRACE_NS : 0,
     };
 
+    if (c->manner.deadline_ns) {
+        l.connect_deadline_ns = XK_MIN(l.connect_deadline_ns, c->manner.deadline_ns);
+        l.deadline_ns = XK_MIN(l.deadline_ns, c->manner.deadline_ns);
+    }
     if (c->cleaning) {
         const uint64_t soon_ns = resolve_deadline(clock, CLIENT_CLEANUP_NS + post->extra_ns);
         l.connect_deadline_ns = XK_MIN(l.connect_deadline_ns, soon_ns);
