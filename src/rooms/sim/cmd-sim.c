@@ -146,26 +146,29 @@ static int write_certificates(const struct simpool *pool, const char *path, stru
 }
 
 /* A line for each client that can be tried at once. */
-static void tell_clients(struct xk_app *app, const struct sim *opts, struct sockaddr_in master)
+static void tell_clients(struct xk_out *out, const struct sim *opts, const struct simpool *pool)
 {
-    const char *const scheme = opts->tls ? "https" : "http", *const secret =
-                                                                 opts->password_file ? "…" : PASSWORD_DEFAULT;
+    const struct sockaddr_in master = simpool_address(pool, simpool_master(pool));
+    const char *const secret = opts->password_file ? "…" : PASSWORD_DEFAULT;
     const unsigned port = ntohs(master.sin_port);
-    char ip[INET_ADDRSTRLEN] = "";
+    char ip[INET_ADDRSTRLEN] = "", url[64], fingerprint[SIMPOOL_FINGERPRINT_BYTES], trust[128] = "";
 
     (void)inet_ntop(AF_INET, &master.sin_addr, ip, sizeof(ip));
-    xk_say(app->out,
-           "\nPython:  import XenAPI; s = XenAPI.Session('%s://%s:%u'%s); s.login_with_password('%s', '%s')\n"
-           "node:    npx xen-api %s%s://%s:%u %s\n"
-           "xe:      xe -s %s -p %u %s-u %s -pw '%s' vm-list\n"
-           "xenkit:  xenkit api call %s%s://%s:%u VM.get_all\n"
-           "curl:    curl -s %s%s://%s:%u/jsonrpc -d "
-           "'{\"id\":1,\"method\":\"session.login_with_password\",\"params\":[\"%s\",\"%s\"]}'\n"
-           "Ends with Ctrl-C.\n",
-           scheme, ip, port, opts->tls ? ", ignore_ssl=True" : "", USER, secret,
-           opts->tls ? "--allow-unauthorized " : "", scheme, ip, port, USER, ip, port, opts->tls ? "" : "--nossl ",
-           USER, secret, opts->tls ? "--insecure " : "", scheme, ip, port, opts->tls ? "-k " : "", scheme, ip, port,
-           USER, secret);
+    snprintf(url, sizeof(url), "%s://%s:%u", opts->tls ? "https" : "http", ip, port);
+    simpool_fingerprint(fingerprint, pool, simpool_master(pool));
+    if (opts->tls)
+        snprintf(trust, sizeof(trust), "--cert-sha256 %s ", fingerprint);
+    xk_say(out, "\nPython:  import XenAPI; s = XenAPI.Session('%s'%s); s.login_with_password('%s', '%s')\n", url,
+           opts->tls ? ", ignore_ssl=True" : "", USER, secret);
+    xk_say(out, "node:    npx xen-api %s%s %s\n", opts->tls ? "--allow-unauthorized " : "", url, USER);
+    xk_say(out, "xe:      xe -s %s -p %u %s-u %s -pw '%s' vm-list\n", ip, port, opts->tls ? "" : "--nossl ", USER,
+           secret);
+    xk_say(out, "xenkit:  xenkit api call %s--user %s %s VM.get_all\n", trust, USER, url);
+    xk_say(out,
+           "curl:    curl -s %s%s/jsonrpc -d "
+           "'{\"id\":1,\"method\":\"session.login_with_password\",\"params\":[\"%s\",\"%s\"]}'\n",
+           opts->tls ? "-k " : "", url, USER, secret);
+    xk_say(out, "Ends with Ctrl-C.\n");
 }
 
 static void tell(struct xk_app *app, const struct sim *opts, const struct simpool *pool)
@@ -193,7 +196,7 @@ static void tell(struct xk_app *app, const struct sim *opts, const struct simpoo
     xk_put_str(out, "password", password);
     xk_put_u64(out, "vms", simpool_vms(pool));
     xk_out_end(out);
-    tell_clients(app, opts, simpool_address(pool, simpool_master(pool)));
+    tell_clients(out, opts, pool);
     xk_out_flush(out);
 }
 
