@@ -7,8 +7,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
 shift
-[ $# -gt 0 ] || set -- startup scan vhd convert sim sessions
-ninja -C "$build" --quiet xenkit bench/pair bench/vhd-image bench/pool-client
+[ $# -gt 0 ] || set -- startup scan vhd convert sim sessions iperf
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

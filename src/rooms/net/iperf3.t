@@ -90,7 +90,7 @@ transcript() {
         [ "$(grep -c listening "$1.new")" -eq 0 ] || break
         sleep 0.02
     done
-    shape <"$1.new" | awk '/^- - -/ { rest = 1 } rest || !/Interval|sec/'
+    shape <"$1.new" | awk '!/^- - -|Interval/ && (!/ sec / || /sender|receiver/)'
 }
 
 # Without a server's lines between two tests.
@@ -269,6 +269,111 @@ is "laid out as cJSON does" "$(head -n 5 got.json | cat -A)" "$(head -n 5 want.j
 run "$ours" -c 127.0.0.1 -p "$stock_port" -n 100K -B 127.0.0.1 --cport 47001
 check "own ports" 0 "~local 127.0.0.1 port 47001 connected"
 ok "as the server sees them" grep -q 'connected to 127.0.0.1 port 47001' stock.txt
+
+# server OPTIONS…: one of ours for what follows, on port 47013.
+server() {
+    "$ours" -s -p 47013 "$@" >other.txt 2>other.err &
+    other=$!
+    on_exit kill $other
+    until grep -qs listening other.txt; do kill -0 $other 2>/dev/null || break; done
+}
+stop_server() {
+    kill $other 2>/dev/null
+    wait $other
+}
+server --multi 2
+"$ours" -c 127.0.0.1 -p 47013 -t 2 >first.txt 2>&1 &
+first=$!
+until grep -q Accepted other.txt; do sleep 0.02; done
+run "$ours" -c 127.0.0.1 -p 47013 -n 1M
+check "two tests at the same time" 0 -
+run "$stock" -c 127.0.0.1 -p 47013 -n 1M
+check "by the real client, too" 0 -
+wait $first
+is "the first one goes on" $? 0
+stop_server
+server
+"$ours" -c 127.0.0.1 -p 47013 -t 1 >first.txt 2>&1 &
+first=$!
+until grep -q Accepted other.txt; do sleep 0.02; done
+run "$ours" -c 127.0.0.1 -p 47013 -n 1M
+check "else the second one hears that the server is busy" 1 "" "~the server is busy running a test. try again later"
+wait $first
+stop_server
+server --server-max-duration 2
+run "$ours" -c 127.0.0.1 -p 47013 -t 3
+check "a longer test than the server allows" 1 - "~exceeds the server's maximum permitted limit"
+run "$ours" -c 127.0.0.1 -p 47013 -t 1
+check "a shorter one" 0 -
+stop_server
+server --server-bitrate-limit 10M/0.5
+run "$ours" -c 127.0.0.1 -p 47013 -b 20M -t 1
+check "a rate above the limit is refused at once" 1 - "~total required bandwidth is larger than server limit"
+run "$ours" -c 127.0.0.1 -p 47013 -t 5
+check "and one that turns out to be above ends" 1 - "~total required bandwidth is larger than server limit"
+run "$ours" -c 127.0.0.1 -p 47013 -b 2M -n 100K
+check "one below is served" 0 -
+stop_server
+server --rcv-timeout 300
+python3 - 47013 <<'EOF' >idle.txt 2>&1 &
+import json, socket, struct, sys
+c = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+cookie = b'c' * 36 + b'\0'
+c.sendall(cookie)
+c.recv(1)
+params = json.dumps({'tcp': True, 'time': 9, 'parallel': 1, 'len': 1000}).encode()
+c.sendall(struct.pack('>I', len(params)) + params)
+c.recv(1)
+s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+s.sendall(cookie)
+print(c.recv(2), struct.unpack('>bi', c.recv(5, socket.MSG_WAITALL)))
+EOF
+wait $!
+is "a client that sends nothing is left after the time" "$(cat idle.txt)" "b'\x01\x02' (-2, 144)"
+stop_server
+server --idle-timeout 1
+inode() { readlink /proc/$other/fd/* | grep socket | sort | tr '\n' ' '; }
+before=$(inode)
+for _ in $(seq 60); do
+    [ "$(inode)" = "$before" ] || break
+    sleep 0.05
+done
+nok "an idle server listens anew" test "$(inode)" = "$before"
+stop_server
+
+run "$ours" -s -p 47013 -D -1 -I pid --logfile log
+check "a daemon leaves at once" 0 ""
+until grep -qs listening log; do sleep 0.02; done
+is "its number is in the file, with a NUL as ever" "$(tr -d '\0' <pid) $(wc -c <pid)" "$(pgrep -f -- "-p 47013 -D -1") $(($(tr -d '\0' <pid | wc -c) + 1))"
+run "$ours" -c 127.0.0.1 -p 47013 -n 1M --logfile client.log
+check "a log takes what would be printed" 0 ""
+like "all of it" "$(cat client.log)" "^iperf Done"
+until ! test -e pid; do sleep 0.02; done
+like "the daemon's, too" "$(cat log)" "receiver"
+
+run "$ours" -c 127.0.0.1 -p "$our_port" -n 1M --timestamps='T%s '
+check "times before lines" 0 "~^T[0-9]{10} iperf Done"
+run "$ours" -c 127.0.0.1 -p "$our_port" -n 1M -d
+check "what goes over the wire is shown" 0 '~"xenkit_version":1'
+if command -v strace >/dev/null; then
+    run strace -f -o trace "$ours" -c 127.0.0.1 -p "$our_port" -n 100K -N -M 900 -C cubic -S 32 -w 50K --fq-rate 1G \
+        --snd-timeout 7000 --cntl-ka=30/5/2 --dont-fragment --bind-dev lo
+    check "options for the kernel" 0 -
+    for option in TCP_NODELAY.*1 TCP_MAXSEG.*900 TCP_CONGESTION.*cubic IP_TOS.*32 SO_SNDBUF.*51200 SO_RCVBUF.*51200 \
+        '0x2f.*125000000\|SO_MAX_PACING_RATE' TCP_USER_TIMEOUT.*7000 TCP_KEEPIDLE.*30 TCP_KEEPINTVL.*5 TCP_KEEPCNT.*2 \
+        'IP_MTU_DISCOVER.*\(2\|IP_PMTUDISC_DO\)' SO_BINDTODEVICE.*lo; do
+        ok "reach it: $option" grep -q "setsockopt.*\($option\)" trace
+    done
+    run strace -f -o trace "$ours" -c 127.0.0.1 -p "$our_port" -n 100K -R --fast
+    check "without copying" 0 -
+    ok "by MSG_TRUNC" grep -q "recvfrom.*MSG_TRUNC" trace
+    run strace -f -o trace "$ours" -c 127.0.0.1 -p "$our_port" -n 100K -Z
+    ok "a file in memory is sent" grep -q sendfile trace
+    run strace -f -o trace "$ours" -c 127.0.0.1 -p "$our_port" -n 100K -m
+    ok "MPTCP is asked for" grep -q IPPROTO_MPTCP trace
+else
+    skip "options for the kernel" "strace is not installed"
+fi
 
 # ---- exact ----
 
