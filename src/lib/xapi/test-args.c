@@ -159,8 +159,53 @@ static void results_are_settled(void **state)
 
 static void any_json_is_a_value(void **state)
 {
-    static const char *const good[] = {"1", " 1 ", "\"a\"", "null", "true", "[]", "{\"a\":[1,2.5]}", "-3"};
-    static const char *const bad[] = {"", "1 2", "[1", "{a:1}", "nul", "\"a", "[1,]", "\x01"};
+    static const char *const good[] = {"1",
+                                       " 1 ",
+                                       "\"a\"",
+                                       "null",
+                                       "true",
+                                       "[]",
+                                       "{\"a\":[1,2.5]}",
+                                       "-3",
+                                       "0",
+                                       "1e3",
+                                       "[ ]",
+                                       "{ }",
+                                       "\"\\u00e9\\ud83d\\ude00\\/\\n\"",
+                                       "99999999999999999999"};
+    static const char *const bad[] = {"",
+                                      "1 2",
+                                      "[1",
+                                      "{a:1}",
+                                      "nul",
+                                      "\"a",
+                                      "[1,]",
+                                      "\x01",
+                                      "01",
+                                      "1.",
+                                      "-",
+                                      "1e",
+                                      "+1",
+                                      "{\"a\"}",
+                                      "{\"a\":}",
+                                      "{,}",
+                                      "[1 2]",
+                                      "\"\\u0000\"",
+                                      "\"\\ud800\"",
+                                      "\"\\udc00\"",
+                                      "\"\\x\"",
+                                      "\"\xff\"",
+                                      "\"\t\"",
+                                      "\"\\",
+                                      "\"\\u12",
+                                      "NaN",
+                                      "1e999",
+                                      "tru",
+                                      "'a'",
+                                      "{'a':1}",
+                                      "[}",
+                                      "{\"a\":1]",
+                                      "\"\\ud800\\u0041\""};
     struct xk_arena arena = XK_ARENA_INIT(1u << 20);
     struct xapi_value v;
 
@@ -172,13 +217,54 @@ static void any_json_is_a_value(void **state)
     xk_arena_done(&arena);
 }
 
+static void json_texts_are_decoded(void **state)
+{
+    static const struct {
+        const char *json, *text;
+    } rows[] = {
+        {"\"plain\"", "plain"},
+        {"\"a\\\"b\\\\c\\/d\\b\\f\\n\\r\\te\"", "a\"b\\c/d\b\f\n\r\te"},
+        {"\"\\u0041\\u00e9\\u20ac\\ud83d\\ude00\"", "A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"},
+        {"\"\xc3\xa9\\u00E9x\"", "\xc3\xa9\xc3\xa9x"},
+        {"\"\"", ""},
+    };
+    struct xk_arena arena = XK_ARENA_INIT(1u << 20);
+    struct xapi_value v;
+
+    for (size_t i = 0; i < XK_COUNT(rows); i++) {
+        assert_int_equal(xapi_json_decode(&v, &arena, rows[i].json, strlen(rows[i].json), NULL), 0);
+        assert_string_equal(v.text, rows[i].text);
+        assert_int_equal(v.count, strlen(rows[i].text));
+    }
+    assert_int_equal(xapi_json_decode(&v, &arena, "-9223372036854775808", 20, NULL), 0);
+    assert_true(v.shape == XAPI_INT && v.integer == INT64_MIN);
+    assert_int_equal(xapi_json_decode(&v, &arena, "9223372036854775808", 19, NULL), 0);
+    assert_true(v.shape == XAPI_REAL && v.real == 0x1p63);
+    assert_int_equal(xapi_json_decode(&v, &arena, "[-0.5e-1]", 9, NULL), 0);
+    assert_true(v.items[0].shape == XAPI_REAL && v.items[0].real == -0.05);
+    xk_arena_done(&arena);
+}
+
+/* Deep nesting is refused before it takes the stack. */
+static void deep_json_is_refused(void **state)
+{
+    struct xk_arena arena = XK_ARENA_INIT(1u << 20);
+    struct xapi_value v;
+    char deep[100000];
+
+    memset(deep, '[', sizeof(deep));
+    assert_int_equal(xapi_json_decode(&v, &arena, deep, sizeof(deep), NULL), -E2BIG);
+    memset(deep + XAPI_DEPTH_MAX, ']', XAPI_DEPTH_MAX);
+    assert_int_equal(xapi_json_decode(&v, &arena, deep, 2 * XAPI_DEPTH_MAX, NULL), 0);
+    xk_arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(words_become_values),
-        cmocka_unit_test(mistakes_are_named),
-        cmocka_unit_test(results_are_settled),
-        cmocka_unit_test(any_json_is_a_value),
+        cmocka_unit_test(words_become_values),    cmocka_unit_test(mistakes_are_named),
+        cmocka_unit_test(results_are_settled),    cmocka_unit_test(any_json_is_a_value),
+        cmocka_unit_test(json_texts_are_decoded), cmocka_unit_test(deep_json_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /*
- * JSON-RPC 1.0 and 2.0. json-c reads, strictly and with a limit on depth; core's writer writes.
+ * JSON-RPC 1.0 and 2.0. json-read.c reads, core's writer writes.
  *
  * A reply is of the call's version; version 1.0 has no mark, 2.0 says "jsonrpc": "2.0". Integers are numbers here.
  */
@@ -9,84 +9,7 @@
 #include "core/text.h"
 #include "lib/xapi/wire-parts.h"
 
-#include <json-c/json.h>
 #include <string.h>
-
-static void push(struct xapi_build *b, struct json_object *o)
-{
-    switch (json_object_get_type(o)) {
-    case json_type_null:
-        return xapi_build_value(b, xapi_nil());
-    case json_type_boolean:
-        return xapi_build_value(b, xapi_bool(json_object_get_boolean(o)));
-    case json_type_int:
-        return xapi_build_int(b, json_object_get_int64(o));
-    case json_type_double:
-        return xapi_build_value(b, xapi_real(json_object_get_double(o)));
-    case json_type_string:
-        if (memchr(json_object_get_string(o), '\0', (size_t)json_object_get_string_len(o)))
-            b->error = b->error ? b->error : -EINVAL;
-        return xapi_build_bytes(b, XAPI_TEXT, json_object_get_string(o), (size_t)json_object_get_string_len(o));
-    case json_type_array:
-        xapi_build_open(b, XAPI_LIST);
-        for (size_t i = 0; i < json_object_array_length(o) && !b->error; i++)
-            push(b, json_object_array_get_idx(o, i));
-        return xapi_build_close(b);
-    case json_type_object: {
-        xapi_build_open(b, XAPI_MAP);
-        json_object_object_foreach(o, key, member)
-        {
-            xapi_build_text(b, key);
-            push(b, member);
-        }
-        return xapi_build_close(b);
-    }
-    }
-}
-
-int xapi_json_decode(struct xapi_value *ret, struct xk_arena *arena, const char *text, size_t bytes, struct xk_err *err)
-{
-    struct json_tokener *const reader = json_tokener_new_ex(XAPI_DEPTH_MAX);
-    xk_auto(xapi_build_done) struct xapi_build b = XAPI_BUILD_INIT(arena);
-
-    if (!reader)
-        return xk_fail_memory(err);
-    if (bytes >= INT32_MAX) {
-        json_tokener_free(reader);
-        return xk_fail(err, -E2BIG, "JSON: the document is too large");
-    }
-    json_tokener_set_flags(reader, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    struct json_object *root = json_tokener_parse_ex(reader, text, (int)bytes);
-    enum json_tokener_error wrong = json_tokener_get_error(reader);
-    size_t end = json_tokener_get_parse_end(reader);
-    if (wrong == json_tokener_continue) { /* a number alone ends only with what follows it */
-        root = json_tokener_parse_ex(reader, "", 1);
-        wrong = json_tokener_get_error(reader);
-        end = bytes;
-    }
-    json_tokener_free(reader);
-
-    int code = 0;
-    while (wrong == json_tokener_success && end < bytes && memchr(" \t\r\n", text[end], 4))
-        end++;
-    if (wrong == json_tokener_error_depth)
-        code = xk_fail(err, -E2BIG, "JSON: the document is nested too deeply");
-    else if (wrong != json_tokener_success)
-        code = xk_fail(err, -EBADMSG, "JSON: at byte %zu: %s", end, json_tokener_error_desc(wrong));
-    else if (end < bytes)
-        code = xk_fail(err, -EBADMSG, "JSON: at byte %zu: more follows the document", end);
-    if (code == 0) {
-        push(&b, root);
-        code = xapi_build_end(&b, ret);
-        if (code == -ENOMEM)
-            code = xk_fail_memory(err);
-        else if (code < 0)
-            code = xk_fail(err, code == -E2BIG ? code : -EBADMSG,
-                           "JSON: the document is too large, or has a NUL in a text");
-    }
-    json_object_put(root);
-    return code;
-}
 
 static int read_document(struct xapi_value *ret, struct xk_arena *arena, const char *body, size_t bytes,
                          struct xk_err *err)
