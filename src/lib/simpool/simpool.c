@@ -22,6 +22,7 @@
 #define HOSTS_DEFAULT   3
 #define VMS_DEFAULT     20
 #define NOTES_BYTES_MAX 65536
+#define COLLECT_US_MIN  5000
 
 const struct sim_row *const sim_all_rows[] = {sim_session_rows, sim_task_rows,      sim_event_rows,
                                               sim_pool_rows,    sim_identity_rows,  sim_role_rows,
@@ -72,7 +73,11 @@ static void on_collect(evutil_socket_t fd, short what, void *pool)
 
 static int collector_start(struct simpool *p, struct xk_err *err)
 {
-    const struct timeval every = sim_delay(p, p->settings.gc_ns);
+    struct timeval every = sim_delay(p, p->settings.gc_ns);
+
+    /* However fast time runs, the collector is not all there is to do. */
+    if (every.tv_sec == 0 && every.tv_usec < COLLECT_US_MIN)
+        every.tv_usec = COLLECT_US_MIN;
 
     p->gc_timer = event_new(p->base, -1, EV_PERSIST, on_collect, p);
     return p->gc_timer && event_add(p->gc_timer, &every) == 0 ? 0 : xk_fail_memory(err);

@@ -122,7 +122,9 @@ bool sim_sr_has_room(const struct sim_object *sr, int64_t bytes, struct sim_why 
 {
     const int64_t size = sim_int(sr, "physical_size"), used = sim_int(sr, "physical_utilisation");
 
-    if (size < 0 || bytes <= 0 || bytes <= size - used)
+    /* What takes nothing at first, such as a thin disk, still needs a file that does not fit on what is full. */
+    const bool full = size > 0 && used >= size;
+    if (size < 0 || bytes < 0 || (bytes == 0 ? !full : bytes <= size - used))
         return true;
     return sim_deny(why, "SR_BACKEND_FAILURE_44", "", "There is insufficient space", "", NULL);
 }
