@@ -7,6 +7,7 @@
 #include "lib/simpool/access.h"
 #include "lib/simpool/era.h"
 #include "lib/simpool/fault.h"
+#include "lib/simpool/hosts.h"
 #include "lib/simpool/log.h"
 
 #include "core/text.h"
@@ -242,8 +243,8 @@ static enum sim_outcome check_session(struct sim_call *c)
                  xapi_text(c->message->name));
         return sim_fail(c, "INTERNAL_ERROR", text, NULL);
     }
-    if (!s->local && !s->pool && c->host != p->master)
-        return sim_fail(c, "HOST_IS_SLAVE", sim_text(sim_follow(p, sim_first(p, "pool"), "master"), "address"), NULL);
+    if (!s->local && !s->pool && !sim_is_master(p, c->host))
+        return sim_fail(c, "HOST_IS_SLAVE", sim_master_address(p, c->host), NULL);
     c->session = s;
     snprintf(c->session_ref, sizeof(c->session_ref), "%s", s->ref);
     const int64_t now = sim_now_s(p);
@@ -345,6 +346,8 @@ static enum sim_outcome run(struct sim_call *c)
         return sim_fail(c, "MESSAGE_REMOVED", NULL);
     if (check_count(c) == SIM_FAILED)
         return SIM_FAILED;
+    if (!(m->flags & XAPI_MESSAGE_EMERGENCY) && sim_is_in_emergency(c->pool, c->host))
+        return sim_fail(c, "HOST_STILL_BOOTING", NULL);
     if (m->flags & XAPI_MESSAGE_SESSION && check_session(c) == SIM_FAILED)
         return SIM_FAILED;
     if (take_args(c) == SIM_FAILED)

@@ -8,6 +8,7 @@
 #include "lib/simpool/fault.h"
 
 #include "lib/simpool/era.h"
+#include "lib/simpool/hosts.h"
 #include "lib/simpool/log.h"
 
 #include <assert.h>
@@ -91,6 +92,7 @@ static int host_silent(struct sim_fault *f, struct xk_err *err)
 
     if (code < 0)
         return code;
+    f->pool->members[f->host - 1].silent = true;
     if (f->at_start) {
         notice(f);
         return 0;
@@ -171,8 +173,12 @@ static int host_begin(struct sim_fault *f, struct xk_err *err)
 
 static int host_end(struct sim_fault *f, struct xk_err *err)
 {
-    if (f->dead || f->hung)
-        return http_server_hear(f->pool->server, (unsigned)f->host - 1, HTTP_HEARS, err);
+    if (f->dead || f->hung) {
+        f->pool->members[f->host - 1].silent = false;
+        return f->pool->members[f->host - 1].down
+                   ? 0
+                   : http_server_hear(f->pool->server, (unsigned)f->host - 1, HTTP_HEARS, err);
+    }
     if (f->skew_ns)
         f->pool->skew_ns[f->host - 1] = 0;
     if (*f->certificate)

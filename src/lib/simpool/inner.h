@@ -105,6 +105,20 @@ struct sim_call {
     struct sim_session *next_of; /* event.next: of that session */
 };
 
+/* A host as a machine: hosts.h. */
+struct sim_member {
+    struct simpool *pool;
+    unsigned number, follows; /* itself: it is a master */
+    bool silent;              /* by a fault */
+    bool down, booting;       /* booting: all of it, not only its agent */
+    bool stay_disabled, enable_at_start, armed; /* armed: for high availability */
+    uint8_t how; /* enum sim_stop */
+    int64_t down_s;
+    struct event *timer;
+    char proposed[64]; /* address of a new master that it agreed to */
+    struct xk_buf dmesg;
+};
+
 struct simpool {
     struct simpool_settings settings, asked; /* asked: as they were before a state was read */
     struct event_base *base;
@@ -113,6 +127,7 @@ struct simpool {
     struct http_identity *identities[SIMPOOL_HOSTS_MAX]; /* all NULL without TLS */
     char host_refs[SIMPOOL_HOSTS_MAX][SIM_REF_BYTES];
     unsigned master; /* number of the host */
+    struct sim_member members[SIMPOOL_HOSTS_MAX];
     char *user, *password;
     uint64_t started_ns;
     int64_t started_utc_ns;
@@ -120,6 +135,8 @@ struct simpool {
     struct xk_buf notes;     /* lines that whoever started the pool should read */
     struct sim_state *state; /* the file that keeps the database; NULL: none */
     int64_t saved_s;         /* simulated time when that file was last written */
+    struct stop *stops;       /* hosts that will stop soon */
+    int64_t ha_quiet_until_s; /* until then no VM is started for a host that failed */
     /* database */
     struct sim_class *classes; /* xapi_class_count of them */
     struct sim_object **by_ref, **by_uuid;
@@ -353,11 +370,8 @@ struct sim_row {
     const char *message;
     sim_behaviour *behaviour;
 };
-/* The pool has another master from now on, and every toolstack starts anew. */
-void sim_master_move(struct simpool *p, unsigned host);
-
 extern const struct sim_row sim_rrd_rows[], sim_session_rows[], sim_task_rows[], sim_event_rows[], sim_vm_rows[],
-    sim_pool_rows[], sim_identity_rows[];
+    sim_identity_rows[];
 extern const struct sim_row *const sim_all_rows[]; /* NULL-ended */
 
 #endif

@@ -53,7 +53,7 @@ static bool option_is(const struct xapi_value *options, const char *key)
 
 /* ---- to another host ---- */
 
-static void move_to(struct simpool *p, struct sim_object *vm, struct sim_object *host)
+void sim_vm_move(struct simpool *p, struct sim_object *vm, struct sim_object *host)
 {
     const struct sim_object *const from = sim_follow(p, vm, "resident_on");
     const int64_t taken = sim_int(vm, "memory_target") + sim_int(vm, "memory_overhead");
@@ -116,7 +116,7 @@ static enum sim_outcome pool_migrate_end(struct sim_call *c)
     if (!sim_vm_has_power(vm, SIM_IS_RUNNING, "running", &why) || !sim_vm_can_boot(p, vm, host, 0, &why) ||
         !has_memory(p, vm, host, &why))
         return sim_refuse(c, &why);
-    move_to(p, vm, host);
+    sim_vm_move(p, vm, host);
     tell(p, vm, from, host);
     return SIM_DONE;
 }
@@ -147,7 +147,7 @@ static enum sim_outcome restart_end(struct sim_call *c)
         return SIM_FAILED;
     if (!host)
         return sim_fail(c, "VM_BAD_POWER_STATE", vm->ref, "running", sim_vm_power_word(vm), NULL);
-    move_to(p, vm, host);
+    sim_vm_move(p, vm, host);
     sim_put_list(p, vm, "pending_guidances", (const char *const[]){NULL});
     return SIM_DONE;
 }
@@ -259,7 +259,7 @@ static enum sim_outcome migrate_send_end(struct sim_call *c)
             return sim_no_memory(c);
     }
     if (sim_vm_is_live(vm)) {
-        move_to(p, vm, host);
+        sim_vm_move(p, vm, host);
         tell(p, vm, from, host);
     }
     sim_vm_refresh(p, vm);

@@ -144,6 +144,8 @@ enum sim_outcome sim_vm_begin(struct sim_call *c, unsigned arg, const char *op, 
 /* The machine runs there from now on, or is halted or suspended. */
 void sim_vm_arrive(struct simpool *p, struct sim_object *vm, struct sim_object *host, const char *state);
 void sim_vm_leave(struct simpool *p, struct sim_object *vm, const char *state);
+/* It runs there from now on, without having noticed. */
+void sim_vm_move(struct simpool *p, struct sim_object *vm, struct sim_object *host);
 /*
  * Start or resume it now.
  *

@@ -6,6 +6,7 @@
  */
 #include "lib/simpool/access.h"
 #include "lib/simpool/era.h"
+#include "lib/simpool/hosts.h"
 #include "lib/simpool/log.h"
 
 #include <openssl/crypto.h>
@@ -198,8 +199,8 @@ static enum sim_outcome login(struct sim_call *c)
     struct sim_standing standing = {0};
     struct sim_session *s;
 
-    if (c->host != p->master)
-        return sim_fail(c, "HOST_IS_SLAVE", sim_text(sim_follow(p, sim_first(p, "pool"), "master"), "address"), NULL);
+    if (!sim_is_master(p, c->host))
+        return sim_fail(c, "HOST_IS_SLAVE", sim_master_address(p, c->host), NULL);
     if (p->directory && !same_secret(p->user, user)) {
         if (sim_subject_login(c, user, sim_arg_text(c, 1), &standing) == SIM_FAILED) {
             sim_log_auth_failed(c, user, xapi_value_text(&c->error.items[c->error.count - 1]));
@@ -228,9 +229,8 @@ static enum sim_outcome slave_login(struct sim_call *c)
 
     if (!same_secret(sim_pool_secret(c->pool), sim_arg_text(c, 1)))
         return sim_fail(c, "SESSION_AUTHENTICATION_FAILED", sim_arg_text(c, 0), "Pool credentials invalid", NULL);
-    if (c->host != c->pool->master)
-        return sim_fail(c, "HOST_IS_SLAVE",
-                        sim_text(sim_follow(c->pool, sim_first(c->pool, "pool"), "master"), "address"), NULL);
+    if (!sim_is_master(c->pool, c->host))
+        return sim_fail(c, "HOST_IS_SLAVE", sim_master_address(c->pool, c->host), NULL);
     if (!host)
         return SIM_FAILED;
     struct sim_session *const s = session_create(c, host->ref, "xapi", true, NULL);

@@ -7,6 +7,7 @@
 #include "lib/simpool/era.h"
 #include "lib/simpool/fault.h"
 #include "lib/simpool/load.h"
+#include "lib/simpool/hosts.h"
 #include "lib/simpool/log.h"
 #include "lib/simpool/ops.h"
 #include "lib/simpool/rrd.h"
@@ -25,14 +26,16 @@
 #define COLLECT_US_MIN  5000
 
 const struct sim_row *const sim_all_rows[] = {sim_session_rows, sim_task_rows,      sim_event_rows,
-                                              sim_pool_rows,    sim_identity_rows,  sim_role_rows,
+                                              sim_identity_rows,  sim_role_rows,
                                               sim_subject_rows, sim_rrd_rows,       sim_vm_rows,
                                               sim_vm_set_rows,  sim_vm_ask_rows,    sim_vm_copy_rows,
                                               sim_vbd_rows,     sim_vif_rows,       sim_vdi_rows,
                                               sim_sr_rows,      sim_appliance_rows, sim_migrate_rows,
                                               sim_network_rows, sim_pif_rows,       sim_bond_rows,
                                               sim_overlay_rows, sim_device_rows,    sim_blob_rows,
-                                              sim_pvs_rows,     sim_fault_rows,     NULL};
+                                              sim_pvs_rows,     sim_host_rows,      sim_host_config_rows,
+                                              sim_master_rows,  sim_pool_config_rows, sim_ha_rows,
+                                              sim_message_rows, sim_fault_rows, NULL};
 
 /* ---- clock ---- */
 
@@ -68,6 +71,9 @@ static void on_collect(evutil_socket_t fd, short what, void *pool)
 
     sim_tasks_collect(p);
     sim_sessions_collect(p);
+    sim_messages_collect(p);
+    sim_members_collect(p);
+    sim_ssh_collect(p);
     sim_events_heartbeat(p);
 }
 
@@ -237,6 +243,8 @@ int simpool_open(struct simpool **ret, struct event_base *base, const struct sim
     if (code == 0)
         code = sim_log_open(p, err);
     if (code == 0)
+        sim_members_open(p);
+    if (code == 0)
         sim_history_begin(p);
     if (code == 0)
         code = collector_start(p, err);
@@ -275,6 +283,8 @@ void simpool_close(struct simpool *p)
     calls_close(p->waiting);
     sim_cli_close(p);
     http_server_close(p->server);
+    sim_members_close(p);
+    sim_stops_close(p);
     sim_sessions_close(p);
     sim_log_close(p);
     sim_directory_close(p->directory);

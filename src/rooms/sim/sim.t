@@ -34,7 +34,7 @@ is "a bad reference names its class" "$(failure VM.get_name_label "$session" '"O
     '["HANDLE_INVALID","VM","OpaqueRef:none"]'
 is "a bad uuid, too" "$(failure VM.get_by_uuid "$session" '"none"')" '["UUID_INVALID","VM","none"]'
 like "a wrong type is an internal error" "$(failure VM.set_user_version "$session" '"x"' '[]')" '^\["INTERNAL_ERROR","Failure'
-is "what has no behaviour says so" "$(failure pool.recover_slaves "$session")" '["NOT_IMPLEMENTED","pool.recover_slaves"]'
+is "what has no behaviour says so" "$(failure Diagnostics.gc_stats "$session" '"x"' | jq -r '.[0]')" NOT_IMPLEMENTED
 is "the other spelling of a message" "$(result VM_get_by_name_label "$session" '"web-01"' | jq length)" 1
 is "parameters by name" "$(curl -s -d "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"VM.get_by_name_label\",\"params\":{\"label\":\"web-01\",\"session_id\":$session}}" "$url/jsonrpc" | jq -c '[.id, (.result | length)]')" '["a",1]'
 
