@@ -239,11 +239,11 @@ int simpool_open(struct simpool **ret, struct event_base *base, const struct sim
     if (code == 0)
         code = listen_all(p, err);
     if (code == 0)
+        sim_members_open(p);
+    if (code == 0)
         code = sim_faults_open(p, err);
     if (code == 0)
         code = sim_log_open(p, err);
-    if (code == 0)
-        sim_members_open(p);
     if (code == 0)
         sim_history_begin(p);
     if (code == 0)
