@@ -92,6 +92,81 @@ static enum sim_outcome create_vlan(struct sim_call *c)
     return sim_done_ref(c, vlan ? sim_follow(p, vlan, "untagged_PIF") : NULL);
 }
 
+/* A VLAN on each of the interfaces, or, when one of them cannot have it, none at all. */
+static enum sim_outcome vlans_make(struct sim_call *c, struct sim_object *const *tagged, size_t count, int64_t tag,
+                                   const struct sim_object *net)
+{
+    xk_auto(xapi_build_done) struct xapi_build b = XAPI_BUILD_INIT(&c->arena);
+    struct simpool *const p = c->pool;
+    struct sim_why why;
+
+    for (size_t i = 0; i < count; i++)
+        if (!can_tag(p, tagged[i], tag, net, &why))
+            return sim_refuse(c, &why);
+    xapi_build_open(&b, XAPI_LIST);
+    for (size_t i = 0; i < count; i++) {
+        const struct sim_object *const vlan = vlan_make(p, tagged[i], tag, net);
+        if (!vlan)
+            return sim_no_memory(c);
+        xapi_build_text(&b, sim_text(vlan, "untagged_PIF"));
+    }
+    xapi_build_close(&b);
+    return xapi_build_end(&b, &c->result) < 0 ? sim_no_memory(c) : SIM_DONE;
+}
+
+static bool is_live(const struct simpool *p, const struct sim_object *pif)
+{
+    const struct sim_object *const host = sim_follow(p, pif, "host");
+    const struct sim_object *const metrics = host ? sim_follow(p, host, "metrics") : NULL;
+
+    return metrics && sim_bool(metrics, "live");
+}
+
+/* On each live host, over its interface on the network of the one that is given. */
+static enum sim_outcome create_vlan_from_pif(struct sim_call *c)
+{
+    struct simpool *const p = c->pool;
+    const struct sim_object *const like = sim_arg(c, 0), *const net = like ? sim_arg(c, 1) : NULL;
+    const struct sim_object *const under = net ? sim_follow(p, like, "network") : NULL;
+    struct sim_object *pif;
+    size_t count = 0;
+
+    if (!net)
+        return SIM_FAILED;
+    if (!under)
+        return sim_bad_handle(c, (uint16_t)xapi_class_index(xapi_class_find("network")), sim_text(like, "network"));
+    struct sim_object **const tagged =
+        xk_arena_alloc(&c->arena, (sim_get(under, "PIFs")->count + 1) * sizeof(struct sim_object *));
+    if (!tagged)
+        return sim_no_memory(c);
+    for (size_t at = 0; (pif = sim_member(p, under, "PIFs", &at));)
+        if (is_live(p, pif))
+            tagged[count++] = pif;
+    return vlans_make(c, tagged, count, c->args[2].integer, net);
+}
+
+/* On each host, over its interface of that name. */
+static enum sim_outcome create_vlan_everywhere(struct sim_call *c)
+{
+    struct simpool *const p = c->pool;
+    const struct sim_object *const net = sim_arg(c, 1);
+    size_t hosts = 1, count = 0;
+
+    if (!net)
+        return SIM_FAILED;
+    for (const struct sim_object *host = sim_first(p, "host"); host; host = host->class_next)
+        hosts++;
+    struct sim_object **const tagged = xk_arena_alloc(&c->arena, hosts * sizeof(struct sim_object *));
+    if (!tagged)
+        return sim_no_memory(c);
+    for (const struct sim_object *host = sim_first(p, "host"); host; host = host->class_next) {
+        tagged[count] = sim_pif_of_device(p, host, sim_arg_text(c, 0));
+        if (!tagged[count++])
+            return sim_invalid(c, "device", sim_arg_text(c, 0));
+    }
+    return vlans_make(c, tagged, count, c->args[2].integer, net);
+}
+
 static enum sim_outcome vlan_pool_introduce(struct sim_call *c)
 {
     struct simpool *const p = c->pool;
@@ -251,6 +326,8 @@ static enum sim_outcome sriov_destroy(struct sim_call *c)
 const struct sim_row sim_overlay_rows[] = {
     {"PIF.destroy", pif_destroy_message},
     {"PIF.create_VLAN", create_vlan},
+    {"pool.create_VLAN", create_vlan_everywhere},
+    {"pool.create_VLAN_from_PIF", create_vlan_from_pif},
     {"VLAN.create", vlan_create},
     {"VLAN.pool_introduce", vlan_pool_introduce},
     {"VLAN.destroy", vlan_destroy},

@@ -358,10 +358,9 @@ static enum sim_outcome create(struct sim_call *c)
     const char *const vm_ref = sim_record_text(record, "VM"), *const vdi_ref = sim_record_text(record, "VDI");
     const struct sim_object *const vm = sim_find(p, vm_ref, xapi_class_find("VM"));
     const struct sim_object *const vdi = sim_find(p, vdi_ref, xapi_class_find("VDI"));
-    const bool needs_disk = !sim_record_true(record, "empty") || sim_same(sim_record_text(record, "mode"), "RW");
     if (!vm)
         return sim_bad_handle(c, (uint16_t)xapi_class_index(xapi_class_find("VM")), vm_ref);
-    if (!vdi && needs_disk && !(sim_record_true(record, "empty") && !sim_same(sim_record_text(record, "type"), "Disk")))
+    if (!vdi && !sim_record_true(record, "empty"))
         return sim_bad_handle(c, (uint16_t)xapi_class_index(xapi_class_find("VDI")), vdi_ref);
     if (!fits_disk(record, vdi, &why) || is_moving(vm, &why) ||
         !choose_device(p, vm, sim_record_text(record, "userdevice"), device, &why))

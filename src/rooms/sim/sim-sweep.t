@@ -2,6 +2,8 @@
 # be a success that cannot be one, an error that the tables do not have, or the end of the pool.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
+. "$XENKIT_SOURCE/src/rooms/sim/pool.sh"
+requires python3
 
 cat >sweep.py <<'PYTHON'
 import json, socket, sys
@@ -137,22 +139,12 @@ for what in sorted(counts):
     print("%s: %d" % (what, counts[what]))
 print("failed: %d" % len(failed))
 PYTHON
-requires python3
-"$XENKIT" sim --plain --hosts 2 --vms 6 --speed 20 >"$tmp/sim.out" 2>"$tmp/sim.err" &
-pid=$!
-on_exit 'kill $pid'
-mkfifo "$tmp/never"
-tries=0
-until [ -s "$tmp/sim.out" ] || [ $tries = 200 ]; do
-    tries=$((tries + 1))
-    kill -0 $pid 2>/dev/null || break
-    read -rt 0.05 _ <>"$tmp/never" || :
-done
-url=$(sed -n '1s/\t.*//p' "$tmp/sim.out")
+
+start --hosts 2 --vms 6 --speed 20
 run timeout 300 python3 sweep.py "$url" "$XENKIT_SOURCE/data/xenapi"
 sed -n 's/^# //p' "$out" | while read -r line; do diag "$line"; done
 is "every message answers as it may" "$(tail -n 1 "$out") $status" "failed: 0 0"
 ok "and there were thousands" test "$(awk -F ': ' '{ n += $2 } END { print n }' "$out")" -gt 4000
-kill -TERM $pid && wait $pid
-is "the pool ends, with nothing to complain of" "$?$(cat "$tmp/sim.err")" 0
+stop
+is "the pool ends, with nothing to complain of" "$sim_status$(cat "$tmp/sim.err")" 0
 done_testing

@@ -1,6 +1,7 @@
 # Machines of the simulated pool: what may be done in which state, what changes, what is left behind.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
+. "$XENKIT_SOURCE/src/rooms/sim/pool.sh"
 requires python3
 
 cat >machines.py <<'PYTHON'
@@ -303,21 +304,11 @@ same("nothing changes while nobody acts", api.post("event.from", [api.session, [
 done()
 PYTHON
 
-"$XENKIT" sim --plain >"$tmp/sim.out" 2>"$tmp/sim.err" &
-pid=$!
-on_exit 'kill $pid'
-mkfifo "$tmp/never"
-tries=0
-until [ -s "$tmp/sim.out" ] || [ $tries = 200 ]; do
-    tries=$((tries + 1))
-    kill -0 $pid 2>/dev/null || break
-    read -rt 0.05 _ <>"$tmp/never" || :
-done
-PYTHONPATH="$XENKIT_SOURCE/src/rooms/sim" PYTHONDONTWRITEBYTECODE=1 run timeout 240 python3 machines.py \
-    "$(sed -n '1s/\t.*//p' "$tmp/sim.out")"
+start
+PYTHONPATH="$XENKIT_SOURCE/src/rooms/sim" PYTHONDONTWRITEBYTECODE=1 run timeout 280 python3 machines.py "$url"
 sed -n 's/^not ok [0-9]* - //p; s/^# /  /p' "$out" | while read -r line; do diag "$line"; done
 is "the statements about machines hold" "$(grep -c '^not ok' "$out") $status $(cat "$err")" "0 0 "
 ok "and there are many" test "$(grep -c '^ok' "$out")" -gt 110
-kill -TERM $pid && wait $pid
-is "the pool ends, with nothing to complain of" "$?$(cat "$tmp/sim.err")" 0
+stop
+is "the pool ends, with nothing to complain of" "$sim_status$(cat "$tmp/sim.err")" 0
 done_testing
