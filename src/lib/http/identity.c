@@ -204,6 +204,11 @@ void http_identity_times(const struct http_identity *id, int64_t *ret_from_s, in
     *ret_to_s = seconds_of(X509_get0_notAfter(id->certificate));
 }
 
+bool http_identity_is_for(const struct http_identity *id, struct in_addr address)
+{
+    return X509_check_ip(id->certificate, (const unsigned char *)&address, sizeof(address), 0) == 1;
+}
+
 char *http_identity_pem(const struct http_identity *id)
 {
     BIO *const out = BIO_new(BIO_s_mem());

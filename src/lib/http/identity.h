@@ -35,6 +35,8 @@ enum http_digest { HTTP_SHA1, HTTP_SHA256 };
 void http_identity_fingerprint(char ret[HTTP_FINGERPRINT_BYTES], const struct http_identity *id,
                                enum http_digest digest);
 void http_identity_times(const struct http_identity *id, int64_t *ret_from_s, int64_t *ret_to_s);
+/* Whether the certificate names that address. */
+bool http_identity_is_for(const struct http_identity *id, struct in_addr address);
 /* The certificate, without the key; the caller frees. NULL: no memory. */
 char *http_identity_pem(const struct http_identity *id) XK_MUST_USE;
 /* What the server accepts connections with: TLS 1.2 and later. */

@@ -502,6 +502,8 @@ static void an_identity_is_saved_and_loaded(void **state)
     http_identity_times(again, &from_s, &to_s);
     assert_int_equal(from_s, wish.from_s);
     assert_int_equal(to_s, wish.to_s);
+    assert_true(http_identity_is_for(again, (struct in_addr){.s_addr = htonl(INADDR_LOOPBACK)}));
+    assert_false(http_identity_is_for(again, (struct in_addr){.s_addr = htonl(INADDR_LOOPBACK + 1)}));
     http_identity_free(again);
     for (size_t i = 0; i < saved.len; i++)
         assert_int_equal(http_identity_load(&again, saved.data, i, NULL), -EBADMSG);

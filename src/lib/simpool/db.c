@@ -127,6 +127,7 @@ void sim_touch(struct simpool *p, struct sim_object *o)
     free(o->xml);
     free(o->json);
     o->xml = o->json = NULL;
+    o->xml_bytes = o->json_bytes = 0;
     sim_state_changed(p);
     sim_events_wake(p);
 }
@@ -667,39 +668,47 @@ void sim_list_remove(struct simpool *p, struct sim_object *o, unsigned place, co
 
 /* ---- records ---- */
 
-int sim_record(struct xapi_raw *ret, struct sim_object *o)
+/* One encoding of it, in a block of just its size. */
+static int encode(struct sim_object *o, bool json)
 {
-    if (!o->xml) {
-        const unsigned fields = o->class_row->fields;
-        struct xapi_value *const items = xk_array_alloc(2 * (size_t)fields, sizeof(*items));
-        struct xk_buf xml = XK_BUF_INIT(SIM_CALL_BYTES_MAX), json = XK_BUF_INIT(SIM_CALL_BYTES_MAX);
-        size_t count = 0;
-        if (!items)
-            return -ENOMEM;
-        for (unsigned i = 0; i < fields; i++) {
-            if (field_at(o, i)->internal)
-                continue;
-            items[2 * count] = xapi_str(xapi_text(field_at(o, i)->name));
-            items[2 * count++ + 1] = o->fields[i]->value;
-        }
-        const struct xapi_value record = xapi_map(items, count);
-        xapi_xml_value(&xml, &record);
-        xapi_json_value(&json, &record);
-        free(items);
-        const size_t xml_bytes = xml.len, json_bytes = json.len;
-        o->xml = xk_buf_take(&xml);
-        o->json = xk_buf_take(&json);
-        xk_buf_done(&xml);
-        xk_buf_done(&json);
-        if (!o->xml || !o->json) {
-            free(o->xml);
-            free(o->json);
-            o->xml = o->json = NULL;
-            return -ENOMEM;
-        }
-        o->xml_bytes = xml_bytes;
-        o->json_bytes = json_bytes;
+    const unsigned fields = o->class_row->fields;
+    xk_autofree struct xapi_value *items = xk_array_alloc(2 * (size_t)fields, sizeof(*items));
+    struct xk_buf b = XK_BUF_INIT(SIM_CALL_BYTES_MAX);
+    size_t count = 0;
+
+    if (!items)
+        return -ENOMEM;
+    for (unsigned i = 0; i < fields; i++) {
+        if (field_at(o, i)->internal)
+            continue;
+        items[2 * count] = xapi_str(xapi_text(field_at(o, i)->name));
+        items[2 * count++ + 1] = o->fields[i]->value;
     }
+    const struct xapi_value record = xapi_map(items, count);
+    if (json)
+        xapi_json_value(&b, &record);
+    else
+        xapi_xml_value(&b, &record);
+    const size_t bytes = b.len;
+    char *const text = xk_buf_take(&b);
+    xk_buf_done(&b);
+    if (!text)
+        return -ENOMEM;
+    char *const fit = xk_realloc(text, bytes + 1);
+    *(json ? &o->json : &o->xml) = fit ? fit : text;
+    *(json ? &o->json_bytes : &o->xml_bytes) = bytes;
+    return 0;
+}
+
+int sim_record_as(struct xapi_raw *ret, struct sim_object *o, bool json)
+{
+    if (!(json ? o->json : o->xml) && encode(o, json) < 0)
+        return -ENOMEM;
     *ret = (struct xapi_raw){.xml = o->xml, .json = o->json, .xml_bytes = o->xml_bytes, .json_bytes = o->json_bytes};
     return 0;
+}
+
+int sim_record(struct xapi_raw *ret, struct sim_object *o)
+{
+    return sim_record_as(ret, o, true) < 0 ? -ENOMEM : sim_record_as(ret, o, false);
 }

@@ -95,7 +95,7 @@ static bool record_value(struct sim_call *c, struct sim_object *o, struct xapi_v
 {
     struct xapi_raw *const raw = xk_arena_alloc(&c->arena, sizeof(*raw));
 
-    if (!raw || sim_record(raw, o) < 0)
+    if (!raw || sim_record_as(raw, o, c->wire.protocol != XAPI_XML) < 0)
         return false;
     *ret = (struct xapi_value){.shape = XAPI_RAW, .raw = raw};
     return true;

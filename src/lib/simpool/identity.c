@@ -25,7 +25,8 @@ int sim_identities_make(struct simpool *p, struct xk_err *err)
     for (unsigned i = 0; i < p->settings.hosts && code == 0; i++) {
         char name[64]; /* the longest common name there is */
         const struct sim_object *const host = host_at(p, i);
-        if (p->identities[i])
+        struct http_identity *const old = p->identities[i];
+        if (old && http_identity_is_for(old, p->addresses[i].sin_addr))
             continue;
         /* A loaded host may be called anything; a DNS name has no commas and blanks. */
         snprintf(name, sizeof(name), "%.63s", host ? sim_text(host, "hostname") : "");
@@ -39,6 +40,10 @@ int sim_identities_make(struct simpool *p, struct xk_err *err)
             .to_s = now_s + VALID_S,
         };
         code = http_identity_make(&p->identities[i], &wish, err);
+        if (code == 0 && old) {
+            sim_note(p, "host %s has a new certificate, for its new address", name);
+            http_identity_free(old);
+        }
     }
     if (code == 0)
         sim_identities_tell(p);

@@ -251,6 +251,8 @@ void sim_bulk_end(struct simpool *p);
 void sim_touch(struct simpool *p, struct sim_object *o);
 /* The record of an object, encoded once until it changes. */
 int sim_record(struct xapi_raw *ret, struct sim_object *o);
+/* In one encoding only; the other one may be NULL. */
+int sim_record_as(struct xapi_raw *ret, struct sim_object *o, bool json);
 void sim_new_ref(struct simpool *p, char ret[SIM_REF_BYTES]);
 
 /* One more line for simpool_notes(). */
@@ -327,7 +329,7 @@ int sim_seed(struct simpool *p, struct xk_err *err);
 
 /* ---- identity.c: the hosts' certificates ---- */
 
-/* Keys and certificates for the hosts that have none yet. */
+/* Keys and certificates for the hosts that have none yet, or one for another address. */
 int sim_identities_make(struct simpool *p, struct xk_err *err);
 /* Certificate objects that match them, instead of those that were there for these hosts. */
 void sim_identities_tell(struct simpool *p);

@@ -43,14 +43,14 @@ struct sim_state {
     const struct xk_fs *fs;
     char *path;
     struct xk_file file;
-    struct xk_buf frame;     /* being built: head and content */
-    struct event *timer;     /* to write what nobody asked for */
-    uint64_t end, number;    /* of the last good frame */
-    uint64_t snapshot_bytes; /* where the groups begin */
-    uint64_t written;        /* generation up to which all is in the file */
-    uint64_t deleted_count;  /* of the pool, up to there */
-    unsigned hosts;          /* as they stand in the file */
-    bool identities[SIMPOOL_HOSTS_MAX];
+    struct xk_buf frame;                                       /* being built: head and content */
+    struct event *timer;                                       /* to write what nobody asked for */
+    uint64_t end, number;                                      /* of the last good frame */
+    uint64_t snapshot_bytes;                                   /* where the groups begin */
+    uint64_t written;                                          /* generation up to which all is in the file */
+    uint64_t deleted_count;                                    /* of the pool, up to there */
+    unsigned hosts;                                            /* as they stand in the file */
+    const struct http_identity *identities[SIMPOOL_HOSTS_MAX]; /* only ever compared */
     bool loaded, tell; /* tell: of the generation, though nothing else has changed */
     bool broken_tail;  /* a write that failed may have left bytes behind the end */
 };
@@ -307,7 +307,7 @@ int sim_state_open(struct simpool *p, const struct xk_fs *fs, const char *path, 
     s->hosts = p->settings.hosts;
     s->deleted_count = p->deleted_count;
     for (unsigned i = 0; i < SIMPOOL_HOSTS_MAX; i++)
-        s->identities[i] = p->identities[i] != NULL;
+        s->identities[i] = p->identities[i];
     p->generation += GENERATION_GAP;
     operations_end(p);
     return 1;
@@ -348,7 +348,7 @@ static void flushed(struct sim_state *s, const struct simpool *p)
     s->hosts = p->settings.hosts;
     s->tell = false;
     for (unsigned i = 0; i < SIMPOOL_HOSTS_MAX; i++)
-        s->identities[i] = p->identities[i] != NULL;
+        s->identities[i] = p->identities[i];
 }
 
 static int put_identities(struct sim_state *s, const struct simpool *p, bool all, struct xk_err *err)
@@ -356,7 +356,7 @@ static int put_identities(struct sim_state *s, const struct simpool *p, bool all
     int code = 0;
 
     for (unsigned i = 0; i < SIMPOOL_HOSTS_MAX && code == 0; i++)
-        if (p->identities[i] && (all || !s->identities[i]))
+        if (p->identities[i] && (all || s->identities[i] != p->identities[i]))
             code = sim_state_put_identity(&s->frame, p->identities[i], i, err);
     return code;
 }
@@ -426,7 +426,7 @@ static bool group(struct sim_state *s, const struct simpool *p, struct xk_err *e
     *ret = 0;
     frame_begin(s);
     for (unsigned i = 0; i < SIMPOOL_HOSTS_MAX; i++)
-        any |= p->identities[i] && !s->identities[i];
+        any |= p->identities[i] && s->identities[i] != p->identities[i];
     if (any)
         *ret = put_identities(s, p, false, err);
     for (uint64_t i = s->deleted_count; i < p->deleted_count; i++) {

@@ -29,6 +29,14 @@ is "events go on from a token of before" \
     "$(result event.from "$session" '["vm"]' "$token" 0.0 | jq -c "[.events[] | select(.ref == $vm) | [.operation, .snapshot.name_description]]")" \
     '[["mod","after"]]'
 stop
+start --state pool.state --tls --listen 127.0.9.1
+like "at other addresses there are other certificates" "$(cat "$tmp/sim.err")" 'host host-2 has a new certificate'
+moved=$(cut -f 3 "$tmp/sim.out" | head -n 2)
+nok "they are new" test "$moved" = "$fingerprints"
+stop
+start --state pool.state --tls --listen 127.0.9.1
+is "and they are kept" "$(cut -f 3 "$tmp/sim.out" | head -n 2)" "$moved"
+stop
 start --state pool.state
 curl=
 is "the same pool without TLS" "$(session=$(login); result VM.get_name_label "$session" "$vm")" '"kept"'
