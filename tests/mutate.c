@@ -399,7 +399,7 @@ static const struct verb verbs[] = {
     {.words = {"vhd-util", "read", "-p", "-B", "-M", "-n"}, .one_file = true, .deep = true},
     {.words = {"vhd-util", "scan", "-c", "-p", "-a", "-M"}, .deep = true},
     {.words = {"vhd-util", "set", "-f", "marker", "-v", "7", "-n"}, .one_file = true, .deep = true},
-    {.words = {"vhd", "resize", "--size", "1300M"}, .one_file = true, .deep = true},
+    {.words = {"vhd", "resize", "--size", "40M"}, .one_file = true, .deep = true},
     {.words = {"vhd", "repair", "--apply"}, .deep = true},
     {.words = {"vhd-util", "fill", "-b", "-n"}, .one_file = true, .deep = true},
     {.words = {"vhd-util", "repair", "-n"}, .one_file = true, .deep = true},
