@@ -15,6 +15,10 @@ image() {
 image full full.vhd
 "$PAIR" -n "$rounds" "vhd check --no-bitmaps, 1,044,480 blocks" "$XENKIT" vhd check -q --no-bitmaps full.vhd -- \
     "reading the table" dd if=full.vhd of=/dev/null bs=1M count=5 status=none
+cp --sparse=always full.vhd lost.vhd
+dd if=/dev/zero of=lost.vhd bs=512 seek=1 count=2 conv=notrunc status=none
+"$PAIR" -n "$rounds" "vhd repair of it without a header" "$XENKIT" vhd repair -q --dry-run -o /dev/null lost.vhd -- \
+    "reading the table" dd if=lost.vhd of=/dev/null bs=1M count=5 status=none
 if [ -n "${VHD_UTIL:-}" ]; then
     "$XENKIT" vhd create --size 64G big.vhd >/dev/null
     image full big.vhd

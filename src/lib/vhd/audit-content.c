@@ -15,19 +15,8 @@ struct content {
     uint64_t stray_sectors;
     uint32_t sectors; /* of a block */
     uint8_t *bitmap, *data;
-    uint64_t hole_from, hole_to; /* bytes of the file that are known to be a hole */
+    struct vhd_hole hole;
 };
-
-/* Nothing of it is stored: then there is nothing to read. One question answers for all blocks in the same hole. */
-static bool lies_in_hole(const struct vhd *v, struct content *c, uint64_t start, uint64_t bytes)
-{
-    if (start < c->hole_from || start + bytes > c->hole_to) {
-        const int64_t data = v->file.fs->ops->seek(v->file.fs, v->file.fd, start, SEEK_DATA);
-        c->hole_from = start;
-        c->hole_to = data == -ENXIO ? v->file_bytes : data < 0 ? start : (uint64_t)data;
-    }
-    return start + bytes <= c->hole_to;
-}
 
 /* Sectors that the bitmap calls absent must hold zeros. One read from the first to the last of them. */
 static void audit_absent_data(struct vhd_auditing *a, struct content *c, uint32_t b, uint32_t disk_sectors)
@@ -65,7 +54,7 @@ static void audit_block_content(struct vhd_auditing *a, struct content *c, uint3
     const uint64_t disk_left = v->footer.current_bytes / VHD_SECTOR - (uint64_t)b * c->sectors;
     const uint32_t disk_sectors = (uint32_t)XK_MIN(disk_left, (uint64_t)c->sectors);
 
-    const bool hole = lies_in_hole(v, c, (uint64_t)v->bat[b] * VHD_SECTOR, vhd_block_needs(a, b));
+    const bool hole = vhd_in_hole(&c->hole, v, (uint64_t)v->bat[b] * VHD_SECTOR, vhd_block_needs(a, b));
     if (hole) {
         memset(c->bitmap, 0, (size_t)vhd_bitmap_sectors(v) * VHD_SECTOR);
     } else if (vhd_read_bitmap(v, b, c->bitmap, NULL) < 0) {

@@ -446,6 +446,16 @@ uint64_t vhd_data_end(const struct vhd *v)
     return end;
 }
 
+bool vhd_in_hole(struct vhd_hole *h, const struct vhd *v, uint64_t start, uint64_t bytes)
+{
+    if (start < h->from || start + bytes > h->to) {
+        const int64_t data = v->file.fs->ops->seek(v->file.fs, v->file.fd, start, SEEK_DATA);
+        h->from = start;
+        h->to = data == -ENXIO ? v->file_bytes : data < 0 ? start : (uint64_t)data;
+    }
+    return start + bytes <= h->to;
+}
+
 int vhd_read_bitmap(const struct vhd *v, uint32_t block, uint8_t *ret, struct xk_err *err)
 {
     const size_t bytes = (size_t)vhd_bitmap_sectors(v) * VHD_SECTOR;

@@ -118,6 +118,15 @@ uint64_t vhd_data_end(const struct vhd *v);
 uint64_t vhd_batmap_summed_bytes(const struct vhd *v);
 /* Write the batmap from memory with a new checksum, map first. returns 0 or the I/O error. */
 int vhd_write_batmap(struct vhd *v, struct xk_err *err);
+/*
+ * Whether the file system has a hole where these bytes of the file lie, so that they are zeros without being read.
+ * Asked in ascending order, one question to the system answers for all that lie in the same hole. Begin with a zeroed
+ * one.
+ */
+struct vhd_hole {
+    uint64_t from, to;
+};
+bool vhd_in_hole(struct vhd_hole *h, const struct vhd *v, uint64_t start, uint64_t bytes);
 /* Read block b's bitmap (vhd_bitmap_sectors() * 512 bytes). returns 0; -EBADMSG when it lies outside the file. */
 int vhd_read_bitmap(const struct vhd *v, uint32_t block, uint8_t *ret, struct xk_err *err);
 

@@ -229,11 +229,31 @@ static int op_chmod_chown(const struct xk_fs *fs, int fd, const struct stat *lik
     return -EROFS;
 }
 
+/* Of the file's own data and the changed sectors what comes first. */
+static int64_t next_data(const struct vhd_overlay *o, int fd, uint64_t offset)
+{
+    const size_t changed = position_of(o, offset / VHD_SECTOR);
+    uint64_t next = UINT64_MAX;
+
+    if (offset < o->shown) {
+        const int64_t data = o->real->ops->seek(o->real, fd, offset, SEEK_DATA);
+        if (data < 0 && data != -ENXIO)
+            return data;
+        if (data >= 0 && (uint64_t)data < o->shown)
+            next = (uint64_t)data;
+    }
+    if (changed < o->count)
+        next = XK_MIN(next, XK_MAX(offset, o->sectors[changed].number * VHD_SECTOR));
+    return next < o->bytes ? (int64_t)next : -ENXIO;
+}
+
 static int64_t op_seek(const struct xk_fs *fs, int fd, uint64_t offset, int whence)
 {
     struct vhd_overlay *const o = of(fs);
     if (is_ours(o, fd) && whence == SEEK_END)
         return (int64_t)(o->bytes + offset);
+    if (is_ours(o, fd) && whence == SEEK_DATA)
+        return next_data(o, fd, offset);
     return is_ours(o, fd) ? -EINVAL : o->real->ops->seek(o->real, fd, offset, whence);
 }
 

@@ -498,6 +498,7 @@ int vhd_step_bat(struct rebuild *b, struct vhd *v)
 struct bitmaps {
     uint32_t blocks;         /* changed */
     uint64_t cleared, found; /* bits past the disk's end; sectors with data */
+    struct vhd_hole hole;
 };
 
 static void clear_beyond(struct bitmaps *m, uint8_t *bitmap, uint32_t disk_sectors, uint32_t sectors)
@@ -531,6 +532,9 @@ static int repair_bitmap(struct bitmaps *m, struct rebuild *b, struct vhd *v, ui
     const uint64_t had = m->cleared + m->found;
     const size_t wanted = bitmap_bytes + (b->r->options.data ? (size_t)disk_sectors * VHD_SECTOR : 0);
 
+    /* Only the last block can have bits past the end, and a hole has none at all. */
+    if ((!b->r->options.data && disk_sectors == sectors) || vhd_in_hole(&m->hole, v, at, wanted))
+        return 0;
     const int code = xk_file_read(&v->file, buf, wanted, at, b->err);
     if (code < 0)
         return code;
@@ -580,11 +584,16 @@ int vhd_step_bitmaps(struct rebuild *b, struct vhd *v)
 static int make_map(uint8_t *map, uint64_t *ret_full, struct rebuild *b, const struct vhd *v)
 {
     xk_autofree uint8_t *bitmap = xk_alloc((size_t)vhd_bitmap_sectors(v) * VHD_SECTOR);
+    struct vhd_hole hole = {0};
+
     if (!bitmap)
         return xk_fail_memory(b->err);
     *ret_full = 0;
     for (uint32_t n = 0; n < v->blocks; n++) {
-        if (v->bat[n] == VHD_BAT_FREE)
+        if (xk_stop_signal())
+            return xk_fail(b->err, -EINTR, "%s: stopped, nothing was changed", v->path);
+        if (v->bat[n] == VHD_BAT_FREE ||
+            vhd_in_hole(&hole, v, (uint64_t)v->bat[n] * VHD_SECTOR, (uint64_t)vhd_bitmap_sectors(v) * VHD_SECTOR))
             continue;
         /* A bitmap that cannot be read is another problem; here it is not full. */
         if (vhd_read_bitmap(v, n, bitmap, NULL) == 0 && vhd_bits_full(bitmap, vhd_sectors_per_block(v))) {

@@ -7,6 +7,7 @@
 #include "lib/vhd/test-images.h"
 
 #include <dirent.h>
+#include <endian.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -347,6 +348,52 @@ static void a_lost_header_is_found_again(void **state)
     shop_end(&s);
 }
 
+/* Every block of 2040 GiB has its place, none of them a byte in the file. */
+static void make_full_table(const struct shop *s)
+{
+    struct world w = s->w;
+    struct vhd v;
+    uint8_t footer[VHD_FOOTER_BYTES];
+    const struct vhd_create how = {
+        .path = s->disk, .bytes = VHD_SIZE_MAX, .type = VHD_DYNAMIC, .unix_seconds = NOW, .random = &w.random};
+
+    assert_int_equal(unlink(s->disk), 0);
+    assert_int_equal(vhd_create(xk_fs_posix(), &how, &w.err), 0);
+    assert_int_equal(vhd_open(&v, xk_fs_posix(), s->disk, VHD_WRITE, &w.err), 0);
+    const uint64_t first = XK_ROUND_UP(vhd_data_end(&v) + VHD_SECTOR, VHD_PAGE) / VHD_SECTOR - 1;
+    const uint64_t stride = (VHD_PAGE + (uint64_t)VHD_BLOCK_BYTES) / VHD_SECTOR;
+    uint32_t *const table = malloc(v.blocks * sizeof(*table));
+    assert_non_null(table);
+    for (uint32_t i = 0; i < v.blocks; i++)
+        table[i] = htobe32((uint32_t)(first + i * stride));
+    vhd_footer_encode(footer, &v.footer);
+    assert_int_equal(xk_file_write(&v.file, table, v.blocks * sizeof(*table), v.header.table_offset, &w.err), 0);
+    assert_int_equal(xk_file_write(&v.file, footer, sizeof(footer), (first + v.blocks * stride) * VHD_SECTOR, &w.err),
+                     0);
+    /* And then the header is gone. */
+    assert_int_equal(xk_file_write_zeros(&v.file, VHD_FOOTER_BYTES, VHD_FOOTER_BYTES + VHD_HEADER_BYTES, &w.err), 0);
+    vhd_close(&v);
+    free(table);
+}
+
+static void a_table_of_the_largest_disk_takes_no_time(void **state)
+{
+    struct shop s;
+    char why[XK_FAULT_WHY_MAX];
+
+    assert_int_equal(shop_make(&s, DYNAMIC, NULL), 0);
+    make_full_table(&s);
+    const clock_t begun = clock();
+    if (shop_run(&s, xk_fs_posix(), &s.w.err) < 0)
+        fail_msg("%s", s.w.err.text);
+    const double seconds = (double)(clock() - begun) / CLOCKS_PER_SEC;
+    if (worst_of(s.disk, true, why) > XK_NOTE)
+        fail_msg("%s", why);
+    if (seconds > 5)
+        fail_msg("took %.1f s of processor time", seconds);
+    shop_end(&s);
+}
+
 static void a_later_write_forbids_the_undo(void **state)
 {
     struct shop s;
@@ -533,6 +580,7 @@ int main(void)
         cmocka_unit_test(a_sound_image_needs_nothing),
         cmocka_unit_test(damage_behind_damage_is_repaired),
         cmocka_unit_test(a_lost_header_is_found_again),
+        cmocka_unit_test(a_table_of_the_largest_disk_takes_no_time),
         cmocka_unit_test(a_later_write_forbids_the_undo),
         cmocka_unit_test(an_undo_file_is_never_replaced),
         cmocka_unit_test(a_forgotten_journal),
