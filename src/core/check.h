@@ -90,10 +90,12 @@ struct xk_check_set {
     bool (*accepts)(const char *target); /* e.g. a path; "localhost" */
     /*
      * Examine the targets that this set accepted.
-     * ret_subject   owned by the caller until close(). Things that cannot be read at all are part of the subject
+     * access        how what is far away is reached, as the command line says it; each set knows its own kind. May be
+     * NULL. ret_subject   owned by the caller until close(). Things that cannot be read at all are part of the subject
      *               (and become findings), so this fails only for memory or a stop.
      */
-    int (*open)(void **ret_subject, struct xk_app *app, const char *const *targets, size_t count, struct xk_err *err);
+    int (*open)(void **ret_subject, struct xk_app *app, const char *const *targets, size_t count, const void *access,
+                struct xk_err *err);
     void (*close)(void *subject);
     const struct xk_check *checks; /* ends with a NULL id */
 };

@@ -112,7 +112,7 @@ static bool accepts(const char *target)
 }
 
 static int open_set(void **ret_subject, struct xk_app *app, const char *const *targets, size_t count,
-                    struct xk_err *err)
+                    const void *access, struct xk_err *err)
 {
     struct machine *m;
     const int rc = machine_open(&m, &(struct machine_settings){.root = app->root, .clock = app->clock}, err);

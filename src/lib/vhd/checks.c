@@ -201,7 +201,7 @@ static bool accepts(const char *target)
 }
 
 static int open_survey(void **ret_subject, struct xk_app *app, const char *const *targets, size_t count,
-                       struct xk_err *err)
+                       const void *access, struct xk_err *err)
 {
     struct xk_prog progress;
     const struct vhd_survey_options options = {

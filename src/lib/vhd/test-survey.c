@@ -444,7 +444,7 @@ static void test_the_set_reports_what_the_survey_found(void **state)
     assert_false(vhd_check_set.accepts("localhost"));
     assert_false(vhd_check_set.accepts("/dev/null"));
     const char *const target = f->dir;
-    int code = vhd_check_set.open(&subject, &app, &target, 1, &err);
+    int code = vhd_check_set.open(&subject, &app, &target, 1, NULL, &err);
     assert_done(code, err);
     for (const struct xk_check *row = vhd_check_set.checks; row->id; row++) {
         code = row->run(row, subject, &found, &err);

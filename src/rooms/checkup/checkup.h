@@ -31,10 +31,10 @@ struct checkup {
 /*
  * Examine all targets.
  * returns   0, whatever was found; -ENOENT: a target that no set accepts; -EINVAL: --only or --skip names no check;
- *           a set's error. *ret is to be ended with checkup_done() in any case.
+ *           a set's error. access: as a set's open() takes it. *ret is to be ended with checkup_done() in any case.
  */
 int checkup_examine(struct checkup *ret, struct xk_app *app, const char *const *targets, size_t count,
-                    const struct xk_words *only, const struct xk_words *skip, struct xk_err *err);
+                    const struct xk_words *only, const struct xk_words *skip, const void *access, struct xk_err *err);
 void checkup_done(struct checkup *c);
 
 /* ---- page.c ---- */

@@ -2,10 +2,12 @@
 #include "rooms/checkup/checkup.h"
 
 #include "core/text.h"
+#include "lib/client/client.h"
 
 #define LOCALHOST "localhost"
 
 struct checkup_opts {
+    struct client_access access;
     bool demo, list;
     struct xk_words only, skip;
     const char *html, *demo_dir;
@@ -19,6 +21,7 @@ static const struct xk_opt checkup_opts[] = {
     XK_OPT_FLAG('l', "list", struct checkup_opts, list, "list the checks, examine nothing"),
     XK_OPT_LIST(0, "only", struct checkup_opts, only, "ID", "run this check or set of checks only; may be given again"),
     XK_OPT_LIST(0, "skip", struct checkup_opts, skip, "ID", "leave this check or set out; may be given again"),
+    CLIENT_ACCESS_OPTS(struct checkup_opts, access),
     XK_OPT_END,
 };
 
@@ -61,7 +64,7 @@ static int examine(struct xk_app *app, const struct checkup_opts *opts, const ch
 {
     struct checkup c;
 
-    int code = checkup_examine(&c, app, targets, count, &opts->only, &opts->skip, err);
+    int code = checkup_examine(&c, app, targets, count, &opts->only, &opts->skip, &opts->access, err);
     if (code == 0) {
         xk_findings_show(app->out, &c.findings);
         if (opts->html) {
@@ -116,7 +119,7 @@ static int run_demo(struct xk_app *app, const struct checkup_opts *opts, struct 
     if (!page)
         return xk_fail_memory(err);
     const char *const targets[] = {demo.dir, LOCALHOST};
-    code = checkup_examine(&c, app, targets, XK_COUNT(targets), &opts->only, &opts->skip, err);
+    code = checkup_examine(&c, app, targets, XK_COUNT(targets), &opts->only, &opts->skip, NULL, err);
     if (code == 0) {
         xk_findings_show(app->out, &c.findings);
         code = checkup_page_write(&c, app, page, "Sample images and this machine", err);
@@ -161,15 +164,17 @@ static const struct xk_exit_row exits[] = {
      "something of severity warning or critical was found; with --demo: the findings differ from the plan"},
     {0, NULL},
 };
+static const struct checkup_opts defaults = {.access = CLIENT_ACCESS_DEFAULTS};
 static const char *const example[] = {LOCALHOST, NULL};
 
 const struct xk_command checkup_cmd_checkup = {
     .name = "checkup",
-    .summary = "find what is wrong with disks and this machine, and what to do about it",
-    .operands = "[FILE|DIR|localhost…]",
+    .summary = "find what is wrong with a pool, disks and this machine, and what to do about it",
+    .operands = "[FILE|DIR|localhost|URL…]",
     .min_operands = 0,
     .max_operands = -1,
     .opts = checkup_opts,
+    .defaults = &defaults,
     .opts_bytes = sizeof(struct checkup_opts),
     .run = run,
     .exits = exits,

@@ -43,7 +43,9 @@ static int check_targets(const char *const *targets, size_t count, struct xk_err
         if (set_for(targets[i]))
             continue;
         const int code = xk_fail(err, -ENOENT, "%s: no such file or folder", targets[i]);
-        xk_err_hint(err, "a target is a disk image, a folder of them, or `localhost`");
+        xk_err_hint(
+            err,
+            "a target is a disk image, a folder of them, a log xensource.log, `localhost`, or a pool, https://HOST");
         xk_err_exit(err, XK_EXIT_USAGE);
         return code;
     }
@@ -61,7 +63,7 @@ static bool wants_any(const struct xk_check_set *set, const struct xk_words *onl
 
 static int examine_set(struct checkup *c, const struct xk_check_set *set, struct xk_app *app,
                        const char *const *targets, size_t count, const struct xk_words *only,
-                       const struct xk_words *skip, struct xk_err *err)
+                       const struct xk_words *skip, const void *access, struct xk_err *err)
 {
     xk_autofree const char **mine = xk_array_alloc(count, sizeof(*mine));
     struct checkup_part part = {.set = set};
@@ -74,7 +76,7 @@ static int examine_set(struct checkup *c, const struct xk_check_set *set, struct
     }
     if (part.targets == 0 || !wants_any(set, only, skip))
         return 0;
-    const int code = set->open(&part.subject, app, mine, part.targets, err);
+    const int code = set->open(&part.subject, app, mine, part.targets, access, err);
     if (code < 0)
         return code;
     c->parts[c->part_count++] = part;
@@ -82,7 +84,7 @@ static int examine_set(struct checkup *c, const struct xk_check_set *set, struct
 }
 
 int checkup_examine(struct checkup *ret, struct xk_app *app, const char *const *targets, size_t count,
-                    const struct xk_words *only, const struct xk_words *skip, struct xk_err *err)
+                    const struct xk_words *only, const struct xk_words *skip, const void *access, struct xk_err *err)
 {
     *ret = (struct checkup){0};
     int code = check_names(only, "--only", err);
@@ -91,7 +93,7 @@ int checkup_examine(struct checkup *ret, struct xk_app *app, const char *const *
     if (code == 0)
         code = check_targets(targets, count, err);
     for (const struct xk_check_set *const *set = xk_check_sets; code == 0 && *set; set++)
-        code = examine_set(ret, *set, app, targets, count, only, skip, err);
+        code = examine_set(ret, *set, app, targets, count, only, skip, access, err);
     if (code < 0)
         return code;
     xk_findings_sort(&ret->findings);
