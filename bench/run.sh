@@ -7,13 +7,13 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
 shift
-[ $# -gt 0 ] || set -- startup scan vhd convert sim sessions iperf
+[ $# -gt 0 ] || set -- startup scan vhd convert sim client sessions iperf
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
-XENKIT=$build/xenkit PAIR=$build/bench/pair IMAGE=$build/bench/vhd-image CLIENT=$build/bench/pool-client
-export XENKIT PAIR IMAGE CLIENT
+XENKIT=$build/xenkit PAIR=$build/bench/pair IMAGE=$build/bench/vhd-image CLIENT=$build/bench/pool-client LOGIN_RATE=$build/bench/login-rate
+export XENKIT PAIR IMAGE CLIENT LOGIN_RATE
 
 missed=0
 for name; do
