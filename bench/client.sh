@@ -47,7 +47,7 @@ ours() {
 median() {
     sort -n | awk '{ a[NR] = $0 } END { print a[int((NR + 1) / 2)] }'
 }
-for round in $(seq "${ROUNDS:-3}"); do
+for _ in $(seq "${ROUNDS:-3}"); do
     ours json2 >>json2
     ours xml >>xml
     python3 fetch.py "$module" "$url" >>theirs
