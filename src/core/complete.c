@@ -10,6 +10,7 @@
 
 /* The last word, split where it is --name=value. */
 struct asked {
+    struct xk_offer offer; /* first: a command's own candidates come back through it */
     struct xk_out *out;
     const char *word;   /* what a candidate must begin with */
     const char *before; /* printed before each candidate: "--name=" */
@@ -20,6 +21,11 @@ static void offer(const struct asked *a, const char *candidate)
 {
     if (xk_has_prefix(candidate, a->word))
         xk_out_rawf(a->out, "%.*s%s\n", a->before_bytes, a->before, candidate);
+}
+
+static void take_candidate(const struct xk_offer *to, const char *candidate)
+{
+    offer((const struct asked *)to, candidate);
 }
 
 static void offer_rooms(const struct asked *a, const struct xk_app *app, bool classics)
@@ -111,12 +117,14 @@ static void complete_command(struct asked *a, const struct xk_command *command, 
     if (a->word[0] == '-') {
         offer_options(a, command->opts, true);
         offer_options(a, xk_common_opts, !command->raw);
+    } else if (command->complete) {
+        command->complete(&a->offer, a->word);
     }
 }
 
 void xk_complete(struct xk_out *out, const struct xk_app *app, int count, char **words)
 {
-    struct asked a = {.out = out, .word = count > 0 ? words[count - 1] : "", .before = ""};
+    struct asked a = {.offer = {take_candidate}, .out = out, .word = count > 0 ? words[count - 1] : "", .before = ""};
 
     if (count <= 1) {
         offer_rooms(&a, app, true);

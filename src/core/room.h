@@ -38,6 +38,11 @@ struct xk_exit_row {
     const char *meaning;
 };
 
+/* Takes the candidates of a completion. */
+struct xk_offer {
+    void (*take)(const struct xk_offer *offer, const char *candidate);
+};
+
 enum xk_command_kind {
     XK_ONE_SHOT,    /* does its work and ends */
     XK_SERVER,      /* runs until it is stopped */
@@ -62,6 +67,8 @@ struct xk_command {
     const char *help;                /* more lines for --help; may be NULL */
     const char *const *example;      /* an argv (without "xenkit NOUN VERB") that the contract test runs; NULL-ended */
     bool raw;                        /* writes bytes, not records: the output formats are refused */
+    /* Offers what may stand in place of `word`, an operand; what does not begin like it is left out. NULL: files. */
+    void (*complete)(const struct xk_offer *offer, const char *word);
 };
 
 struct xk_classic {

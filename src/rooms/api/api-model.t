@@ -52,6 +52,16 @@ check "an enum" 0 "~persist"
 run xenkit api describe VM.strat
 check "a wrong name" 2 "" "~did you mean VM.start\?"
 
+# ---- completion ----
+
+is "messages" "$(xenkit --complete -- api call VM.sta)" "VM.start
+VM.start_on"
+is "classes before their dot" "$(xenkit --complete -- api call VM_g)" "VM_group.
+VM_guest_metrics."
+like "fields and messages" "$(xenkit --complete -- api describe VM.power)" '^VM.power_state$'
+like "classes" "$(xenkit --complete -- api watch netw)" "^network$"
+is "options all the same" "$(xenkit --complete -- api call --asy)" --async
+
 # ---- watch ----
 
 start --log "$tmp/sim.log"

@@ -14,6 +14,11 @@ extern const struct xk_command api_cmd_call, api_cmd_describe, api_cmd_watch, ap
 /* Whether an operand names a pool: a URL, a socket's path, or what `otherwise` says of a bare HOST[:PORT]. */
 bool api_is_pool(const char *word, bool otherwise);
 
+/* Completion from the model: messages; classes; classes, and after a dot fields and messages. */
+void api_offer_messages(const struct xk_offer *offer, const char *word);
+void api_offer_classes(const struct xk_offer *offer, const char *word);
+void api_offer_names(const struct xk_offer *offer, const char *word);
+
 /* A value as the result of a command: JSON as the XenAPI has it, tables of records, lines of text. */
 void api_show(struct xk_out *out, const struct xapi_value *v);
 /* A value as a cell. */

@@ -239,6 +239,7 @@ const struct xk_command api_cmd_call = {
     .opts_bytes = sizeof(struct call),
     .run = run,
     .example = example,
+    .complete = api_offer_messages,
     .help =
         "An ARGUMENT is a word or JSON; a,b is a set, a=b,c=d a map. A ref may be given as a uuid or as name:LABEL.\n"
         "Arguments are checked against the data model before anything is sent.",

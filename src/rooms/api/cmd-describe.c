@@ -410,4 +410,5 @@ const struct xk_command api_cmd_describe = {
     .opts_bytes = sizeof(struct describe),
     .run = run,
     .example = example,
+    .complete = api_offer_names,
 };

@@ -397,5 +397,6 @@ const struct xk_command api_cmd_watch = {
     .run = run,
     .kind = XK_SERVER,
     .example = example,
+    .complete = api_offer_classes,
     .help = "A CLASS is a name in any case, CLASS/REF for one object, or * for all. Runs until it is stopped.",
 };
