@@ -5,6 +5,8 @@
  * client of the pool like any other: it calls through a socket that the pool's own HTTP server was given, and shares
  * nothing else with it. Bytes of the user's connection, which may be TLS, go through the event loop to a second socket.
  *
+ * The loop greets, and waits for the answer, before there is a thread: who only connects costs none.
+ *
  * A thread that ends says so through a pipe, and shuts its sockets down; the loop sends on what is left in them, joins
  * it and closes them. So no descriptor is closed while somebody else uses it, and the loop never waits for a command.
  */
@@ -22,6 +24,7 @@
 #include <sys/socket.h>
 
 #define CLI_RUNNING_MAX      32  /* commands at a time; more wait */
+#define CLI_GREETING_S       30  /* for the user's side to greet back */
 #define CLI_WAITING_MAX      512 /* and still more are refused */
 #define CLI_STACK_BYTES      (2u * XK_MIB)
 #define CLI_MEMORY_BYTES_MAX (256u << 20) /* of one command */
@@ -39,7 +42,8 @@ struct sim_cli {
     struct bufferevent *relay;
     int sockets[SOCKETS]; /* -1: not open, or somebody else's */
     unsigned host;
-    bool started, drained;
+    struct event *timer; /* until the greeting has come */
+    bool greeted, started, drained;
     _Atomic bool ended;
     pthread_t thread;
     struct xk_arena arena; /* of the words */
@@ -229,6 +233,8 @@ static void job_free(struct sim_cli *job)
     if (job->next)
         job->next->link = job->link;
     *job->link = job->next;
+    if (job->timer)
+        event_free(job->timer);
     if (job->relay)
         bufferevent_free(job->relay);
     for (size_t i = 0; i < SOCKETS; i++)
@@ -269,12 +275,48 @@ static void pass_on(struct sim_cli *job)
         (void)evbuffer_remove_buffer(job->in, out, CLI_UNREAD_BYTES_MAX - waiting);
 }
 
+/* Somebody who cannot be served, before there is a thread for him. */
+static void job_drop(struct sim_cli *job)
+{
+    http_finish(job->exchange);
+    job->exchange = NULL;
+    job_free(job);
+}
+
+/* returns   whether the greeting is there; what is none ends the job. */
+static bool take_greeting(struct sim_cli *job, struct evbuffer *in)
+{
+    uint8_t bytes[THIN_GREETING_BYTES];
+
+    if (evbuffer_copyout(in, bytes, sizeof(bytes)) < (ev_ssize_t)sizeof(bytes))
+        return false;
+    if (thin_check_greeting(bytes, NULL) < 0) {
+        job_drop(job);
+        return false;
+    }
+    (void)evbuffer_drain(in, sizeof(bytes));
+    (void)event_del(job->timer);
+    return true;
+}
+
 static void on_user_bytes(void *context, struct evbuffer *in)
 {
     struct sim_cli *const job = context;
 
+    if (!job->greeted) {
+        if (!take_greeting(job, in))
+            return;
+        job->greeted = true;
+        job->in = in;
+        return start_waiting(job->pool);
+    }
     job->in = in;
     pass_on(job);
+}
+
+static void on_greeting_late(evutil_socket_t fd, short what, void *context)
+{
+    job_drop(context);
 }
 
 static void on_user_gone(void *context)
@@ -382,12 +424,23 @@ static void start_waiting(struct simpool *p)
 {
     for (struct sim_cli *job = p->clis, *next; job && p->cli_running < CLI_RUNNING_MAX; job = next) {
         next = job->next;
-        if (!p->cli_closed && !job->started && job->exchange && !start(job)) {
-            http_drop(job->exchange);
-            job->exchange = NULL;
-            job_free(job);
-        }
+        if (!p->cli_closed && job->greeted && !job->started && job->exchange && !start(job))
+            job_drop(job);
     }
+}
+
+static void greet(struct sim_cli *job)
+{
+    const struct timeval limit = {.tv_sec = CLI_GREETING_S};
+    struct xk_buf b = XK_BUF_INIT(256);
+
+    thin_put_greeting(&b);
+    job->timer = evtimer_new(job->pool->base, on_greeting_late, job);
+    const bool good =
+        !b.error && job->timer && event_add(job->timer, &limit) == 0 && http_write(job->exchange, b.data, b.len) == 0;
+    xk_buf_done(&b);
+    if (!good)
+        job_drop(job);
 }
 
 void sim_cli_handle(struct simpool *p, struct http_exchange *x)
@@ -397,7 +450,7 @@ void sim_cli_handle(struct simpool *p, struct http_exchange *x)
     struct sim_cli *const job = bytes > THIN_REQUEST_BYTES_MAX ? NULL : xk_zalloc(sizeof(*job));
 
     for (const struct sim_cli *other = p->clis; other; other = other->next)
-        waiting += !other->started;
+        waiting += !other->started; /* also those that have not greeted yet */
     if (!job || waiting >= CLI_WAITING_MAX) {
         free(job);
         return http_refuse(x, 500);
@@ -418,7 +471,7 @@ void sim_cli_handle(struct simpool *p, struct http_exchange *x)
     }
     job->exchange = x;
     http_take(x, &(const struct http_raw){.readable = on_user_bytes, .gone = on_user_gone, .context = job});
-    start_waiting(p);
+    greet(job);
 }
 
 int sim_cli_open(struct simpool *p, struct xk_err *err)

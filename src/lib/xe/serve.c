@@ -207,19 +207,6 @@ static int on_end(void *context)
 
 /* ---- one connection ---- */
 
-static int greet(const struct client *c)
-{
-    uint8_t bytes[THIN_GREETING_BYTES];
-    struct xk_buf b = XK_BUF_INIT(256);
-
-    thin_put_greeting(&b);
-    int code = b.error ? xk_fail_memory(c->err) : send_all(c, &b);
-    xk_buf_done(&b);
-    if (code == 0)
-        code = receive(c, bytes, sizeof(bytes), READ_S);
-    return code < 0 ? code : thin_check_greeting(bytes, c->err);
-}
-
 int thin_serve(int fd, const struct xe_settings *settings, const char *const *words, size_t count, struct xk_err *err)
 {
     struct client c = {.fd = fd, .err = err};
@@ -235,9 +222,6 @@ int thin_serve(int fd, const struct xe_settings *settings, const char *const *wo
     };
     struct xe_settings own = *settings;
 
-    const int code = greet(&c);
-    if (code < 0)
-        return code;
     own.terminal = &terminal;
     const int status = xe_run(&own, words, count, err);
     if (status < 0)

@@ -76,7 +76,7 @@ int thin_words(const char ***ret_words, size_t *ret_count, const char **ret_sess
 /* ---- the server's side of one connection ---- */
 
 /*
- * Serve a client whose request has been read: greet it, run its command line, tell it how to end.
+ * Serve a client that has been greeted and has greeted back: run its command line, tell it how to end.
  *
  * fd        a stream socket that blocks; closing is the caller's.
  * settings  without a terminal: the client is it. open() is told the user and the password of the words; when `session`
