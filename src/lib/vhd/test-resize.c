@@ -6,6 +6,9 @@
 #include "lib/vhd/resize.h"
 #include "lib/vhd/test-images.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+
 enum shape {
     DYNAMIC,      /* blocks in the way of larger tables */
     EMPTY,        /* none */
@@ -295,6 +298,37 @@ static void progress_runs_to_its_end(void **state)
     shop_end(&s);
 }
 
+static void ask_for_a_stop(void *context, uint64_t done, uint64_t total)
+{
+    if (done < total)
+        (void)raise(SIGTERM);
+}
+
+/* In a process of its own: the wish to stop stays for good. */
+static void a_stop_is_undone(void **state)
+{
+    struct shop s;
+    struct vhd_resized resized;
+    char why[XK_FAULT_WHY_MAX] = "";
+    int status;
+
+    shop_make(&s, DYNAMIC, 900 * XK_MIB, true);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        const struct vhd_resize how = {.bytes = s.bytes, .journal = s.journal, .progress = ask_for_a_stop};
+        xk_stop_install();
+        _exit(vhd_resize(&resized, xk_fs_posix(), s.disk, &how, NULL) == -EINTR ? 42 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 42);
+    assert_int_equal(access(s.journal, F_OK), -1);
+    s.bytes = DISK_BYTES;
+    if (sound(&s, s.disk, true, true, why) < 0)
+        fail_msg("%s", why);
+    shop_end(&s);
+}
+
 static void a_journal_of_another_image_is_refused(void **state)
 {
     struct shop s;
@@ -443,6 +477,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(each_stage_can_be_reverted),
         cmocka_unit_test(progress_runs_to_its_end),
+        cmocka_unit_test(a_stop_is_undone),
         cmocka_unit_test(a_journal_of_another_image_is_refused),
         cmocka_unit_test(cutting_off_a_grow_with_moved_blocks),
         cmocka_unit_test(cutting_off_a_grow_of_a_child),
