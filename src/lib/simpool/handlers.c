@@ -37,6 +37,9 @@ static const struct sim_route routes[] = {
     {"GET", "/services/", "get_services", not_here}, /* storage drivers and xenopsd are there on a real host */
     {"GET", "/blob", NULL, sim_blob_get},            /* a public one needs no session */
     {"PUT", "/blob", NULL, sim_blob_put},
+    {"GET", "/export", "get_export", sim_export},
+    {"GET", "/export_metadata", "get_export_metadata", sim_export_metadata},
+    {"PUT", "/import", "put_import", sim_import}, /* and /import_metadata, /import_raw_vdi */
     {"GET", "/rrd_updates", "rrd_updates", sim_rrd_updates},
     {"GET", "/host_rrd", "host_rrd", sim_rrd_host}, /* and /host_rrds, /vm_rrds */
     {"GET", "/vm_rrd", "vm_rrd", sim_rrd_vm},

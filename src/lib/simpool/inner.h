@@ -368,6 +368,12 @@ void sim_blobs_close(struct simpool *p);
 void sim_blob_get(struct simpool *p, struct http_exchange *x);
 void sim_blob_put(struct simpool *p, struct http_exchange *x);
 
+/* ---- transfer.c ---- */
+
+void sim_export(struct simpool *p, struct http_exchange *x);
+void sim_export_metadata(struct simpool *p, struct http_exchange *x);
+void sim_import(struct simpool *p, struct http_exchange *x);
+
 struct sim_row {
     const char *message;
     sim_behaviour *behaviour;
