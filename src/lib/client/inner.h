@@ -92,6 +92,16 @@ int client_follow(struct client *c, const struct xapi_reply *reply, struct xk_er
 
 /* ---- kept.c ---- */
 
+#define CLIENT_LINE_BYTES 512
+
+struct client_kept_file {
+    char url[CLIENT_LINE_BYTES], user[CLIENT_LINE_BYTES], session[CLIENT_LINE_BYTES];
+    char host[CLIENT_LINE_BYTES], pin[CLIENT_LINE_BYTES], proof[CLIENT_LINE_BYTES];
+    int64_t created_s;
+};
+
+/* The text of such a file. returns   whether it is whole, and of this kind. */
+bool client_kept_parse(struct client_kept_file *ret, const char *text);
 /* Where state is kept; NULL: there is no home, or no memory. */
 char *client_folder(const struct xk_app *app) XK_MUST_USE;
 /* The file of the session for this pool and user. NULL: sessions are not kept. */

@@ -21,12 +21,6 @@
 #define SUFFIX         ".session"
 #define LOCK_LOOK_NS   (10 * XK_NS_PER_MS)
 #define KEPT_MAX       1024 /* files that are looked at */
-#define LINE_BYTES     512
-
-struct kept_file {
-    char url[LINE_BYTES], user[LINE_BYTES], session[LINE_BYTES], host[LINE_BYTES], pin[LINE_BYTES], proof[LINE_BYTES];
-    int64_t created_s;
-};
 
 /* FNV-1a, with the NUL: what the file says inside is what counts, so two that meet only take turns. */
 static uint64_t mix(uint64_t h, const char *text)
@@ -56,29 +50,29 @@ static bool is_plain(const char *text)
     return *text && !*c;
 }
 
-static void parse_line(struct kept_file *f, const char *line, size_t bytes)
+static void parse_line(struct client_kept_file *f, const char *line, size_t bytes)
 {
     const struct {
         const char *key;
         char *value;
     } fields[] = {{"url ", f->url}, {"user ", f->user}, {"session ", f->session},
                   {"at ", f->host}, {"pin ", f->pin},   {"proof ", f->proof}};
-    char created[LINE_BYTES] = "";
+    char created[CLIENT_LINE_BYTES] = "";
 
     for (size_t i = 0; i < XK_COUNT(fields); i++) {
         const size_t key = strlen(fields[i].key);
-        if (bytes > key && bytes - key < LINE_BYTES && strncmp(line, fields[i].key, key) == 0)
-            snprintf(fields[i].value, LINE_BYTES, "%.*s", (int)(bytes - key), line + key);
+        if (bytes > key && bytes - key < CLIENT_LINE_BYTES && strncmp(line, fields[i].key, key) == 0)
+            snprintf(fields[i].value, CLIENT_LINE_BYTES, "%.*s", (int)(bytes - key), line + key);
     }
-    if (bytes > 8 && bytes < LINE_BYTES && strncmp(line, "created ", 8) == 0) {
+    if (bytes > 8 && bytes < CLIENT_LINE_BYTES && strncmp(line, "created ", 8) == 0) {
         snprintf(created, sizeof(created), "%.*s", (int)(bytes - 8), line + 8);
         (void)xk_parse_i64(&f->created_s, created);
     }
 }
 
-static bool parse_file(struct kept_file *ret, const char *text)
+bool client_kept_parse(struct client_kept_file *ret, const char *text)
 {
-    *ret = (struct kept_file){0};
+    *ret = (struct client_kept_file){0};
     if (!xk_has_prefix(text, FILE_MARK))
         return false;
     for (const char *line = text + strlen(FILE_MARK); *line;) {
@@ -104,7 +98,7 @@ static void proof_make(char ret[8], const char *session, const char *password)
 }
 
 /* Whoever said a password has to have said the one that the session was opened with. */
-static bool proof_fits(const struct client *c, const struct kept_file *f)
+static bool proof_fits(const struct client *c, const struct client_kept_file *f)
 {
     char proof[8];
 
@@ -115,7 +109,7 @@ static bool proof_fits(const struct client *c, const struct kept_file *f)
 }
 
 /* Ours, and nobody else's to read. */
-static bool read_file(struct kept_file *ret, const char *path, struct xk_log *log)
+static bool read_file(struct client_kept_file *ret, const char *path, struct xk_log *log)
 {
     xk_autoclose const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     char text[FILE_BYTES_MAX + 1];
@@ -129,13 +123,13 @@ static bool read_file(struct kept_file *ret, const char *path, struct xk_log *lo
     }
     const ssize_t got = pread(fd, text, FILE_BYTES_MAX, 0);
     text[got > 0 ? got : 0] = '\0';
-    const bool good = parse_file(ret, text);
+    const bool good = client_kept_parse(ret, text);
     explicit_bzero(text, sizeof(text));
     return good;
 }
 
 /* The session may be at a master that a slave told of. */
-static bool go_there(struct client *c, const struct kept_file *f)
+static bool go_there(struct client *c, const struct client_kept_file *f)
 {
     struct client_place place = c->named;
 
@@ -151,7 +145,7 @@ static bool go_there(struct client *c, const struct kept_file *f)
 
 bool client_kept_take(struct client *c, const char *path)
 {
-    struct kept_file f;
+    struct client_kept_file f;
     bool taken = false;
 
     if (read_file(&f, path, c->app->log) && strcmp(f.url, c->named_url) == 0 && strcmp(f.user, c->access.user) == 0 &&
@@ -213,6 +207,8 @@ int client_kept_write(const struct client *c, const char *path, struct xk_err *e
                   c->access.user, c->session, c->socket_path ? "-" : c->now.host,
                   (long long)(c->app->clock->utc_ns(c->app->clock) / (int64_t)XK_NS_PER_S), *pin ? "pin " : "", pin,
                   *pin ? "\n" : "", *proof ? "proof " : "", proof, *proof ? "\n" : "");
+    if (b.error == -ENOMEM)
+        return xk_fail_memory(err);
     if (b.error || !is_plain(c->session) || strchr(c->access.user, '\n'))
         return xk_fail(err, -EINVAL, "%s: it cannot be written down", path);
     struct stat st;
@@ -226,7 +222,7 @@ int client_kept_write(const struct client *c, const char *path, struct xk_err *e
 void client_kept_remove(const struct client *c)
 {
     xk_autofree char *path = client_kept_path(c);
-    struct kept_file f;
+    struct client_kept_file f;
 
     if (path && c->session && read_file(&f, path, c->app->log) && strcmp(f.session, c->session) == 0)
         (void)c->app->fs->ops->unlink(c->app->fs, path);
@@ -247,7 +243,7 @@ static int list_folder(struct client_kept **list, size_t *count, const char *fol
     const struct dirent *entry;
 
     while ((entry = readdir(dir)) != NULL && *count < KEPT_MAX) {
-        struct kept_file f;
+        struct client_kept_file f;
         xk_autofree char *path = xk_path_join(folder, entry->d_name);
         if (!path)
             return -ENOMEM;

@@ -308,7 +308,7 @@ static bool system_vouches(const struct certificate *c, const struct http_trust 
 /* ---- first uses ---- */
 
 /* Whether a line is that of this server. *ret: its fingerprint. */
-static bool is_line_of(const char *line, size_t bytes, const struct certificate *c, struct http_pin *ret)
+static bool is_line_of(const char *line, size_t bytes, const char *server, uint16_t server_port, struct http_pin *ret)
 {
     char host[NAME_BYTES], pin[HTTP_PIN_TEXT + 1], text[NAME_BYTES + HTTP_PIN_TEXT + 16];
     unsigned port;
@@ -316,15 +316,15 @@ static bool is_line_of(const char *line, size_t bytes, const struct certificate 
     if (bytes >= sizeof(text))
         return false;
     snprintf(text, sizeof(text), "%.*s", (int)bytes, line);
-    return sscanf(text, "%255s %5u %65s", host, &port, pin) == 3 && port == c->port && strcasecmp(host, c->host) == 0 &&
-           http_pin_parse(ret, pin, NULL) == 0;
+    return sscanf(text, "%255s %5u %65s", host, &port, pin) == 3 && port == server_port &&
+           strcasecmp(host, server) == 0 && http_pin_parse(ret, pin, NULL) == 0;
 }
 
-static bool find_known(struct http_pin *ret, const char *text, const struct certificate *c)
+bool http_known_find(struct http_pin *ret, const char *text, const char *host, uint16_t port)
 {
     for (const char *line = text; *line;) {
         const size_t bytes = strcspn(line, "\n");
-        if (is_line_of(line, bytes, c, ret))
+        if (is_line_of(line, bytes, host, port, ret))
             return true;
         line += bytes + (line[bytes] == '\n');
     }
@@ -372,7 +372,7 @@ static int add_known(const struct http_trust *t, const struct certificate *c, st
     if (code < 0)
         return code;
     struct http_pin other;
-    if (find_known(&other, text, c)) /* somebody was quicker */
+    if (http_known_find(&other, text, c->host, c->port)) /* somebody was quicker */
         return same_pin(&other, &c->pin) ? 0 : refuse_change(c, t, &other, err);
     xk_buf_add_str(&b, text);
     if (b.len && b.data[b.len - 1] != '\n')
@@ -424,7 +424,7 @@ static int check_known(const struct certificate *c, const struct http_trust *t, 
         const int code = read_known(&text, t, err);
         if (code < 0)
             return code;
-        if (find_known(&kept, text, c))
+        if (http_known_find(&kept, text, c->host, c->port))
             return same_pin(&kept, &c->pin) ? 0 : refuse_change(c, t, &kept, err);
     }
     if (t->vouched && !same_pin(t->vouched, &c->pin))

@@ -38,6 +38,9 @@ struct http_trust {
 int http_pin_parse(struct http_pin *ret, const char *text, struct xk_err *err);
 void http_pin_text(char ret[HTTP_PIN_TEXT], const struct http_pin *pin);
 
+/* Look a server up in the text of a file of kept fingerprints. returns   whether it is there. */
+bool http_known_find(struct http_pin *ret, const char *text, const char *host, uint16_t port);
+
 /*
  * Judge the connection; a first use is kept in the file.
  *
