@@ -78,7 +78,7 @@ struct convert_target_ops {
     int (*place)(struct convert_target *t, struct convert_unit *u, struct xk_err *err);
     /*
      * Where in the file the nth unit from the next one on will go, which begins at `start` of the disk, when all before
-     * it have data. NULL: nobody can tell.
+     * it have data. NULL: nobody can tell; then the file is written through the page cache.
      */
     uint64_t (*foresee)(const struct convert_target *t, uint64_t start, size_t nth);
     /* By any thread, after place(); only for files. */

@@ -20,10 +20,12 @@
 
 void convert_direct_begin(struct convert_target *t)
 {
-    const bool direct = !t->in_place && !t->how->no_sync && xk_file_direct(t->file, true);
+    /* A qcow2's tables go out between its clusters, from memory of any address. */
+    const bool suits = !t->in_place && !t->how->no_sync && t->ops->foresee;
+    const bool direct = suits && xk_file_direct(t->file, true);
 
     atomic_store(&t->direct, direct);
-    atomic_store(&t->reserve.on, direct && t->how->source && t->ops->foresee);
+    atomic_store(&t->reserve.on, direct && t->how->source);
     t->reserve.ahead = (struct convert_cursor){.volume = t->how->source, .scanning = true};
 }
 

@@ -151,6 +151,29 @@ static void every_format_keeps_the_disk(void **state)
     }
 }
 
+/* Larger than one table of any format covers, nearly all of it a hole. */
+static void a_large_disk_is_kept(void **state)
+{
+    struct scene *const s = *state;
+    struct xk_file f;
+
+    assert_int_equal(xk_file_open(&f, xk_fs_posix(), s->source, O_RDWR, 0, NULL), 0);
+    assert_int_equal(xk_file_truncate(&f, 3 * XK_GIB + 512, NULL), 0);
+    for (unsigned i = 1; i < 6; i++)
+        put(&f, i * 600 * XK_MIB - 100, 3 * PAGE, (uint8_t)i);
+    xk_file_close(&f);
+    volume_close(s->disk);
+    s->disk = NULL;
+    assert_int_equal(volume_open(&s->disk, xk_fs_posix(), s->source, NULL, NULL), 0);
+    for (size_t i = 0; i < XK_COUNT(formats); i++) {
+        s->to = formats[i];
+        s->threads = 1 + (unsigned)i;
+        if (run(s, xk_fs_posix(), &s->err) < 0)
+            fail_msg("%s", s->err.text);
+        assert_int_equal(is_other(s, s->target), 0);
+    }
+}
+
 static void zeros_are_not_stored(void **state)
 {
     struct scene *const s = *state;
@@ -361,6 +384,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(every_format_keeps_the_disk),
+        TEST(a_large_disk_is_kept),
         TEST(zeros_are_not_stored),
         TEST(the_layout_does_not_depend_on_the_threads),
         TEST(direct_writes_are_not_needed),
