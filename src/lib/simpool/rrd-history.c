@@ -135,3 +135,11 @@ int64_t sim_history_end(const struct sim_history *h)
 
     return last && last->presence == SIM_ABSENT ? last->from_s : INT64_MAX;
 }
+
+unsigned sim_history_place(const struct sim_history *h)
+{
+    for (uint32_t i = h ? h->count : 0; i-- > 0;)
+        if (h->spans[i].presence != SIM_ABSENT)
+            return h->spans[i].host;
+    return SIMPOOL_HOSTS_MAX;
+}

@@ -30,14 +30,33 @@ enum sim_ds_kind {
     ALWAYS_ZERO,
 };
 
-/* A VIF or a VBD whose VM was ever at the host. */
+/* A VM that was ever at the host. */
+struct sim_use {
+    struct sim_object *vm;
+    uint64_t cpu_key, memory_key;
+    double cpu_base, memory_b, present_now;
+    unsigned vcpus;
+    struct sim_part part; /* of the row, here */
+};
+
+/* What goes through a device, or through all on a network or a storage. */
+struct sim_flow {
+    const struct sim_object *on;
+    double in, out, requests_in, requests_out, wait_s, delay_in_s, delay_out_s, weight;
+};
+
+/* A VIF or a VBD of such a VM. */
 struct sim_device {
-    const struct sim_object *vm, *device, *on; /* on: its network, or its disk's storage */
+    struct sim_use *use;
+    const struct sim_object *device;
+    size_t place; /* its network, or its disk's storage */
     bool is_vif;
     uint64_t in_key, out_key;
-    double in_b_s, out_b_s;       /* received and sent, or read and written */
-    double in_block, out_block;   /* bytes of one request */
-    double in_delay, out_delay_s; /* of one request, seconds */
+    double in_b_s, out_b_s;         /* received and sent, or read and written */
+    double in_block, out_block;     /* bytes of one request */
+    double in_delay_s, out_delay_s; /* of one request */
+    uint64_t row;                   /* for which the flow was computed */
+    struct sim_flow flow;           /* while the VM runs */
 };
 
 /* Names of a VBD begin with its device, those of storage at a host end with its uuid's first digits. */

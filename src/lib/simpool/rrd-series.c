@@ -5,19 +5,28 @@
  * come in pairs of one height up and the same down, so that the integral up to any second is known without adding up
  * what was before. Therefore a row of the archive of days costs as much as one of seconds and is exactly the mean of
  * its 17,280 parts. A random walk looks more natural but would have to be walked.
+ *
+ * What depends on the second alone is computed once for all series of a row.
  */
 #include "lib/simpool/rrd.h"
 
 #include <math.h>
 #include <string.h>
 
-#define DAY_S  86400.0
-#define WEEK_S (7 * DAY_S)
-
-static const int64_t lengths_s[] = {5, 15, 30, 60, 150, 300, 900, 1800, 3600, 10800, 43200, 86400, 302400};
+#define DAY_S      86400.0
+#define WEEK_S     (7 * DAY_S)
 #define STEP_SHARE 0.05
-#define DAY_SHARE  0.2
+/* A whole number of weeks: the year before a pool that begins in 1970 is as any other. */
+#define EARLIER_S  (5200 * INT64_C(604800))
+#define DAY_SHARE  0.25
 #define WEEK_SHARE 0.05
+/* Seconds after the beginning of a period at which its wave begins: busiest at two in the afternoon, and in the middle
+ * of the week (1970 began on a Thursday). */
+#define DAY_BEGIN_S  7200.0
+#define WEEK_BEGIN_S (3 * DAY_S)
+
+static const uint32_t lengths_s[SIM_SERIES_STEPS] = {5,    15,   30,    60,    150,   300,   900,
+                                                     1800, 3600, 10800, 43200, 86400, 302400};
 
 static uint64_t mix(uint64_t x)
 {
@@ -44,32 +53,46 @@ double sim_series_share(uint64_t key)
     return (double)(mix(key) >> 11) * 0x1p-53;
 }
 
-/* The integral of the steps of one length from the beginning of the pair that `t` lies in. */
-static double steps_until(uint64_t key, int64_t length_s, int64_t t)
+/* The integral of 30 x² (1-x)² - 1, which is 0 over a period; x is the part of the period that is over. */
+static double wave_until(double period_s, double begin_s, int64_t t)
 {
-    const int64_t pair = t / (2 * length_s), in = t % (2 * length_s);
-    const double height = 2 * sim_series_share(key ^ mix((uint64_t)pair * 16 + (uint64_t)length_s)) - 1;
+    const double x = fmod((double)t - begin_s, period_s) / period_s;
 
-    return height * (double)(in < length_s ? in : 2 * length_s - in);
+    return period_s * (x * x * x * (10 - 15 * x + 6 * x * x) - x);
 }
 
-/* The integral of a wave. */
-static double wave_until(double period_s, double phase_s, int64_t t)
+void sim_instant_at(struct sim_instant *ret, int64_t t)
 {
-    const double turn = 2 * M_PI / period_s;
+    ret->t = t;
+    t += EARLIER_S;
+    ret->wave = DAY_SHARE * wave_until(DAY_S, DAY_BEGIN_S, t) + WEEK_SHARE * wave_until(WEEK_S, WEEK_BEGIN_S, t);
+    for (unsigned i = 0; i < SIM_SERIES_STEPS; i++) {
+        const uint64_t length = lengths_s[i], pair = (uint64_t)t / (2 * length), in = (uint64_t)t % (2 * length);
+        ret->pairs[i] = mix(pair * 16 + i);
+        ret->parts[i] = STEP_SHARE * (double)(in < length ? in : 2 * length - in);
+    }
+}
 
-    return -cos(turn * (fmod((double)t, period_s) - phase_s)) / turn;
+/* How high a pair of steps goes, from -1 to 1. */
+static double height(uint64_t key, uint64_t pair)
+{
+    return 2 * sim_series_share(key ^ pair) - 1;
+}
+
+double sim_series_between(uint64_t key, double depth, const struct sim_instant *from, const struct sim_instant *to)
+{
+    double sum = to->wave - from->wave;
+
+    for (unsigned i = 0; i < SIM_SERIES_STEPS; i++)
+        sum += height(key, to->pairs[i]) * to->parts[i] - height(key, from->pairs[i]) * from->parts[i];
+    return 1 + depth * sum / (double)(to->t - from->t);
 }
 
 double sim_series_mean(uint64_t key, double depth, int64_t from, int64_t to)
 {
-    const double span = (double)(to - from), lag_s = (sim_series_share(key) - 0.5) * 14400;
-    double sum = 0;
+    struct sim_instant begin, end;
 
-    for (size_t i = 0; i < XK_COUNT(lengths_s); i++)
-        sum += STEP_SHARE * (steps_until(key, lengths_s[i], to) - steps_until(key, lengths_s[i], from));
-    /* Busiest at two in the afternoon, and in the middle of the week (1970 began on a Thursday). */
-    sum += DAY_SHARE * (wave_until(DAY_S, 8 * 3600 + lag_s, to) - wave_until(DAY_S, 8 * 3600 + lag_s, from));
-    sum += WEEK_SHARE * (wave_until(WEEK_S, 3.5 * DAY_S, to) - wave_until(WEEK_S, 3.5 * DAY_S, from));
-    return 1 + depth * sum / span;
+    sim_instant_at(&begin, from);
+    sim_instant_at(&end, to);
+    return sim_series_between(key, depth, &begin, &end);
 }

@@ -118,6 +118,8 @@ static void add(struct sim_rrd *r, const struct sim_object *owner, const struct 
                           .owner = owner,
                           .device = device};
     snprintf(ds->name, sizeof(ds->name), "%s", name);
+    ds->use = r->adding;
+    ds->on = r->adding_device;
 }
 
 static void about(struct sim_rrd *r, size_t first, const char *what)
@@ -131,10 +133,11 @@ static void add_vm_devices(struct sim_rrd *r, const struct sim_object *vm, bool 
     char name[SIM_DS_NAME];
 
     for (size_t i = 0; i < r->device_count; i++) {
-        const struct sim_device *const d = &r->devices[i];
+        struct sim_device *const d = &r->devices[i];
         const size_t first = r->source_count;
-        if (d->vm != vm)
+        if (d->use != r->adding)
             continue;
+        r->adding_device = d;
         const char *const place = d->is_vif ? sim_text(d->device, "device") : sim_text(d->device, "userdevice");
         char device[16];
         snprintf(device, sizeof(device), "%.10s", *sim_text(d->device, "device") ? sim_text(d->device, "device") : "");
@@ -150,6 +153,7 @@ static void add_vm_devices(struct sim_rrd *r, const struct sim_object *vm, bool 
         }
         about(r, first, d->is_vif ? device : "VDI");
     }
+    r->adding_device = NULL;
 }
 
 static void add_vm(struct sim_rrd *r, const struct sim_object *vm, bool all)
@@ -163,6 +167,10 @@ static void add_vm(struct sim_rrd *r, const struct sim_object *vm, bool all)
     static const struct row dom0 = {NULL, "Dom0 current free memory", "KiB", SIM_DS_GAUGE, true, INFINITY};
     char name[SIM_DS_NAME];
 
+    r->adding = NULL;
+    for (size_t i = 0; i < r->vm_count && !r->adding; i++)
+        if (r->vms[i].vm == vm)
+            r->adding = &r->vms[i];
     for (unsigned i = 0; i < sim_rrd_vcpus(vm); i++) {
         snprintf(name, sizeof(name), "cpu%u", i);
         add(r, vm, NULL, VM_CPU, i, &cpu, name, all);
@@ -176,7 +184,9 @@ static void add_vm(struct sim_rrd *r, const struct sim_object *vm, bool all)
     if (sim_bool(vm, "is_control_domain") || sim_follow(r->pool, vm, "guest_metrics"))
         add(r, vm, NULL, VM_MEMORY_FREE, 0, sim_bool(vm, "is_control_domain") ? &dom0 : &guest, "memory_internal_free",
             all);
-    add_vm_devices(r, vm, all);
+    if (r->adding)
+        add_vm_devices(r, vm, all);
+    r->adding = NULL;
 }
 
 static void add_storage(struct sim_rrd *r, const struct sim_object *owner, const struct sim_object *sr, bool all)

@@ -28,81 +28,6 @@ static double pick(uint64_t key, double low, double high)
     return low * pow(high / low, sim_series_share(key));
 }
 
-static void add_device(struct sim_rrd *r, const struct sim_object *o, const struct sim_object *on, bool is_vif)
-{
-    const struct simpool *const p = r->pool;
-    const struct sim_object *const vm = sim_follow(p, o, "VM");
-
-    if (!vm || !on || !sim_history_visits(vm->history, r->host))
-        return;
-    const char *const id = sim_text(o, "uuid");
-    struct sim_device *const d = &r->devices[r->device_count++];
-    *d = (struct sim_device){.vm = vm, .device = o, .on = on, .is_vif = is_vif};
-    d->in_key = sim_series_key(id, "in");
-    d->out_key = sim_series_key(id, "out");
-    d->in_b_s = pick(d->in_key ^ 1, is_vif ? 500 : 5000, is_vif ? 3e6 : 8e6);
-    d->out_b_s = pick(d->out_key ^ 1, is_vif ? 500 : 5000, is_vif ? 3e6 : 8e6);
-    d->in_block = pick(d->in_key ^ 2, 4096, 131072);
-    d->out_block = pick(d->out_key ^ 2, 4096, 131072);
-    d->in_delay = pick(d->in_key ^ 3, 0.0002, 0.005);
-    d->out_delay_s = pick(d->out_key ^ 3, 0.0002, 0.005);
-}
-
-static const struct sim_object *storage_of(const struct simpool *p, const struct sim_object *vbd)
-{
-    const struct sim_object *const vdi = sim_follow(p, vbd, "VDI");
-
-    return vdi && strcmp(sim_text(vbd, "type"), "Disk") == 0 ? sim_follow(p, vdi, "SR") : NULL;
-}
-
-void sim_rrd_open(struct sim_rrd *r, struct simpool *p, unsigned host)
-{
-    const uint32_t vms = p->classes[xapi_class_index(xapi_class_find("VM"))].count;
-    const size_t devices = (size_t)p->classes[xapi_class_index(xapi_class_find("VIF"))].count +
-                           p->classes[xapi_class_index(xapi_class_find("VBD"))].count;
-
-    *r = (struct sim_rrd){.pool = p, .host = host, .load_from = INT64_MIN};
-    r->now_s = sim_now_ns(p, host) / (int64_t)XK_NS_PER_S;
-    r->skew_s = r->now_s - sim_now_s(p);
-    r->vms = xk_array_alloc(vms, sizeof(struct sim_object *));
-    r->devices = xk_array_alloc(devices, sizeof(*r->devices));
-    if (!r->vms || !r->devices) {
-        r->error = -ENOMEM;
-        return;
-    }
-    for (struct sim_object *vm = sim_first(p, "VM"); vm; vm = vm->class_next)
-        if (sim_history_visits(vm->history, host))
-            r->vms[r->vm_count++] = vm;
-    for (const struct sim_object *vif = sim_first(p, "VIF"); vif; vif = vif->class_next)
-        add_device(r, vif, sim_follow(p, vif, "network"), true);
-    for (const struct sim_object *vbd = sim_first(p, "VBD"); vbd; vbd = vbd->class_next)
-        add_device(r, vbd, storage_of(p, vbd), false);
-}
-
-void sim_rrd_close(struct sim_rrd *r)
-{
-    free(r->vms);
-    free(r->devices);
-    free(r->sources);
-}
-
-/* ---- use ---- */
-
-static uint64_t key_of(const struct sim_rrd *r, const struct sim_object *o, const char *what, unsigned index)
-{
-    return sim_series_key(sim_text(o, "uuid"), what) + index;
-}
-
-/* One of a VM's processors while it runs. */
-static double vcpu(const struct sim_rrd *r, const struct sim_object *vm, unsigned index, int64_t from, int64_t to)
-{
-    const bool is_dom0 = sim_bool(vm, "is_control_domain");
-    const uint64_t key = key_of(r, vm, "cpu", 0);
-    const double base = is_dom0 ? pick(key, 0.02, 0.1) : pick(key, 0.03, 0.42);
-
-    return base * sim_series_mean(key + 1 + index, USE_DEPTH, from, to);
-}
-
 unsigned sim_rrd_vcpus(const struct sim_object *vm)
 {
     const int64_t count = sim_int(vm, "VCPUs_at_startup");
@@ -118,106 +43,243 @@ unsigned sim_rrd_processors(const struct sim_object *host)
     return (unsigned)XK_MAX(XK_MIN(count, (long)CPUS_MAX), 1L);
 }
 
-static struct sim_part part_here(const struct sim_rrd *r, const struct sim_object *vm, int64_t from, int64_t to)
+static double memory_b(const struct simpool *p, const struct sim_object *vm)
 {
-    return sim_history_part(vm->history, r->host, from - r->skew_s, to - r->skew_s);
-}
-
-/* How many of the host's processors are busy, as the VMs say that ran here. */
-static double host_load(struct sim_rrd *r, int64_t from, int64_t to)
-{
-    if (r->load_from == from && r->load_to == to)
-        return r->load;
-    double load = 0;
-    for (size_t i = 0; i < r->vm_count; i++) {
-        const double running = part_here(r, r->vms[i], from, to).running;
-        for (unsigned v = 0; running > 0 && v < sim_rrd_vcpus(r->vms[i]); v++)
-            load += running * vcpu(r, r->vms[i], v, from, to);
-    }
-    r->load_from = from;
-    r->load_to = to;
-    r->load = load;
-    return load;
-}
-
-static double host_cpu_avg(struct sim_rrd *r, const struct sim_object *host, int64_t from, int64_t to)
-{
-    return XK_MIN(host_load(r, from, to) / sim_rrd_processors(host), CPUS_BUSY_MAX);
-}
-
-/* Neighbours differ by the same amount to either side of the average, so their mean is the average. */
-static double host_cpu(struct sim_rrd *r, const struct sim_ds *ds, int64_t from, int64_t to)
-{
-    const double average = host_cpu_avg(r, ds->owner, from, to);
-    const bool odd_one = ds->index % 2 == 0 && ds->index + 1 == sim_rrd_processors(ds->owner);
-    const uint64_t key = key_of(r, ds->owner, "pair", ds->index / 2);
-    const double by = average * (sim_series_share(key) - 0.5) +
-                      XK_MIN(CPU_RIPPLE, average / 4) * (sim_series_mean(key, USE_DEPTH, from, to) - 1);
-
-    return odd_one ? average : ds->index % 2 == 0 ? average + by : average - by;
-}
-
-static double memory_b(const struct sim_rrd *r, const struct sim_object *vm)
-{
-    const struct sim_object *const metrics = sim_follow(r->pool, vm, "metrics");
+    const struct sim_object *const metrics = sim_follow(p, vm, "metrics");
     const int64_t actual = metrics ? sim_int(metrics, "memory_actual") : 0;
 
     return (double)(actual > 0 ? actual : sim_int(vm, "memory_dynamic_max"));
 }
 
+static void add_use(struct sim_rrd *r, struct sim_object *vm)
+{
+    const char *const id = sim_text(vm, "uuid");
+    struct sim_use *const use = &r->vms[r->vm_count++];
+    const int64_t now_s = r->now_s - r->skew_s;
+
+    *use = (struct sim_use){.vm = vm, .cpu_key = sim_series_key(id, "cpu"), .memory_key = sim_series_key(id, "memory")};
+    use->vcpus = sim_rrd_vcpus(vm);
+    use->memory_b = memory_b(r->pool, vm);
+    use->cpu_base = sim_bool(vm, "is_control_domain") ? pick(use->cpu_key, 0.02, 0.1) : pick(use->cpu_key, 0.03, 0.42);
+    use->present_now = sim_history_part(vm->history, r->host, now_s, now_s + 1).present;
+}
+
+/* In order of the database, as are the devices' VMs mostly: the search begins behind the last hit. */
+static struct sim_use *use_of(const struct sim_rrd *r, const struct sim_object *vm, size_t *hint)
+{
+    for (size_t i = 0; i < r->vm_count; i++) {
+        const size_t at = (*hint + i) % r->vm_count;
+        if (r->vms[at].vm == vm) {
+            *hint = at;
+            return &r->vms[at];
+        }
+    }
+    return NULL;
+}
+
+static size_t place_of(struct sim_rrd *r, const struct sim_object *on)
+{
+    size_t place = 0;
+
+    while (place < r->place_count && r->places[place].on != on)
+        place++;
+    if (place == r->place_count)
+        r->places[r->place_count++] = (struct sim_flow){.on = on};
+    return place;
+}
+
+static void add_device(struct sim_rrd *r, const struct sim_object *o, const struct sim_object *on, bool is_vif,
+                       size_t *hint)
+{
+    const struct sim_object *const vm = on ? sim_follow(r->pool, o, "VM") : NULL;
+    struct sim_use *const use = vm && sim_history_visits(vm->history, r->host) ? use_of(r, vm, hint) : NULL;
+
+    if (!use)
+        return;
+    const char *const id = sim_text(o, "uuid");
+    struct sim_device *const d = &r->devices[r->device_count++];
+    *d = (struct sim_device){.use = use, .device = o, .place = place_of(r, on), .is_vif = is_vif};
+    d->in_key = sim_series_key(id, "in");
+    d->out_key = sim_series_key(id, "out");
+    d->in_b_s = pick(d->in_key ^ 1, is_vif ? 500 : 5000, is_vif ? 3e6 : 8e6);
+    d->out_b_s = pick(d->out_key ^ 1, is_vif ? 500 : 5000, is_vif ? 3e6 : 8e6);
+    d->in_block = pick(d->in_key ^ 2, 4096, 131072);
+    d->out_block = pick(d->out_key ^ 2, 4096, 131072);
+    d->in_delay_s = pick(d->in_key ^ 3, 0.0002, 0.005);
+    d->out_delay_s = pick(d->out_key ^ 3, 0.0002, 0.005);
+}
+
+static const struct sim_object *storage_of(const struct simpool *p, const struct sim_object *vbd)
+{
+    const struct sim_object *const vdi = sim_follow(p, vbd, "VDI");
+
+    return vdi && strcmp(sim_text(vbd, "type"), "Disk") == 0 ? sim_follow(p, vdi, "SR") : NULL;
+}
+
+static uint32_t count_of(const struct simpool *p, const char *class_name)
+{
+    return p->classes[xapi_class_index(xapi_class_find(class_name))].count;
+}
+
+void sim_rrd_open(struct sim_rrd *r, struct simpool *p, unsigned host)
+{
+    size_t hint = 0;
+
+    *r = (struct sim_rrd){.pool = p, .host = host};
+    r->now_s = sim_now_ns(p, host) / (int64_t)XK_NS_PER_S;
+    r->skew_s = r->now_s - sim_now_s(p);
+    r->vms = xk_array_alloc(count_of(p, "VM"), sizeof(*r->vms));
+    r->devices = xk_array_alloc((size_t)count_of(p, "VIF") + count_of(p, "VBD"), sizeof(*r->devices));
+    r->places = xk_array_alloc((size_t)count_of(p, "network") + count_of(p, "SR"), sizeof(*r->places));
+    if (!r->vms || !r->devices || !r->places) {
+        r->error = -ENOMEM;
+        return;
+    }
+    for (struct sim_object *vm = sim_first(p, "VM"); vm; vm = vm->class_next)
+        if (sim_history_visits(vm->history, host))
+            add_use(r, vm);
+    for (const struct sim_object *vif = sim_first(p, "VIF"); vif; vif = vif->class_next)
+        add_device(r, vif, sim_follow(p, vif, "network"), true, &hint);
+    for (const struct sim_object *vbd = sim_first(p, "VBD"); vbd; vbd = vbd->class_next)
+        add_device(r, vbd, storage_of(p, vbd), false, &hint);
+}
+
+void sim_rrd_close(struct sim_rrd *r)
+{
+    free(r->vms);
+    free(r->devices);
+    free(r->places);
+    free(r->sources);
+}
+
+/* ---- one row ---- */
+
+static double series(const struct sim_rrd *r, uint64_t key, double depth)
+{
+    return sim_series_between(key, depth, &r->from, &r->to);
+}
+
+static uint64_t key_of(const struct sim_object *o, const char *what, unsigned index)
+{
+    return sim_series_key(sim_text(o, "uuid"), what) + index;
+}
+
+/* One of a VM's processors while it runs. */
+static double vcpu(const struct sim_rrd *r, const struct sim_use *use, unsigned index)
+{
+    return use->cpu_base * series(r, use->cpu_key + 1 + index, USE_DEPTH);
+}
+
+static double vcpu_sum(const struct sim_rrd *r, const struct sim_use *use)
+{
+    double sum = 0;
+
+    for (unsigned i = 0; i < use->vcpus; i++)
+        sum += vcpu(r, use, i);
+    return sum;
+}
+
+/* What goes through a device while its VM runs. */
+static const struct sim_flow *flow_of(const struct sim_rrd *r, struct sim_device *d)
+{
+    struct sim_flow *const f = &d->flow;
+
+    if (d->row == r->row)
+        return f;
+    d->row = r->row;
+    *f = (struct sim_flow){.in = d->in_b_s * series(r, d->in_key, USE_DEPTH),
+                           .out = d->out_b_s * series(r, d->out_key, USE_DEPTH),
+                           .weight = 1};
+    if (d->is_vif)
+        return f;
+    f->requests_in = f->in / d->in_block;
+    f->requests_out = f->out / d->out_block;
+    f->wait_s = f->requests_in * d->in_delay_s + f->requests_out * d->out_delay_s;
+    f->delay_in_s = d->in_delay_s * series(r, d->in_key + 7, LATENCY_DEPTH);
+    f->delay_out_s = d->out_delay_s * series(r, d->out_key + 7, LATENCY_DEPTH);
+    return f;
+}
+
+static void add_flow(struct sim_flow *sum, const struct sim_flow *f, double running)
+{
+    sum->in += running * f->in;
+    sum->out += running * f->out;
+    sum->requests_in += running * f->requests_in;
+    sum->requests_out += running * f->requests_out;
+    sum->wait_s += running * f->wait_s;
+    sum->delay_in_s += running * f->delay_in_s;
+    sum->delay_out_s += running * f->delay_out_s;
+    sum->weight += running;
+}
+
+/* The sums over all VMs and devices: once for all of the host's sources. */
+static void sum_host(struct sim_rrd *r)
+{
+    const int64_t from = r->from.t - r->skew_s, to = r->to.t - r->skew_s;
+
+    if (r->row_of_host == r->row)
+        return;
+    r->row_of_host = r->row;
+    r->load = r->domains = r->memory_b = 0;
+    for (size_t i = 0; i < r->vm_count; i++) {
+        struct sim_use *const use = &r->vms[i];
+        use->part = sim_history_part(use->vm->history, r->host, from, to);
+        r->domains += use->part.running;
+        r->memory_b += (use->present_now - use->part.present) * use->memory_b;
+        if (use->part.running > 0)
+            r->load += use->part.running * vcpu_sum(r, use);
+    }
+    for (size_t i = 0; i < r->place_count; i++)
+        r->places[i] = (struct sim_flow){.on = r->places[i].on};
+    for (size_t i = 0; i < r->device_count; i++) {
+        struct sim_device *const d = &r->devices[i];
+        if (d->use->part.running > 0)
+            add_flow(&r->places[d->place], flow_of(r, d), d->use->part.running);
+    }
+}
+
+/* ---- hosts ---- */
+
+static double host_cpu_avg(struct sim_rrd *r, const struct sim_object *host)
+{
+    return XK_MIN(r->load / sim_rrd_processors(host), CPUS_BUSY_MAX);
+}
+
+/* Neighbours differ by the same amount to either side of the average, so their mean is the average. */
+static double host_cpu(struct sim_rrd *r, const struct sim_ds *ds)
+{
+    const double average = host_cpu_avg(r, ds->owner);
+    const bool odd_one = ds->index % 2 == 0 && ds->index + 1 == sim_rrd_processors(ds->owner);
+    const uint64_t key = key_of(ds->owner, "pair", ds->index / 2);
+    const double by =
+        average * (sim_series_share(key) - 0.5) + XK_MIN(CPU_RIPPLE, average / 4) * (series(r, key, USE_DEPTH) - 1);
+
+    return odd_one ? average : ds->index % 2 == 0 ? average + by : average - by;
+}
+
 /* Free now, less what took its place since, plus what was not there then. */
-static double host_memory_free_kib(struct sim_rrd *r, const struct sim_object *host, int64_t from, int64_t to)
+static double host_memory_free_kib(const struct sim_rrd *r, const struct sim_object *host)
 {
     const struct sim_object *const metrics = sim_follow(r->pool, host, "metrics");
-    double free_b = metrics ? (double)sim_int(metrics, "memory_free") : 0;
+    const double now_b = metrics ? (double)sim_int(metrics, "memory_free") : 0;
 
-    for (size_t i = 0; i < r->vm_count; i++) {
-        const double now = part_here(r, r->vms[i], r->now_s, r->now_s + 1).present,
-                     then = part_here(r, r->vms[i], from, to).present;
-        if (now != then)
-            free_b += (now - then) * memory_b(r, r->vms[i]);
-    }
-    return XK_MAX(free_b, 0.0) / 1024;
+    return XK_MAX(now_b + r->memory_b, 0.0) / 1024;
 }
 
 /* ---- network and storage ---- */
 
-struct flow {
-    double in, out, requests_in, requests_out, wait_s, delay_in_s, delay_out_s, weight;
-};
-
-static void add_flow(struct flow *f, const struct sim_device *d, double running, int64_t from, int64_t to)
+/* Of all devices on a network or a storage at this host. */
+static const struct sim_flow *flow_on(const struct sim_rrd *r, const struct sim_object *on)
 {
-    const double in = running * d->in_b_s * sim_series_mean(d->in_key, USE_DEPTH, from, to);
-    const double out = running * d->out_b_s * sim_series_mean(d->out_key, USE_DEPTH, from, to);
+    static const struct sim_flow none;
 
-    f->in += in;
-    f->out += out;
-    if (d->is_vif)
-        return;
-    f->requests_in += in / d->in_block;
-    f->requests_out += out / d->out_block;
-    f->wait_s += in / d->in_block * d->in_delay + out / d->out_block * d->out_delay_s;
-    f->delay_in_s += running * d->in_delay * sim_series_mean(d->in_key + 7, LATENCY_DEPTH, from, to);
-    f->delay_out_s += running * d->out_delay_s * sim_series_mean(d->out_key + 7, LATENCY_DEPTH, from, to);
-    f->weight += running;
+    for (size_t i = 0; i < r->place_count; i++)
+        if (r->places[i].on == on)
+            return &r->places[i];
+    return &none;
 }
 
-/* Of all devices on a network or a storage at this host; NULL: on every network. */
-static struct flow flow_on(const struct sim_rrd *r, const struct sim_object *on, int64_t from, int64_t to)
-{
-    struct flow f = {0};
-
-    for (size_t i = 0; i < r->device_count; i++) {
-        const struct sim_device *const d = &r->devices[i];
-        const double running = d->on == on ? part_here(r, d->vm, from, to).running : 0;
-        if (running > 0)
-            add_flow(&f, d, running, from, to);
-    }
-    return f;
-}
-
-static double io_value(const struct flow *f, unsigned metric)
+static double io_value(const struct sim_flow *f, unsigned metric)
 {
     const double weight = f->weight > 0 ? f->weight : 1;
 
@@ -252,13 +314,12 @@ static double io_value(const struct flow *f, unsigned metric)
     return 0;
 }
 
-static double pif_value(const struct sim_rrd *r, const struct sim_object *pif, unsigned index, int64_t from, int64_t to)
+static double pif_value(const struct sim_rrd *r, const struct sim_object *pif, unsigned index)
 {
-    const struct sim_object *const network = sim_follow(r->pool, pif, "network");
-    const struct flow f = flow_on(r, network, from, to);
-    const double own = MANAGEMENT_B_S * sim_series_mean(key_of(r, pif, "own", index), USE_DEPTH, from, to);
+    const struct sim_flow *const f = flow_on(r, sim_follow(r->pool, pif, "network"));
+    const double own = MANAGEMENT_B_S * series(r, key_of(pif, "own", index), USE_DEPTH);
 
-    return index > 1 || !sim_bool(pif, "currently_attached") ? 0 : own + (index == 0 ? f.in : f.out);
+    return index > 1 || !sim_bool(pif, "currently_attached") ? 0 : own + (index == 0 ? f->in : f->out);
 }
 
 bool sim_rrd_is_here(const struct sim_rrd *r, const struct sim_object *o)
@@ -271,62 +332,59 @@ bool sim_rrd_is_counted(const struct sim_rrd *r, const struct sim_object *pif)
     return sim_rrd_is_here(r, pif) && sim_bool(pif, "physical");
 }
 
-static double pifs_value(const struct sim_rrd *r, unsigned index, int64_t from, int64_t to)
+static double pifs_value(const struct sim_rrd *r, unsigned index)
 {
     double sum = 0;
 
     for (const struct sim_object *pif = sim_first(r->pool, "PIF"); pif; pif = pif->class_next)
         if (sim_rrd_is_counted(r, pif))
-            sum += pif_value(r, pif, index, from, to);
+            sum += pif_value(r, pif, index);
     return sum;
 }
 
 /* ---- values ---- */
 
 /* How a VM's processors share the time: none of them runs, all of them, or some; nobody ever waits. */
-static double runstate(struct sim_rrd *r, const struct sim_object *vm, unsigned index, int64_t from, int64_t to)
+static double runstate(const struct sim_rrd *r, const struct sim_use *use, unsigned index)
 {
-    double use = 0;
+    const double busy = vcpu_sum(r, use) / use->vcpus;
 
-    for (unsigned i = 0; i < sim_rrd_vcpus(vm); i++)
-        use += vcpu(r, vm, i, from, to) / sim_rrd_vcpus(vm);
-    return index == 0 ? use / 2 : index == 3 ? 1 - use : index == 4 ? use / 2 : 0;
+    return index == 0 ? busy / 2 : index == 3 ? 1 - busy : index == 4 ? busy / 2 : 0;
 }
 
-static double vm_value(struct sim_rrd *r, const struct sim_ds *ds, int64_t from, int64_t to)
+static double vm_memory_free_kib(const struct sim_rrd *r, const struct sim_use *use, double running)
+{
+    return use->memory_b / 1024 * (0.2 + 0.4 * sim_series_share(use->memory_key)) *
+           series(r, use->memory_key, running > 0 ? MEMORY_DEPTH : 0);
+}
+
+static double vm_value(struct sim_rrd *r, const struct sim_ds *ds)
 {
     const struct sim_object *const vm = ds->owner;
-    const struct sim_part part = sim_history_part(vm->history, SIMPOOL_HOSTS_MAX, from - r->skew_s, to - r->skew_s);
-    struct flow f = {0};
-    double sum = 0;
+    const struct sim_part part =
+        sim_history_part(vm->history, SIMPOOL_HOSTS_MAX, r->from.t - r->skew_s, r->to.t - r->skew_s);
+    struct sim_flow f = {0};
 
-    if (part.present < 0.5) /* as the archives: unknown when more than half of it is */
+    if (part.present < 0.5 || !ds->use) /* as the archives: unknown when more than half of it is */
         return NAN;
     const double running = part.running / part.present;
     switch ((enum sim_ds_kind)ds->kind) {
     case VM_CPU:
-        return running * vcpu(r, vm, ds->index, from, to);
+        return running * vcpu(r, ds->use, ds->index);
     case VM_CPU_USAGE:
-        for (unsigned i = 0; i < sim_rrd_vcpus(vm); i++)
-            sum += vcpu(r, vm, i, from, to);
-        return running * sum / sim_rrd_vcpus(vm);
+        return running * vcpu_sum(r, ds->use) / ds->use->vcpus;
     case VM_RUNSTATE:
-        return running * runstate(r, vm, ds->index, from, to);
+        return running * runstate(r, ds->use, ds->index);
     case VM_MEMORY:
-        return memory_b(r, vm);
+        return ds->use->memory_b;
     case VM_MEMORY_TARGET:
         return (double)(sim_int(vm, "memory_target") > 0 ? sim_int(vm, "memory_target")
                                                          : sim_int(vm, "memory_dynamic_max"));
-    case VM_MEMORY_FREE: {
-        const uint64_t key = key_of(r, vm, "memory", 0);
-        return memory_b(r, vm) / 1024 * (0.2 + 0.4 * sim_series_share(key)) *
-               sim_series_mean(key, running > 0 ? MEMORY_DEPTH : 0, from, to);
-    }
+    case VM_MEMORY_FREE:
+        return vm_memory_free_kib(r, ds->use, running);
     case VM_VIF:
     case VM_VBD:
-        for (size_t i = 0; i < r->device_count; i++)
-            if (r->devices[i].device == ds->device)
-                add_flow(&f, &r->devices[i], running, from, to);
+        add_flow(&f, flow_of(r, ds->on), running);
         if (ds->kind == VM_VBD)
             return io_value(&f, ds->index);
         return ds->index == 0 ? f.in : ds->index == 1 ? f.out : 0;
@@ -335,10 +393,10 @@ static double vm_value(struct sim_rrd *r, const struct sim_ds *ds, int64_t from,
     }
 }
 
-static double xapi_value(struct sim_rrd *r, const struct sim_ds *ds, int64_t from, int64_t to)
+static double xapi_value(const struct sim_rrd *r, const struct sim_ds *ds)
 {
-    const uint64_t key = key_of(r, ds->owner, "xapi", 0);
-    const double total = pick(key, 60000, 200000), live = 0.6 * sim_series_mean(key, MEMORY_DEPTH, from, to);
+    const uint64_t key = key_of(ds->owner, "xapi", 0);
+    const double total = pick(key, 60000, 200000), live = 0.6 * series(r, key, MEMORY_DEPTH);
 
     switch (ds->index) {
     case 0:
@@ -348,66 +406,55 @@ static double xapi_value(struct sim_rrd *r, const struct sim_ds *ds, int64_t fro
     case 2:
         return total * live;
     case 3:
-        return 4000 * sim_series_mean(key + 1, USE_DEPTH, from, to);
+        return 4000 * series(r, key + 1, USE_DEPTH);
     default:
-        return 90 * sim_series_mean(key + 2, MEMORY_DEPTH, from, to);
+        return 90 * series(r, key + 2, MEMORY_DEPTH);
     }
 }
 
-static double domains(const struct sim_rrd *r, int64_t from, int64_t to)
-{
-    double count = 0;
-
-    for (size_t i = 0; i < r->vm_count; i++)
-        count += part_here(r, r->vms[i], from, to).running;
-    return count;
-}
-
-static double storage_value(const struct sim_rrd *r, const struct sim_ds *ds, int64_t from, int64_t to)
+static double storage_value(const struct sim_rrd *r, const struct sim_ds *ds)
 {
     if (ds->kind != STORAGE)
         return (double)sim_int(ds->device, ds->kind == STORAGE_SIZE ? "physical_size" : "physical_utilisation");
-    const struct flow f = flow_on(r, ds->device, from, to);
-    return io_value(&f, ds->index);
+    return io_value(flow_on(r, ds->device), ds->index);
 }
 
-static double value(struct sim_rrd *r, const struct sim_ds *ds, int64_t from, int64_t to)
+/* Of a host, or of storage at a host. */
+static double host_value(struct sim_rrd *r, const struct sim_ds *ds)
 {
-    const struct sim_object *const host = ds->owner;
-    const struct sim_object *metrics;
+    const struct sim_object *const host = ds->owner, *metrics;
 
+    sum_host(r);
     switch ((enum sim_ds_kind)ds->kind) {
     case HOST_CPU:
-        return host_cpu(r, ds, from, to);
+        return host_cpu(r, ds);
     case HOST_CPU_AVG:
-        return host_cpu_avg(r, host, from, to);
+        return host_cpu_avg(r, host);
     case HOST_LOADAVG:
-        return 0.3 * sim_series_mean(key_of(r, host, "loadavg", 0), USE_DEPTH, from, to);
+        return 0.3 * series(r, key_of(host, "loadavg", 0), USE_DEPTH);
     case HOST_LOAD:
-        return host_load(r, from, to) / sim_rrd_processors(host);
+        return r->load / sim_rrd_processors(host);
     case HOST_VCPUS:
-        return host_load(r, from, to);
+        return r->load;
     case HOST_DOMAINS:
-        return domains(r, from, to);
+        return r->domains;
     case HOST_MEMORY_TOTAL:
         metrics = sim_follow(r->pool, host, "metrics");
         return metrics ? (double)sim_int(metrics, "memory_total") / 1024 : NAN;
     case HOST_MEMORY_FREE:
-        return host_memory_free_kib(r, host, from, to);
+        return host_memory_free_kib(r, host);
     case HOST_PIF:
-        return pif_value(r, ds->device, ds->index, from, to);
+        return pif_value(r, ds->device, ds->index);
     case HOST_PIFS:
-        return pifs_value(r, ds->index, from, to);
+        return pifs_value(r, ds->index);
     case HOST_XAPI:
-        return xapi_value(r, ds, from, to);
+        return xapi_value(r, ds);
     case STORAGE:
     case STORAGE_SIZE:
     case STORAGE_USED:
-        return storage_value(r, ds, from, to);
-    case ALWAYS_ZERO:
-        return 0;
+        return storage_value(r, ds);
     default:
-        return vm_value(r, ds, from, to);
+        return 0;
     }
 }
 
@@ -416,7 +463,12 @@ double sim_rrd_value(struct sim_rrd *r, const struct sim_ds *ds, int64_t from, i
     /* Unknown when more than half of it is. */
     if (ds->since_s != INT64_MIN && ds->since_s + r->skew_s > from + (to - from) / 2)
         return NAN;
-    return value(r, ds, from, to);
+    if (r->row == 0 || r->from.t != from || r->to.t != to) {
+        sim_instant_at(&r->from, from);
+        sim_instant_at(&r->to, to);
+        r->row++;
+    }
+    return ds->kind <= VM_VBD ? vm_value(r, ds) : host_value(r, ds);
 }
 
 int64_t sim_rrd_floor(int64_t now_s, int64_t step_s)

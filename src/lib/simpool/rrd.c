@@ -4,7 +4,7 @@
  * A host tells of itself, of the VMs on it and of its storage. Which archive answers is the real server's rule: the
  * finest one whose rows are not finer than `interval` and that reaches back to `start`, else the coarsest.
  */
-#include "lib/simpool/rrd.h"
+#include "lib/simpool/rrd-parts.h"
 
 #include "core/json.h"
 #include "core/text.h"
@@ -251,8 +251,8 @@ static void add_asked(struct sim_rrd *r, const struct http_exchange *x)
     if (!sim_http_param(x, "vm_uuid", vms, sizeof(vms)) && !sim_http_param(x, "uuid", vms, sizeof(vms)))
         snprintf(vms, sizeof(vms), "all");
     for (size_t i = 0; i < r->vm_count; i++)
-        if (is_resident(r, r->vms[i]) && is_asked(vms, r->vms[i]))
-            sim_rrd_add(r, r->vms[i], false);
+        if (is_resident(r, r->vms[i].vm) && is_asked(vms, r->vms[i].vm))
+            sim_rrd_add(r, r->vms[i].vm, false);
     if (!sim_http_param(x, "sr_uuid", srs, sizeof(srs)))
         return;
     for (const struct sim_object *sr = sim_first(r->pool, "SR"); sr; sr = sr->class_next)
@@ -316,23 +316,29 @@ static double known(double v)
     return isnan(v) ? 0 : v;
 }
 
-static struct reading read_source(struct sim_rrd *r, const struct sim_ds *ds, int64_t now_s)
+/* Window by window, as the rows: what a row has in common is computed once. */
+static void read_sources(struct sim_rrd *r, struct reading *readings, int64_t now_s)
 {
-    const int64_t last = sim_rrd_floor(now_s, SIM_RRD_STEP_S);
-    struct reading reading = {.at_s = now_s};
+    const int64_t last = sim_rrd_floor(now_s, SIM_RRD_STEP_S), year_s = 366 * INT64_C(86400);
 
-    /* A counter has counted since the oldest row. */
-    const int64_t span_s = ds->type == SIM_DS_DERIVE ? 366 * INT64_C(86400) : SIM_RRD_STEP_S;
-    const double rate = known(sim_rrd_value(r, ds, now_s - span_s, now_s));
-    reading.last = ds->type == SIM_DS_DERIVE ? floor(rate * (double)span_s * 1000) / 1000 : rate;
-    if (now_s > last)
-        reading.value = known(sim_rrd_value(r, ds, last, now_s)) * (double)(now_s - last);
-    for (unsigned i = 0; i < SIM_RRD_ARCHIVES; i++) {
-        const int64_t step = step_of(&sim_archives[i]), begin = sim_rrd_floor(now_s, step);
-        if (last > begin)
-            reading.rows[i] = known(sim_rrd_value(r, ds, begin, last)) * (double)(last - begin) / (double)step;
+    for (size_t i = 0; i < r->source_count; i++) {
+        readings[i] = (struct reading){.at_s = now_s};
+        if (r->sources[i].type != SIM_DS_DERIVE)
+            readings[i].last = known(sim_rrd_value(r, &r->sources[i], now_s - SIM_RRD_STEP_S, now_s));
     }
-    return reading;
+    /* A counter has counted since the oldest row. */
+    for (size_t i = 0; i < r->source_count; i++)
+        if (r->sources[i].type == SIM_DS_DERIVE)
+            readings[i].last =
+                floor(known(sim_rrd_value(r, &r->sources[i], now_s - year_s, now_s)) * (double)year_s * 1000) / 1000;
+    for (size_t i = 0; i < r->source_count && now_s > last; i++)
+        readings[i].value = known(sim_rrd_value(r, &r->sources[i], last, now_s)) * (double)(now_s - last);
+    for (unsigned a = 0; a < SIM_RRD_ARCHIVES; a++) {
+        const int64_t step = step_of(&sim_archives[a]), begin = sim_rrd_floor(now_s, step);
+        for (size_t i = 0; i < r->source_count && last > begin; i++)
+            readings[i].rows[a] =
+                known(sim_rrd_value(r, &r->sources[i], begin, last)) * (double)(last - begin) / (double)step;
+    }
 }
 
 static void whole_xml(struct xk_buf *b, struct sim_rrd *r, int64_t now_s, const struct reading *readings,
@@ -460,8 +466,7 @@ static void reply_whole(struct sim_rrd *r, struct http_exchange *x, const struct
     xk_autofree struct reading *readings = xk_array_alloc(r->source_count, sizeof(*readings));
     if (r->error || !readings)
         return http_refuse(x, 500);
-    for (size_t i = 0; i < r->source_count; i++)
-        readings[i] = read_source(r, &r->sources[i], until_s);
+    read_sources(r, readings, until_s);
     if (json)
         whole_json(&body, r, until_s, readings, era);
     else
@@ -534,7 +539,7 @@ void sim_rrd_vm(struct simpool *p, struct http_exchange *x)
         return redirect(p, x, p->master, "rrd_unarchive=&");
     if (!sim_history_visits(vm->history, SIMPOOL_HOSTS_MAX))
         return http_refuse(x, 404);
-    sim_rrd_open(&r, p, at < p->settings.hosts ? at : host);
+    sim_rrd_open(&r, p, sim_history_place(vm->history));
     reply_whole(&r, x, vm, end_s == INT64_MAX ? r.now_s : end_s + r.skew_s);
     sim_rrd_close(&r);
 }

@@ -36,7 +36,19 @@ extern const struct sim_archive sim_archives[SIM_RRD_ARCHIVES];
 uint64_t sim_series_key(const char *object, const char *what);
 /* In [0, 1), from a key. */
 double sim_series_share(uint64_t key);
-/* The mean over the seconds [from, to) of something that swings around 1, at most `depth` * 0.9 to either side. */
+
+#define SIM_SERIES_STEPS 13
+
+/* A second, as far as all series have it in common. */
+struct sim_instant {
+    int64_t t;
+    uint64_t pairs[SIM_SERIES_STEPS];
+    double parts[SIM_SERIES_STEPS], wave;
+};
+
+void sim_instant_at(struct sim_instant *ret, int64_t t);
+/* The mean over the seconds [from, to) of something that swings around 1, at most `depth` to either side. */
+double sim_series_between(uint64_t key, double depth, const struct sim_instant *from, const struct sim_instant *to);
 double sim_series_mean(uint64_t key, double depth, int64_t from, int64_t to);
 
 /* ---- who ran where: rrd-history.c ---- */
@@ -58,6 +70,8 @@ struct sim_part {
 struct sim_part sim_history_part(const struct sim_history *h, unsigned host, int64_t from, int64_t to);
 /* Whether it was ever on that host; host SIMPOOL_HOSTS_MAX: on any. */
 bool sim_history_visits(const struct sim_history *h, unsigned host);
+/* Where it was last; SIMPOOL_HOSTS_MAX: nowhere. */
+unsigned sim_history_place(const struct sim_history *h);
 /* When it ended last; INT64_MAX: it has not. */
 int64_t sim_history_end(const struct sim_history *h);
 
@@ -77,6 +91,8 @@ struct sim_ds {
     uint8_t kind;    /* what it measures, known to rrd-source.c */
     unsigned index;
     const struct sim_object *owner, *device;
+    struct sim_use *use;   /* of a VM's */
+    struct sim_device *on; /* of a VIF's or VBD's */
 };
 
 /* What is measured at one host, as one request sees it. */
@@ -84,15 +100,21 @@ struct sim_rrd {
     struct simpool *pool;
     unsigned host;
     int64_t now_s, skew_s; /* by the host's clock; what that is ahead of the pool's */
-    struct sim_device *devices;
-    size_t device_count;
-    struct sim_object **vms; /* that were ever here */
+    struct sim_use *vms;   /* that were ever here */
     size_t vm_count;
+    struct sim_device *devices; /* of them */
+    size_t device_count;
+    struct sim_flow *places; /* the networks and storages that the devices are on */
+    size_t place_count;
     struct sim_ds *sources; /* of all owners, in order */
     size_t source_count, source_room;
-    /* the processors' load in a row is asked for by each of them */
-    int64_t load_from, load_to;
-    double load;
+    /* The row that is looked at, and what all of its values have in common. */
+    struct sim_instant from, to;
+    uint64_t row, row_of_host; /* numbers of rows; host: for which the sums were made */
+    double load, domains, memory_b;
+    /* whose sources are being added */
+    struct sim_use *adding;
+    struct sim_device *adding_device;
     int error;
 };
 
