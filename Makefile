@@ -15,7 +15,7 @@ all:
 
 help:
 	@echo 'make            build $(BUILD)/xenkit, one static file'
-	@echo 'make demo       build it and examine damaged sample disks and this machine'
+	@echo 'make demo       build it and examine damaged sample disks, a simulated pool and this machine'
 	@echo 'make test       every test, in every build; ends with the numbers'
 	@echo 'make bench      us and the tools we replace in turn: ratios of medians'
 	@echo 'make sanitize   unit and command tests under ASan and UBSan'

@@ -22,7 +22,6 @@ is "its slave: a note where the master is" "$status $(found)" "0 [[\"pool.not-ma
 session=$(login)
 host=$(result host.get_all "$session" | jq '.[1]')
 call host.disable "$session" "$host" >/dev/null
-sr=$(result SR.get_all_records "$session" | jq -c '[to_entries[] | select(.value.content_type == "user")][0].key')
 look "$url"
 like "a disabled host" "$(found)" '^\[\["pool.host-disabled","host-'
 call host.enable "$session" "$host" >/dev/null

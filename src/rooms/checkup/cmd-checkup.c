@@ -3,6 +3,7 @@
 
 #include "core/text.h"
 #include "lib/client/client.h"
+#include "rooms/checkup/demo-pool.h"
 
 #define LOCALHOST "localhost"
 
@@ -14,7 +15,8 @@ struct checkup_opts {
 };
 
 static const struct xk_opt checkup_opts[] = {
-    XK_OPT_FLAG(0, "demo", struct checkup_opts, demo, "make sample images, healthy and damaged, and examine them"),
+    XK_OPT_FLAG(0, "demo", struct checkup_opts, demo,
+                "make sample images, healthy and damaged, and a simulated pool, and examine them"),
     XK_OPT_TEXT(0, "demo-dir", struct checkup_opts, demo_dir, "DIR",
                 "with --demo: make them in DIR, new or empty [a new folder]"),
     XK_OPT_TEXT(0, "html", struct checkup_opts, html, "FILE", "write the findings as one HTML page, too"),
@@ -78,21 +80,23 @@ static int examine(struct xk_app *app, const struct checkup_opts *opts, const ch
     return code;
 }
 
-static int tell_demo(struct xk_app *app, const struct checkup_demo *demo, const struct checkup *c, const char *page,
-                     struct xk_err *err)
+static int tell_demo(struct xk_app *app, const struct checkup_demo *demo, const struct checkup_demo_pool *pool,
+                     const struct checkup *c, const char *page, struct xk_err *err)
 {
     xk_auto(xk_buf_done) struct xk_buf differences = XK_BUF_INIT(XK_MIB);
-    const int wrong = checkup_demo_verify(demo, c, &differences);
+    const int wrong_images = checkup_demo_verify(demo, c, &differences);
+    const int wrong_pool = checkup_demo_pool_verify(c, &differences);
 
-    if (wrong < 0)
+    if (wrong_images < 0 || wrong_pool < 0)
         return xk_fail_memory(err);
+    const int wrong = wrong_images + wrong_pool;
     xk_say(app->out, "\nSample images:  %s\nHTML page:      %s\n", xk_out_clean(app->out, demo->dir),
            xk_out_clean(app->out, page));
     if (xk_out_format(app->out) != XK_OUT_TABLE) {
         xk_out_record(app->out, "demo");
         xk_put_str(app->out, "dir", demo->dir);
         xk_put_str(app->out, "html", page);
-        xk_put_u64(app->out, "planted", demo->count);
+        xk_put_u64(app->out, "planted", demo->count + pool->planted);
         xk_put_u64(app->out, "differences", (uint64_t)wrong);
         xk_out_end(app->out);
     }
@@ -102,14 +106,17 @@ static int tell_demo(struct xk_app *app, const struct checkup_demo *demo, const 
         return XK_EXIT_BAD;
     }
     xk_say_color(app->out, XK_COLOR_GOOD, "The demo worked:");
-    xk_say(app->out, " each of the %zu planted faults was found, and nothing else in the sample images.\n",
-           demo->count);
+    xk_say(app->out,
+           " each of the %zu planted faults was found, and nothing else in the sample images and the\n"
+           "simulated pool. (It is gone now; `xenkit sim` starts one.)\n",
+           demo->count + pool->planted);
     return XK_EXIT_OK;
 }
 
 static int run_demo(struct xk_app *app, const struct checkup_opts *opts, struct xk_err *err)
 {
     xk_auto(checkup_demo_done) struct checkup_demo demo = {0};
+    xk_auto(checkup_demo_pool_stop) struct checkup_demo_pool pool = {.process = -1};
     struct checkup c = {0};
 
     int code = checkup_demo_build(&demo, app, opts->demo_dir, err);
@@ -118,14 +125,17 @@ static int run_demo(struct xk_app *app, const struct checkup_opts *opts, struct 
     xk_autofree char *page = opts->html ? xk_strdup(opts->html) : xk_path_join(demo.dir, "checkup.html");
     if (!page)
         return xk_fail_memory(err);
-    const char *const targets[] = {demo.dir, LOCALHOST};
-    code = checkup_examine(&c, app, targets, XK_COUNT(targets), &opts->only, &opts->skip, NULL, err);
+    code = checkup_demo_pool_start(&pool, app, demo.dir, err);
+    if (code < 0)
+        return code;
+    const char *const targets[] = {demo.dir, LOCALHOST, pool.url, pool.log};
+    code = checkup_examine(&c, app, targets, XK_COUNT(targets), &opts->only, &opts->skip, &pool.access, err);
     if (code == 0) {
         xk_findings_show(app->out, &c.findings);
-        code = checkup_page_write(&c, app, page, "Sample images and this machine", err);
+        code = checkup_page_write(&c, app, page, "Sample images, a simulated pool and this machine", err);
     }
     if (code == 0)
-        code = tell_demo(app, &demo, &c, page, err);
+        code = tell_demo(app, &demo, &pool, &c, page, err);
     checkup_done(&c);
     return code;
 }
