@@ -57,12 +57,17 @@ static int list(struct xk_app *app, const struct tasks *opts, const char *url, s
     if (code == 0)
         code = pool_list_take(&after, app, url, &opts->access, POOL_CLASS(TASK), false, err);
     if (code == 0) {
+        size_t shown = 0;
         xk_out_rows(app->out, "tasks");
         for (uint32_t i = 0; i < poolview_count(&after, POOLVIEW_TASK); i++) {
-            if (opts->all || is_pending(poolview_record(&after, POOLVIEW_TASK, i)))
-                put_task(app->out, &before, &after, i);
+            if (!opts->all && !is_pending(poolview_record(&after, POOLVIEW_TASK, i)))
+                continue;
+            put_task(app->out, &before, &after, i);
+            shown++;
         }
         xk_out_end(app->out);
+        if (!shown)
+            xk_say(app->out, "No task is %s.\n", opts->all ? "known" : "pending");
     }
     poolview_done(&before);
     poolview_done(&after);
