@@ -188,7 +188,7 @@ static const char *cannot_host(const struct simpool *p, const struct sim_object 
         const struct sim_object *const pbd = sim_find(p, xapi_value_text(&pbds->items[i]), NULL);
         plugged += pbd && sim_bool(pbd, "currently_attached");
     }
-    return plugged < p->classes[xapi_class_index(xapi_class_find("host"))].count ? "SR_NO_PBDS" : NULL;
+    return plugged < p->classes[xapi_class_index(xapi_class_find("host"))].count ? "SR_HAS_NO_PBDS" : NULL;
 }
 
 static struct sim_object *statefile_sr(const struct simpool *p, const struct xapi_value *given)

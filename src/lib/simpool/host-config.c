@@ -704,7 +704,7 @@ static enum sim_outcome pool_management(struct sim_call *c)
 static enum sim_outcome local_management(struct sim_call *c)
 {
     if (!sim_is_in_emergency(c->pool, c->host))
-        return sim_fail(c, "POOL_NOT_IN_EMERGENCY_MODE", NULL);
+        return sim_fail(c, "NOT_IN_EMERGENCY_MODE", NULL);
     return SIM_DONE; /* the interface is up: the call came through it */
 }
 

@@ -85,6 +85,10 @@ void sim_pool_allowed(struct simpool *p, struct sim_object *pool);
 /* A host is the master from now on, and all the others know it. */
 void sim_master_move(struct simpool *p, unsigned host);
 
+/* ---- certificate.c ---- */
+
+void sim_certificates_close(struct simpool *p);
+
 /* ---- message.c ---- */
 
 /* A message for administrators about an object. */

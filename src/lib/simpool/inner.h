@@ -135,6 +135,9 @@ struct simpool {
     struct xk_buf notes;     /* lines that whoever started the pool should read */
     struct sim_state *state; /* the file that keeps the database; NULL: none */
     int64_t saved_s;         /* simulated time when that file was last written */
+    struct http_identity *retired[16]; /* that connections may still use */
+    unsigned retired_count;
+    struct sim_crls *crls;    /* NULL: none */
     struct stop *stops;       /* hosts that will stop soon */
     int64_t ha_quiet_until_s; /* until then no VM is started for a host that failed */
     /* database */

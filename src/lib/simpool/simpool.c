@@ -25,17 +25,14 @@
 #define NOTES_BYTES_MAX 65536
 #define COLLECT_US_MIN  5000
 
-const struct sim_row *const sim_all_rows[] = {sim_session_rows, sim_task_rows,      sim_event_rows,
-                                              sim_identity_rows,  sim_role_rows,
-                                              sim_subject_rows, sim_rrd_rows,       sim_vm_rows,
-                                              sim_vm_set_rows,  sim_vm_ask_rows,    sim_vm_copy_rows,
-                                              sim_vbd_rows,     sim_vif_rows,       sim_vdi_rows,
-                                              sim_sr_rows,      sim_appliance_rows, sim_migrate_rows,
-                                              sim_network_rows, sim_pif_rows,       sim_bond_rows,
-                                              sim_overlay_rows, sim_device_rows,    sim_blob_rows,
-                                              sim_pvs_rows,     sim_host_rows,      sim_host_config_rows,
-                                              sim_master_rows,  sim_pool_config_rows, sim_ha_rows,
-                                              sim_message_rows, sim_fault_rows, NULL};
+const struct sim_row *const sim_all_rows[] = {
+    sim_session_rows,     sim_task_rows,    sim_event_rows,       sim_identity_rows, sim_role_rows,
+    sim_subject_rows,     sim_rrd_rows,     sim_vm_rows,          sim_vm_set_rows,   sim_vm_ask_rows,
+    sim_vm_copy_rows,     sim_vbd_rows,     sim_vif_rows,         sim_vdi_rows,      sim_sr_rows,
+    sim_appliance_rows,   sim_migrate_rows, sim_network_rows,     sim_pif_rows,      sim_bond_rows,
+    sim_overlay_rows,     sim_device_rows,  sim_blob_rows,        sim_pvs_rows,      sim_host_rows,
+    sim_host_config_rows, sim_master_rows,  sim_pool_config_rows, sim_ha_rows,       sim_message_rows,
+    sim_certificate_rows, sim_update_rows,  sim_cluster_rows,     sim_fault_rows,    NULL};
 
 /* ---- clock ---- */
 
@@ -284,6 +281,7 @@ void simpool_close(struct simpool *p)
     sim_cli_close(p);
     http_server_close(p->server);
     sim_members_close(p);
+    sim_certificates_close(p);
     sim_stops_close(p);
     sim_sessions_close(p);
     sim_log_close(p);

@@ -4,6 +4,7 @@
 . "$XENKIT_SOURCE/tests/tap.sh"
 on_exit 'kill $pid'
 mkfifo "$tmp/never"
+printf 'reader:r:read-only\noperator:o:vm-operator\n' >"$tmp/users"
 
 for scheme in http https; do
 rm -f "$tmp/sim.out"
@@ -12,7 +13,7 @@ set --
     set -- --tls --certificates "$tmp/pool.pem"
     export SSL_CERT_FILE="$tmp/pool.pem" NODE_EXTRA_CA_CERTS="$tmp/pool.pem"
 }
-"$XENKIT" sim --plain --hosts 3 --login-delay 100ms "$@" >"$tmp/sim.out" 2>"$tmp/sim.err" &
+"$XENKIT" sim --plain --hosts 3 --users "$tmp/users" --login-delay 100ms --limit 6 --gc-interval 300ms "$@" >"$tmp/sim.out" 2>"$tmp/sim.err" &
 pid=$!
 tries=0
 until [ -s "$tmp/sim.out" ] || [ $tries = 200 ]; do
@@ -92,6 +93,47 @@ api.network.destroy(network)
 assert failure(api.network.get_uuid, network) == ["HANDLE_INVALID", "network", network]
 assert len(session.system.listMethods()) > 2000
 
+# What a role does not allow is denied, synchronously and in a task; what it allows is done.
+reader = XenAPI.Session(url)
+reader.login_with_password("reader", "r", "1.0", "roles")
+denied = failure(reader.xenapi.VM.clean_reboot, vm)
+assert denied[:2] == ["RBAC_PERMISSION_DENIED", "vm.clean_reboot"] and "vm-operator" in denied[2], denied
+task = reader.xenapi.Async.VM.clean_reboot(vm)
+while reader.xenapi.task.get_status(task) == "pending":
+    time.sleep(0.05)
+assert reader.xenapi.task.get_error_info(task)[0] == "RBAC_PERMISSION_DENIED"
+assert reader.xenapi.VM.get_uuid(vm) == records[vm]["uuid"]
+operator = XenAPI.Session(url)
+operator.login_with_password("operator", "o", "1.0", "roles")
+assert failure(operator.xenapi.task.cancel, task)[:2] == ["RBAC_PERMISSION_DENIED", "task.destroy/any"]
+operator.xenapi.VM.start(vm, False, False)
+operator.xenapi.VM.hard_shutdown(vm)
+reader.xenapi.session.logout()
+operator.xenapi.session.logout()
+
+# The old events: who has not registered gets none, who has gets the next one, and a logout ends the wait.
+assert failure(api.event.next)[0] == "SESSION_NOT_REGISTERED"
+api.event.register(["vm"])
+text = "changed through " + where
+api.VM.set_name_description(vm, text)
+assert any(e["ref"] == vm and e["snapshot"]["name_description"] == text for e in api.event.next())
+api.event.unregister(["vm"])
+
+# Too many sessions of one group: the oldest is thrown out, the newest not, and this client opens another for itself.
+crowd = [XenAPI.Session(url) for _ in range(8)]
+for one in crowd:
+    one.login_with_password("root", "xenkit", "1.0", "crowd")
+first, last = crowd[0]._session, crowd[-1]._session
+plain = xmlrpc.client.ServerProxy(url)
+until = time.time() + 20
+while plain.host.get_all(first)["Status"] == "Success" and time.time() < until:
+    time.sleep(0.1)
+assert plain.host.get_all(first)["ErrorDescription"][0] == "SESSION_INVALID"
+assert plain.host.get_all(last)["Status"] == "Success"
+assert len(crowd[0].xenapi.host.get_all()) == 3 and crowd[0]._session != first
+for one in crowd:
+    one.xenapi.session.logout()
+
 # A session that was ended elsewhere is opened again without a word.
 other = XenAPI.Session(url)
 other.login_with_password("root", "xenkit", "1.0", "other")
@@ -105,13 +147,13 @@ PYTHON
 # The interpreter that Debian's modules belong to.
 python=/usr/bin/python3
 if $python -c 'import os_xenapi.client.XenAPI' 2>/dev/null; then
-    run $python scenario.py "$url" "$slave" os_xenapi
+    run timeout 120 $python scenario.py "$url" "$slave" os_xenapi
     check "$scheme: python3-os-xenapi" 0 "all well"
 else
     skip "$scheme: python3-os-xenapi" "python3-os-xenapi is not installed"
 fi
 if [ -f /usr/share/fence/XenAPI.py ] && [ -x $python ]; then
-    run $python scenario.py "$url" "$slave" /usr/share/fence
+    run timeout 120 $python scenario.py "$url" "$slave" /usr/share/fence
     check "$scheme: XenAPI.py of fence-agents" 0 "all well"
 else
     skip "$scheme: XenAPI.py of fence-agents" "fence-agents is not installed"
@@ -157,6 +199,14 @@ for (const transport of ['auto', 'json-rpc', 'xml-rpc']) {
   await xapi.disconnect()
   console.log(transport)
 }
+const limited = createClient({ url, auth: { user: 'reader', password: 'r' }, debounce: 10 })
+await limited.connect()
+await limited.objectsFetched
+const [some] = await limited.call('VM.get_by_name_label', 'web-01')
+await assert.rejects(limited.call('VM.set_name_label', some, 'x'), { code: 'RBAC_PERMISSION_DENIED' })
+await assert.rejects(limited.callAsync('VM.clean_reboot', some), { code: 'RBAC_PERMISSION_DENIED' })
+await limited.disconnect()
+console.log('roles')
 const redirected = createClient({ url: slave, auth, watchEvents: false })
 await redirected.connect()
 assert.strictEqual((await redirected.call('host.get_all')).length, 3)
@@ -171,6 +221,7 @@ if command -v node >/dev/null && [ -d "$modules/node_modules/xen-api" ]; then
     check "$scheme: npm xen-api: each transport, and a redirect" 0 "auto
 json-rpc
 xml-rpc
+roles
 redirect"
 else
     skip "$scheme: npm xen-api" "npm's xen-api is not in build-clients (scripts/deps.sh test)"

@@ -177,7 +177,7 @@ start --hosts 3 --vms 10 --speed 100x --gc-interval 10s
 session=$(login)
 pool=$(result pool.get_all "$session" | jq '.[0]')
 local=$(result SR.get_by_name_label "$session" '"Local storage 1"' | jq '.[0]')
-is "storage of one host is not enough" "$(failure pool.enable_ha "$session" "[$local]" '{}')" "[\"SR_NO_PBDS\",$local]"
+is "storage of one host is not enough" "$(failure pool.enable_ha "$session" "[$local]" '{}')" "[\"SR_HAS_NO_PBDS\",$local]"
 is "what is off is not switched off" "$(failure pool.disable_ha "$session")" '["HA_NOT_ENABLED"]'
 call pool.enable_ha "$session" '[]' '{}' >/dev/null
 is "it is on" "$(result pool.get_ha_enabled "$session" "$pool")" true
