@@ -5,7 +5,8 @@
 #include "lib/client/client.h"
 #include "rooms/checkup/demo-pool.h"
 
-#define LOCALHOST "localhost"
+#define LOCALHOST   "localhost"
+#define HOST_SOCKET "/var/lib/xcp/xapi" /* where the pool of a host is asked on the host itself */
 
 struct checkup_opts {
     struct client_access access;
@@ -143,7 +144,7 @@ static int run_demo(struct xk_app *app, const struct checkup_opts *opts, struct 
 static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *err)
 {
     const struct checkup_opts *opts = args->opts;
-    const char *const here[] = {LOCALHOST};
+    const char *const here[] = {LOCALHOST, "unix:" HOST_SOCKET};
     const char *wrong = NULL;
 
     if (opts->demo && args->count)
@@ -164,7 +165,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     if (opts->demo)
         return run_demo(app, opts, err);
     if (args->count == 0)
-        return examine(app, opts, here, 1, err);
+        return examine(app, opts, here, *app->root || !xk_exists("", HOST_SOCKET) ? 1 : 2, err);
     return examine(app, opts, args->operands, (size_t)args->count, err);
 }
 
@@ -188,6 +189,7 @@ const struct xk_command checkup_cmd_checkup = {
     .opts_bytes = sizeof(struct checkup_opts),
     .run = run,
     .exits = exits,
-    .help = "Without a target, this machine is examined. From a folder, every disk image in it and below is taken.",
+    .help = "Without a target, this machine is examined, and its pool when it is a host. From a folder, every disk "
+            "image in it and below is taken.",
     .example = example,
 };

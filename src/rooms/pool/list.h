@@ -15,6 +15,6 @@ int pool_list_take(struct poolview *ret, struct xk_app *app, const char *url, co
 #define POOL_CLASS(name) (1u << POOLVIEW_##name)
 
 extern const struct xk_command pool_cmd_hosts, pool_cmd_versions, pool_cmd_vms, pool_cmd_srs, pool_cmd_tasks,
-    pool_cmd_clock;
+    pool_cmd_clock, pool_cmd_ports;
 
 #endif

@@ -54,6 +54,15 @@ run xenkit pool tasks --password-file password "$url" extra
 check "a word too many" 2 "" "~extra"
 pool versions "$url"
 is "one host has one version" "$status" 0
+port=${url##*:}
+pool ports --ports "$port" "$url"
+is "the port of every host" "$status $(jq -c '[.ports[] | [.host, .proto, .state]]' "$out")" '0 [["host-1","tcp","open"]]'
+pool ports --ports 1 --wait 200ms "$url"
+is "one that is closed" "$status $(jq -c '[.ports[].state]' "$out")" '1 ["closed"]'
+pool ports --role ha --wait 200ms "$url"
+is "a role" "$(jq -c '[.ports[] | [.port, .proto]]' "$out")" '[[694,"udp"]]'
+run xenkit pool ports --ports x "$url"
+check "a list that is none" 2 "" "~no list of ports"
 pool hosts http://127.0.0.1:1
 check "a pool that is not there" 4 - "~127.0.0.1"
 stop
