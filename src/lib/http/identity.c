@@ -43,21 +43,25 @@ void http_identity_free(struct http_identity *id)
 
 /* ---- settings of TLS ---- */
 
-static int context_make(struct http_identity *id, struct xk_err *err)
+/* Made for the first connection: it takes as long as everything else of an identity ten times over. */
+struct ssl_ctx_st *http_identity_context(struct http_identity *id)
 {
+    if (id->context)
+        return id->context;
     SSL_CTX *const c = SSL_CTX_new(TLS_server_method());
-
-    id->context = c;
     if (!c || !SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) || SSL_CTX_use_certificate(c, id->certificate) != 1 ||
-        SSL_CTX_use_PrivateKey(c, id->key) != 1)
-        return fail_tls(err, "setting up");
+        SSL_CTX_use_PrivateKey(c, id->key) != 1) {
+        SSL_CTX_free(c);
+        return NULL;
+    }
     /* An idle connection keeps no buffers: a thousand of them would hold 34 MiB. */
     (void)SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     (void)SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
     /* Resumed by tickets, which keep nothing here. */
     (void)SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
-    return 0;
+    id->context = c;
+    return c;
 }
 
 /* ---- certificates ---- */
@@ -115,8 +119,6 @@ int http_identity_make(struct http_identity **ret, const struct http_identity_wi
     id->certificate = X509_new();
     if (!id->key || !id->certificate || !fill_certificate(id->certificate, id->key, wish))
         code = fail_tls(err, "making a certificate");
-    if (code == 0)
-        code = context_make(id, err);
     if (code < 0)
         http_identity_free(id);
     else
@@ -167,8 +169,6 @@ int http_identity_load(struct http_identity **ret, const void *bytes, size_t cou
     int code = 0;
     if (!id->key || !id->certificate || X509_check_private_key(id->certificate, id->key) != 1)
         code = xk_fail(err, -EBADMSG, "TLS: the saved key and certificate are damaged");
-    if (code == 0)
-        code = context_make(id, err);
     if (code < 0)
         http_identity_free(id);
     else
@@ -220,9 +220,4 @@ char *http_identity_pem(const struct http_identity *id)
     }
     BIO_free(out);
     return pem;
-}
-
-struct ssl_ctx_st *http_identity_context(const struct http_identity *id)
-{
-    return id->context;
 }

@@ -39,7 +39,7 @@ void http_identity_times(const struct http_identity *id, int64_t *ret_from_s, in
 bool http_identity_is_for(const struct http_identity *id, struct in_addr address);
 /* The certificate, without the key; the caller frees. NULL: no memory. */
 char *http_identity_pem(const struct http_identity *id) XK_MUST_USE;
-/* What the server accepts connections with: TLS 1.2 and later. */
-struct ssl_ctx_st *http_identity_context(const struct http_identity *id);
+/* What the server accepts connections with: TLS 1.2 and later. NULL: no memory. */
+struct ssl_ctx_st *http_identity_context(struct http_identity *id);
 
 #endif

@@ -79,7 +79,7 @@ struct http_exchange {
 struct listener {
     struct http_server *server;
     struct evconnlistener *listener;
-    const struct http_identity *identity;
+    struct http_identity *identity;
     struct sockaddr_in address;
     enum http_hearing hearing;
     unsigned tag;
@@ -651,11 +651,12 @@ static void on_head_late(evutil_socket_t fd, short what, void *context)
     http_refuse(x, 408);
 }
 
-static struct bufferevent *stream_make(struct event_base *base, int fd, const struct http_identity *identity)
+static struct bufferevent *stream_make(struct event_base *base, int fd, struct http_identity *identity)
 {
     if (!identity)
         return bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
-    SSL *const tls = SSL_new(http_identity_context(identity));
+    SSL_CTX *const context = http_identity_context(identity);
+    SSL *const tls = context ? SSL_new(context) : NULL;
     struct bufferevent *const stream =
         tls ? bufferevent_openssl_socket_new(base, fd, tls, BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE) : NULL;
     if (!stream)
@@ -663,7 +664,7 @@ static struct bufferevent *stream_make(struct event_base *base, int fd, const st
     return stream;
 }
 
-void http_server_adopt(struct http_server *s, int fd, unsigned tag, const struct http_identity *identity)
+void http_server_adopt(struct http_server *s, int fd, unsigned tag, struct http_identity *identity)
 {
     const struct timeval greeting = {.tv_sec = HTTP_HANDSHAKE_S};
     struct http_exchange *const x = xk_zalloc(sizeof(*x));
@@ -791,8 +792,8 @@ static int listen_at(struct listener *l, struct xk_err *err)
     return 0;
 }
 
-int http_server_listen(struct http_server *s, struct sockaddr_in *address, unsigned tag,
-                       const struct http_identity *identity, struct xk_err *err)
+int http_server_listen(struct http_server *s, struct sockaddr_in *address, unsigned tag, struct http_identity *identity,
+                       struct xk_err *err)
 {
     struct listener *const l = &s->listeners[s->listener_count];
 
@@ -809,7 +810,7 @@ int http_server_listen(struct http_server *s, struct sockaddr_in *address, unsig
 
 /* ---- servers that misbehave on purpose ---- */
 
-void http_server_identify(struct http_server *s, unsigned tag, const struct http_identity *identity)
+void http_server_identify(struct http_server *s, unsigned tag, struct http_identity *identity)
 {
     for (unsigned i = 0; i < s->listener_count; i++)
         if (s->listeners[i].tag == tag)

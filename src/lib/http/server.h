@@ -51,10 +51,10 @@ void http_server_close(struct http_server *s);
  * tag       given back by http_tag(): which listener a request came through.
  * identity  HTTPS as that; it has to live as long as the server. NULL: HTTP. Who speaks HTTP to HTTPS is told so.
  */
-int http_server_listen(struct http_server *s, struct sockaddr_in *address, unsigned tag,
-                       const struct http_identity *identity, struct xk_err *err);
+int http_server_listen(struct http_server *s, struct sockaddr_in *address, unsigned tag, struct http_identity *identity,
+                       struct xk_err *err);
 /* Serve a stream socket that is connected already; it is ours from now on, also when memory is out. */
-void http_server_adopt(struct http_server *s, int fd, unsigned tag, const struct http_identity *identity);
+void http_server_adopt(struct http_server *s, int fd, unsigned tag, struct http_identity *identity);
 unsigned http_server_connections(const struct http_server *s);
 
 /* ---- servers that misbehave on purpose ---- */
@@ -67,7 +67,7 @@ enum http_hearing {
 /* How the listeners with a tag behave from now on. An error is one of listening again; then nothing has changed. */
 int http_server_hear(struct http_server *s, unsigned tag, enum http_hearing how, struct xk_err *err);
 /* The listeners with a tag are somebody else to those that connect from now on. */
-void http_server_identify(struct http_server *s, unsigned tag, const struct http_identity *identity);
+void http_server_identify(struct http_server *s, unsigned tag, struct http_identity *identity);
 
 /* ---- the request; texts live until the reply ---- */
 
