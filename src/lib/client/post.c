@@ -15,6 +15,7 @@
 
 #define ERROR_HEADER "x-xenapi-response-host-certificate-thumbprint"
 #define ASK_HEADER   "x-xenapi-request-host-certificate-thumbprint: sha-256:master\r\n"
+#define COOKIE_BYTES 256
 #define GRACE_NS     (5 * XK_NS_PER_S) /* after a stop, for a reply that must not be missed */
 
 /* ---- errors ---- */
@@ -243,25 +244,56 @@ int client_post(struct client *c, struct xapi_reply *ret, struct xk_arena *arena
 
 /* ---- plain GET ---- */
 
-int client_get(struct client *c, struct xk_buf *ret, const char *path, struct xk_err *err)
+static int get_once(struct client *c, struct http_reader **ret, const char *path, size_t max, struct xk_err *err)
 {
     const struct client_post post = {.method = path};
-    struct http_reader *reply = NULL;
-    char cookie[256];
+    char cookie[COOKIE_BYTES];
 
     int code = client_login(c, err);
     if (code < 0)
         return code;
     const struct http_limits limits = limits_of(c, &post);
     snprintf(cookie, sizeof(cookie), "Cookie: session_id=%.200s\r\n", c->session);
-    const struct http_request request = {
-        .method = "GET", .path = path, .headers = cookie, .reply_max = ret->max - ret->len};
-    code = http_client_send(c->http, &reply, &request, &limits, err);
+    const struct http_request request = {.method = "GET", .path = path, .headers = cookie, .reply_max = max};
+    code = http_client_send(c->http, ret, &request, &limits, err);
     explicit_bzero(cookie, sizeof(cookie));
-    if (code < 0)
-        return code;
-    if (http_reader_status(reply) != 200)
-        return xk_fail(err, -EREMOTEIO, "GET %.200s from %s: HTTP status %u", path, c->url, http_reader_status(reply));
+    return code;
+}
+
+/* A path as it may stand in the first line of a request. */
+static bool is_path(const char *path)
+{
+    const char *c = path;
+
+    while (*c > ' ' && *c < 0x7f)
+        c++;
+    return *path == '/' && !*c;
+}
+
+int client_get(struct client *c, struct xk_buf *ret, const char *path, struct xk_err *err)
+{
+    struct http_reader *reply = NULL;
+    unsigned status = 0;
+
+    if (!is_path(path)) {
+        (void)xk_fail(err, -EINVAL, "\"%.200s\" is no path: it begins with / and has no spaces", path);
+        xk_err_exit(err, XK_EXIT_USAGE);
+        return -EINVAL;
+    }
+    for (unsigned lost = 0, logins = 0;;) {
+        const int code = get_once(c, &reply, path, ret->max - ret->len, err);
+        if (code == -ECONNRESET && lost++ == 0)
+            continue;
+        if (code < 0)
+            return code;
+        status = http_reader_status(reply);
+        if (status != HTTP_STATUS_UNAUTHORIZED || logins++ > 0)
+            break;
+        client_session_lost(c); /* that is how an ended session shows here */
+    }
+    if (status != HTTP_STATUS_OK)
+        return xk_fail(err, -EREMOTEIO, "GET %.200s from %s: HTTP status %u", path, c->url, status);
+    xk_err_clear(err);
     xk_buf_add(ret, reply->body.data, reply->body.len);
     return ret->error ? xk_fail_memory(err) : 0;
 }

@@ -111,6 +111,16 @@ is "it runs until it is stopped" "$? $(cat "$tmp/table.err")" "0 "
 like "a change is from -> to" "$(cat "$tmp/table")" 'name_description: .* -> two [0-9]+'
 like "of a set what came" "$(cat "$tmp/table")" 'tags: \+green( |$)'
 
+# ---- get ----
+
+run xenkit api get "$url" '/rrd_updates?start=-60&json=true'
+check "metrics" 0 '~"meta"'
+run xenkit api get "$url" /no/such/thing
+check "what is not there" 4 "" "~HTTP status 404"
+run xenkit api get "$url" 'rrd updates'
+check "what is no path" 2 "" "~no path"
+nok "the session is in no log" grep -qE 'session_id=|OpaqueRef.*rrd' "$tmp/sim.log"
+
 # ---- dump ----
 
 secret=$(xenkit api call "$url" secret.create 'value=hidden-1,other_config={}')

@@ -8,7 +8,7 @@
 #define API_ORIGINATOR       "xenkit-api"
 #define API_RESULT_BYTES_MAX (UINT64_C(4) << 30) /* of decoded replies */
 
-extern const struct xk_command api_cmd_call, api_cmd_describe, api_cmd_watch, api_cmd_dump, api_cmd_login,
+extern const struct xk_command api_cmd_call, api_cmd_describe, api_cmd_watch, api_cmd_dump, api_cmd_get, api_cmd_login,
     api_cmd_logout, api_cmd_sessions;
 
 /* Whether an operand names a pool: a URL, a socket's path, or what `otherwise` says of a bare HOST[:PORT]. */

@@ -95,6 +95,8 @@ run api call "$url" session.login_with_password root x
 check "a login by hand is refused" 2 "" '~a session that nobody ends'
 run api call "$url" VM.get_all --deadline 1s
 check "a deadline without a task is refused" 2 "" '~--async'
+run api call "$url" VM.get_all --async
+check "a task of a message that has none is refused" 2 "" '~VM.get_all cannot be called as a task'
 run api call "$url" VM.get_all --ca "$tmp/password"
 check "trust without TLS is refused" 2 "" '~--ca has no effect'
 run api call "ftp://x" VM.get_all
@@ -115,6 +117,9 @@ check "a wrong state, with what to do" 4 "" '~VM_BAD_POWER_STATE'
 printf 'wrong\n' >"$tmp/wrong"
 run xenkit api call "$url" --password-file "$tmp/wrong" VM.get_all
 check "a wrong password" 4 "" '~logging in as root at .*the user or the password is wrong \(SESSION_AUTHENTICATION_FAILED'
+run api call "${url#http://}" VM.get_all
+check "https where only http is spoken" 4 "" "~does not speak TLS"
+like "says so" "$(cat "$err")" "$url is the way without encryption"
 run api call http://127.0.0.1:1 VM.get_all
 check "nobody there" 4 "" '~127.0.0.1 port 1: Connection refused'
 

@@ -194,6 +194,8 @@ static int call(struct xk_app *app, const char *pool, const struct call *opts, c
     struct xapi_value args[ARGS_MAX], result = xapi_nil();
 
     int code = m ? refuse_login(m, err) : 0;
+    if (code == 0 && opts->async && !(m && m->flags & XAPI_MESSAGE_ASYNC))
+        code = usage(err, "%s cannot be called as a task", bare_name(name));
     if (code == 0 && m)
         code = read_args(args, &arena, m, words, count, err);
     if (code == 0)

@@ -3,7 +3,7 @@
 #include "rooms/api/classic-xe.h"
 
 static const struct xk_command *const commands[] = {
-    &api_cmd_call,  &api_cmd_describe, &api_cmd_watch,    &api_cmd_dump,
+    &api_cmd_call,  &api_cmd_describe, &api_cmd_watch,    &api_cmd_dump, &api_cmd_get,
     &api_cmd_login, &api_cmd_logout,   &api_cmd_sessions, NULL,
 };
 
