@@ -135,6 +135,9 @@ void xk_complete(struct xk_out *out, const struct xk_app *app, int count, char *
         }
         return;
     }
+    const struct xk_classic *const classic = xk_classic_find(app, words[0]);
+    if (classic && classic->complete)
+        return classic->complete(&a.offer, app, count - 1, words + 1);
     const struct xk_room *const room = xk_room_find(app, words[0]);
     if (!room)
         return;

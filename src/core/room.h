@@ -78,6 +78,8 @@ struct xk_classic {
     int (*run)(struct xk_app *app, int argc, char **argv);
     enum xk_command_kind kind;
     const struct xk_exit_row *exits;
+    /* Offers what may stand in place of the last of `words`, which are those behind the name. NULL: files. */
+    void (*complete)(const struct xk_offer *offer, const struct xk_app *app, int count, char **words);
 };
 
 struct xk_room {

@@ -7,6 +7,26 @@
 #include <stdio.h>
 #include <string.h>
 
+/*
+ * What a server that is none answers has the wrong shape: lists and maps are made sure of here, once, so that nobody
+ * who walks over a result has to ask.
+ */
+static struct xapi_value shaped(const char *method, struct xapi_value v)
+{
+    const struct xapi_message *const m = xapi_message_find(method);
+    const struct xapi_type *const t = m ? xapi_type_of(m->result) : NULL;
+    const bool events = strcmp(method, "event.from") == 0; /* the one whose model is not what it gives */
+
+    if (t && t->kind == XAPI_SET && !events && v.shape != XAPI_LIST)
+        return xapi_list(NULL, 0);
+    if (t && (t->kind == XAPI_DICT || t->kind == XAPI_RECORD) && v.shape != XAPI_MAP)
+        return xapi_map(NULL, 0);
+    if (t && t->kind != XAPI_SET && t->kind != XAPI_DICT && t->kind != XAPI_RECORD &&
+        (v.shape == XAPI_LIST || v.shape == XAPI_MAP))
+        return xapi_nil();
+    return v;
+}
+
 struct xapi_value xe_call(struct xe *x, const char *method, const struct xapi_value *params, size_t count)
 {
     const struct xe_remote *const remote = x->settings->remote;
@@ -20,7 +40,7 @@ struct xapi_value xe_call(struct xe *x, const char *method, const struct xapi_va
         return xapi_nil();
     }
     if (!reply.failed)
-        return reply.value;
+        return shaped(method, reply.value);
     x->failure = XE_SERVER;
     x->server = reply.value;
     return xapi_nil();

@@ -150,7 +150,7 @@ const char *xe_joined(struct xe *x, const struct xapi_value *list, const char *s
 {
     struct xk_buf b = XK_BUF_INIT(16u << 20);
 
-    for (uint32_t i = 0; i < list->count; i++) {
+    for (uint32_t i = 0; list->shape == XAPI_LIST && i < list->count; i++) {
         if (i > 0)
             xk_buf_add_str(&b, separator);
         xk_buf_add_str(&b, xe_value_text(x, &list->items[i]));

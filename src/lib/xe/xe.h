@@ -82,10 +82,18 @@ struct xe_settings {
 int xe_run(const struct xe_settings *settings, const char *const *args, size_t count, struct xk_err *err);
 
 /*
- * Append what could stand at the end of a command line, one word a line: commands, parameters with "=", or values that
- * the pool knows when `remote` is given. The last of `words` is what was begun.
+ * Append what could stand at the end of a command line, one word a line: commands, parameters with "=", values as far
+ * as the tables know them. The last of `words` is what was begun.
  */
-void xe_complete(struct xk_buf *ret, const struct xe_settings *settings, const char *const *words, size_t count);
+void xe_complete(struct xk_buf *ret, const char *const *words, size_t count);
+
+#define XE_LIST_COMMAND_BYTES 96
+/*
+ * Which objects of the pool the value of a parameter names: the command that lists them, and the field that is meant.
+ *
+ * begun     "NAME=…"
+ */
+bool xe_complete_list(char ret[XE_LIST_COMMAND_BYTES], const char **ret_field, const char *command, const char *begun);
 
 /* How a command is served. */
 enum xe_serving { XE_SERVED, XE_NOT_SERVED };

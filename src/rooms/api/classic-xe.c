@@ -19,6 +19,7 @@
 #define HOST_SOCKET      "/var/lib/xcp/xapi"
 #define MEMORY_BYTES_MAX ((size_t)4 << 30)
 #define WORDS_BYTES_MAX  (16u << 20)
+#define COMPLETE_NS      (2 * XK_NS_PER_S)
 
 void xe_say_error(const struct xe_front *f, const char *format, ...)
 {
@@ -324,6 +325,105 @@ static int run(struct xk_app *app, int argc, char **argv)
     return status;
 }
 
+/* ---- completion ---- */
+
+static int on_value(void *context, const char *text)
+{
+    xk_buf_add_str(context, text);
+    return 0;
+}
+
+static int on_silence(void *context, const char *text)
+{
+    return 0;
+}
+
+static int on_silent_error(void *context, const char *code, const char *const *params, size_t count)
+{
+    return 0;
+}
+
+/* Nobody is asked for a password while a line is typed: there is a kept session, or nothing to offer. */
+static int on_open_kept(void *context, struct xk_arena *arena, bool local, const char *user, const char *password,
+                        struct xapi_reply *ret, struct xk_err *err)
+{
+    struct xe_front *const f = context;
+    struct client_access access = CLIENT_ACCESS_DEFAULTS;
+    char url[512];
+
+    access.user = f->options.user;
+    access.timeout_ns = COMPLETE_NS;
+    pool_url(f, url, sizeof(url));
+    *ret = (struct xapi_reply){0};
+    int code = client_open(&f->client, f->client_app, url, &access,
+                           &(struct client_manner){.originator = ORIGINATOR, .keep = true}, err);
+    if (code == 0 && !client_take_kept(f->client))
+        code = -ENOENT;
+    if (code < 0)
+        on_close(f);
+    return code;
+}
+
+/* Values that only the pool knows, "NAME=" before each. */
+static void offer_values(const struct xk_offer *offer, struct xe_front *f, const char *command, const char *begun)
+{
+    const struct xe_remote remote = {
+        .context = f, .open = on_open_kept, .call = on_call, .session = on_session, .close = on_close, .now_s = on_now};
+    struct xk_buf values = XK_BUF_INIT(WORDS_BYTES_MAX);
+    const struct xe_terminal terminal = {
+        .context = &values, .print = on_value, .complain = on_silence, .error = on_silent_error};
+    const struct xe_settings settings = {
+        .remote = &remote, .terminal = &terminal, .memory_bytes_max = MEMORY_BYTES_MAX};
+    char list[XE_LIST_COMMAND_BYTES], params[128];
+    const char *field;
+    struct xk_err err = {0};
+
+    if (!xe_complete_list(list, &field, command, begun))
+        return;
+    (void)snprintf(params, sizeof(params), "params=%s", field);
+    (void)xe_run(&settings, (const char *const[]){list, params, "--minimal"}, 3, &err);
+    char *rest = values.data;
+    for (char *value; rest && (value = strsep(&rest, ","));) {
+        char text[512];
+        (void)snprintf(text, sizeof(text), "%.*s=%s", (int)strcspn(begun, "="), begun, value);
+        if (*value)
+            offer->take(offer, text);
+    }
+    xk_buf_done(&values);
+}
+
+static void complete(const struct xk_offer *offer, const struct xk_app *app, int count, char **words)
+{
+    struct xk_arena arena = XK_ARENA_INIT(WORDS_BYTES_MAX);
+    struct xk_log silent = {.fd = -1};
+    struct xk_app own = *app;
+    struct xe_front f = {.app = &own, .client_app = &own};
+    struct xk_buf found = XK_BUF_INIT(1u << 20);
+    char program[] = "xe";
+    char **const argv = xk_arena_alloc(&arena, ((size_t)count + 2) * sizeof(*argv));
+
+    own.log = &silent;
+    if (argv) {
+        argv[0] = program;
+        memcpy(argv + 1, words, (size_t)count * sizeof(*argv));
+        /* The last word is begun only, whatever it will be. */
+        const enum xe_parsed parsed = xe_options_read(&f.options, &own, &arena, count, argv);
+        if ((parsed == XE_PARSED || parsed == XE_PARSED_USAGE) && f.options.words &&
+            f.options.word_count < XE_ARGS_MAX) {
+            f.options.words[f.options.word_count] = words[count - 1];
+            xe_complete(&found, f.options.words, f.options.word_count + 1);
+            char *rest = found.data;
+            for (char *line; rest && (line = strsep(&rest, "\n"));)
+                if (*line)
+                    offer->take(offer, line);
+            if (found.len == 0 && f.options.word_count > 0)
+                offer_values(offer, &f, f.options.words[0], words[count - 1]);
+        }
+    }
+    xk_buf_done(&found);
+    xk_arena_done(&arena);
+}
+
 static const struct xk_exit_row exits[] = {
     {0, "done; also no command at all, and --help"},
     {1, "the command, the server or the way to it failed"},
@@ -338,4 +438,5 @@ const struct xk_classic api_classic_xe = {
     .run = run,
     .kind = XK_ONE_SHOT,
     .exits = exits,
+    .complete = complete,
 };

@@ -253,6 +253,30 @@ thin vm-list no=1 >"$tmp/null" 2>&1
 is "the thin protocol logs in for each command" "$(($(count create) - before))" 2
 is "and out, also when that fails" "$(($(count destroy) - gone))" 2
 
+# ---- completion ----
+
+offered() {
+    "$XENKIT" --complete -- xe "$@"
+}
+like "commands are offered" "$(offered vm-st)" '^vm-start$'
+nok "hidden ones are not" grep -q . <<END
+$(offered vm-memory-balloo)
+END
+like "parameters" "$(offered vbd-plug '')" '^uuid=$'
+like "those that choose VMs" "$(offered vm-start power)" '^power-state=$'
+is "columns" "$(offered vm-list params=name-label,pow)" params=name-label,power-state
+is "fields" "$(offered vm-param-get uuid=x param-name=VCPUs-at)" param-name=VCPUs-at-startup
+like "options" "$(offered --no)" '^--no-session-cache$'
+is "names that the pool knows, by the kept session" \
+    "$(offered -s 127.0.0.1 -p "$port" vm-start vm=web | head -1)" vm=web-01
+is "none without one" "$(XDG_STATE_HOME=$tmp/nowhere offered -s 127.0.0.1 -p "$port" vm-start vm=web)" ""
+is "bash: what stands before = is not said again" "$(bash --norc -c '
+    xenkit() { "$XENKIT" "$@"; }
+    . "$XENKIT_SOURCE/completions/xenkit.bash"
+    COMP_LINE="xe vm-param-get uuid=x param-name=VCPUs-at" COMP_POINT=${#COMP_LINE}
+    _xenkit_xe 2>/dev/null
+    printf "%s\n" "${COMPREPLY[@]}"')" VCPUs-at-startup
+
 # ---- hostile clients ----
 
 head -c 250000 /dev/zero | tr '\0' a >"$tmp/large"
