@@ -24,10 +24,10 @@ struct delayed {
 static bool strikes(struct sim_fault *f)
 {
     f->met++;
-    const bool hit = f->nth           ? f->met == f->nth
-                     : f->every       ? f->met % f->every == 0
-                     : f->probability ? xk_random_unit(&f->pool->fault_random) < f->probability
-                                      : true;
+    const bool hit = f->nth               ? f->met == f->nth
+                     : f->every           ? f->met % f->every == 0
+                     : f->probability > 0 ? xk_random_unit(&f->pool->fault_random) < f->probability
+                                          : true;
     f->struck += hit;
     return hit;
 }

@@ -172,6 +172,9 @@ static void put_line(struct simpool *p, const struct sim_source *from, enum sim_
 }
 
 static void vlog(struct simpool *p, const struct sim_source *from, enum sim_level level, const char *format,
+                 va_list args) XK_PRINTF(4, 0);
+
+static void vlog(struct simpool *p, const struct sim_source *from, enum sim_level level, const char *format,
                  va_list args)
 {
     xk_auto(xk_buf_done) struct xk_buf message = XK_BUF_INIT(1u << 20);

@@ -45,7 +45,7 @@ uint64_t sim_monotonic_ns(const struct simpool *p)
 
 int64_t sim_now_ns(const struct simpool *p, unsigned host)
 {
-    return p->started_utc_ns + (int64_t)sim_monotonic_ns(p) + p->skew_ns[host];
+    return p->started_utc_ns + (int64_t)sim_monotonic_ns(p) + (host < SIMPOOL_HOSTS_MAX ? p->skew_ns[host] : 0);
 }
 
 int64_t sim_now_s(const struct simpool *p)
