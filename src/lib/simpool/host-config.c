@@ -127,6 +127,12 @@ static enum sim_outcome set_ssl_legacy(struct sim_call *c)
     return SIM_DONE;
 }
 
+/* There is none left to disable. */
+static enum sim_outcome no_ssl_legacy(struct sim_call *c)
+{
+    return sim_arg(c, 0) ? SIM_DONE : SIM_FAILED;
+}
+
 static enum sim_outcome set_max_cstate(struct sim_call *c)
 {
     struct sim_object *const host = sim_host_arg(c, 0);
@@ -724,6 +730,7 @@ const struct sim_row sim_host_config_rows[] = {
     {"host.set_iscsi_iqn", set_iscsi_iqn},
     {"host.set_multipathing", set_multipathing},
     {"host.set_ssl_legacy", set_ssl_legacy},
+    {"pool.disable_ssl_legacy", no_ssl_legacy},
     {"host.set_numa_affinity_policy", set_plain},
     {"host.set_https_only", set_plain},
     {"host.set_ssh_auto_mode", set_plain},

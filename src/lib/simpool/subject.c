@@ -5,6 +5,7 @@
  * of a group. What the subject's roles were at that moment the session keeps, as on a real pool.
  */
 #include "lib/simpool/access.h"
+#include "lib/simpool/hosts.h"
 
 #include "core/text.h"
 
@@ -351,15 +352,28 @@ static enum sim_outcome disable_pool(struct sim_call *c)
     return SIM_DONE;
 }
 
+/* A host with other settings than the master's is told of by a message. */
 static enum sim_outcome detect_differences(struct sim_call *c)
 {
-    const struct sim_object *const pool = sim_arg(c, 0), *const master = pool ? master_of(c->pool) : NULL;
+    struct simpool *const p = c->pool;
+    const struct sim_object *const pool = sim_arg(c, 0), *const master = pool ? master_of(p) : NULL;
+    char text[512];
 
     if (!pool)
         return SIM_FAILED;
-    for (struct sim_object *host = sim_first(c->pool, "host"); host; host = host->class_next)
-        if (strcmp(sim_text(host, "external_auth_type"), sim_text(master, "external_auth_type")) != 0)
-            return sim_fail(c, "POOL_JOINING_EXTERNAL_AUTH_MISMATCH", NULL);
+    for (struct sim_object *host = sim_first(p, "host"); host; host = host->class_next) {
+        const char *const type = sim_text(host, "external_auth_type"), *const name =
+                                                                           sim_text(host, "external_auth_service_name");
+        if (strcmp(type, sim_text(master, "external_auth_type")) == 0 &&
+            strcmp(name, sim_text(master, "external_auth_service_name")) == 0)
+            continue;
+        snprintf(
+            text, sizeof(text),
+            "host_external_auth_type=%.32s, host_external_auth_service_name=%.128s, master_external_auth_type=%.32s, "
+            "master_external_auth_service_name=%.128s",
+            type, name, sim_text(master, "external_auth_type"), sim_text(master, "external_auth_service_name"));
+        sim_alert(p, "EXTAUTH_IN_POOL_IS_NON_HOMOGENEOUS", 2, "Host", host, text);
+    }
     return SIM_DONE;
 }
 

@@ -98,6 +98,12 @@ is "until it is over" "$(failure task.get_status "$alice" "$task" | jq -r '.[0]'
 
 # ---- without the directory ----
 
+second=$(result host.get_all "$root" | jq '.[1]')
+call host.disable_external_auth "$root" "$second" '{}' >/dev/null
+call pool.detect_nonhomogeneous_external_auth "$root" "$(result pool.get_all "$root" | jq '.[0]')" >/dev/null
+is "a host that differs is told of" "$(result message.get_all_records "$root" | jq -c "[.[] | select(.obj_uuid == $(result host.get_uuid "$root" "$second")) | .name]")" \
+    '["EXTAUTH_IN_POOL_IS_NON_HOMOGENEOUS"]'
+
 pool=$(result pool.get_all "$root" | jq '.[0]')
 call pool.disable_external_auth "$root" "$pool" '{}' >/dev/null
 is "a pool without a directory lets only root in" "$(failure VM.get_all "$alice" | jq -r '.[0]')" SESSION_INVALID
