@@ -217,6 +217,14 @@ static bool is_gzip(const uint8_t *head, size_t bytes)
     return bytes >= 3 && head[0] == 0x1f && head[1] == 0x8b && head[2] == 8;
 }
 
+static bool is_bzip2(const uint8_t *head, size_t bytes)
+{
+    static const uint8_t block[] = {0x31, 0x41, 0x59, 0x26, 0x53, 0x59}; /* pi */
+
+    return bytes >= 10 && memcmp(head, "BZh", 3) == 0 && head[3] >= '1' && head[3] <= '9' &&
+           memcmp(head + 4, block, sizeof(block)) == 0;
+}
+
 /* Octal digits, or a big-endian number when the first bit is set. */
 static uint64_t tar_number(const uint8_t *field, size_t bytes)
 {
@@ -258,6 +266,21 @@ static int unpack_gzip(struct sessionlog *log, struct stream *from, const char *
     if (code == 0 && gzip.damaged)
         code = sessionlog_complain(log, xk_fail(err, -EBADMSG, "%s: the compressed data are cut", name), err);
     stream_done(&gzip.stream);
+    return code;
+}
+
+static int unpack_bzip2(struct sessionlog *log, struct stream *from, const char *name, int64_t mtime_s, unsigned depth,
+                        struct xk_err *err)
+{
+    struct stream_bzip2 bzip2;
+
+    int code = stream_from_bzip2(&bzip2, from, err);
+    if (code < 0)
+        return code;
+    code = unpack(log, &bzip2.stream, name, mtime_s, depth + 1, err);
+    if (code == 0 && bzip2.damaged)
+        code = sessionlog_complain(log, xk_fail(err, -EBADMSG, "%s: the compressed data are cut", name), err);
+    stream_done(&bzip2.stream);
     return code;
 }
 
@@ -352,6 +375,8 @@ static int unpack(struct sessionlog *log, struct stream *from, const char *name,
         return code;
     if (depth < UNPACK_DEPTH_MAX && is_gzip(head, bytes))
         return unpack_gzip(log, from, name, mtime_s, depth, err);
+    if (depth < UNPACK_DEPTH_MAX && is_bzip2(head, bytes))
+        return unpack_bzip2(log, from, name, mtime_s, depth, err);
     if (depth < UNPACK_DEPTH_MAX - 1 && is_tar(head, bytes))
         return unpack_tar(log, from, name, err);
     struct piece p = {.path = xk_strdup(name), .mtime_s = mtime_s};
@@ -379,7 +404,10 @@ static int sniff(struct sessionlog *log, struct piece *p, const struct xk_file *
             code = stream_peek(top, &head, PROBE_BYTES, &bytes, err);
         }
     }
-    if (code == 0 && is_tar(head, bytes)) {
+    if (code == 0 && is_bzip2(head, bytes)) {
+        code = unpack_bzip2(log, top, p->path, p->mtime_s, 0, err);
+        code = code < 0 ? code : 1;
+    } else if (code == 0 && is_tar(head, bytes)) {
         code = unpack_tar(log, top, p->path, err);
         if (code == 0 && gzip.damaged)
             code = sessionlog_complain(log, xk_fail(err, -EBADMSG, "%s: the compressed data are cut", p->path), err);

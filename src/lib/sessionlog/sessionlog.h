@@ -126,7 +126,7 @@ int sessionlog_open(struct sessionlog **ret, const struct sessionlog_settings *s
 void sessionlog_close(struct sessionlog *log);
 /*
  * Add a log, a folder of logs with all folders in it, or a tar archive (status report); each may be compressed with
- * gzip. "-" is standard input. The same file is read once.
+ * gzip or bzip2. "-" is standard input. The same file is read once.
  */
 int sessionlog_add(struct sessionlog *log, const char *path, struct xk_err *err);
 /* Read all of them in the order of their times. returns 0; a negative errno value; -EINTR when a stop was asked for. */

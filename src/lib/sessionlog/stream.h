@@ -65,4 +65,15 @@ struct stream_gzip {
 };
 int stream_from_gzip(struct stream_gzip *ret, struct stream *from, struct xk_err *err);
 
+/* The same for bzip2. */
+struct stream_bzip2 {
+    struct stream stream;
+    struct stream *from;
+    void *decompress; /* bz_stream */
+    uint8_t *in;
+    bool between; /* a stream was unpacked to its end, and no other one begun */
+    bool damaged, ended;
+};
+int stream_from_bzip2(struct stream_bzip2 *ret, struct stream *from, struct xk_err *err);
+
 #endif

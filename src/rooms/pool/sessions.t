@@ -1,7 +1,7 @@
 # Sessions from logs: a day of each release with its truth beside it, and the ways that logs come in.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
-requires python3 jq gzip tar
+requires python3 jq gzip tar bzip2
 day() {
     python3 "$XENKIT_SOURCE/src/rooms/pool/sessions-day.py" "$@"
 }
@@ -56,6 +56,12 @@ same "from a tar archive"
 tar -C "$d" -czf status.tar.gz log
 run xenkit pool sessions --json status.tar.gz
 same "from a compressed one"
+tar -C "$d" -cjf status.tar.bz2 log
+run xenkit pool sessions --json status.tar.bz2
+same "from one packed with bzip2, as status reports are"
+head -c 3000 status.tar.bz2 >cut.tar.bz2
+run xenkit pool sessions --json cut.tar.bz2
+check "which is cut" 0 - "~cut.tar.bz2: the (archive is|compressed data are) cut"
 mkdir report && cp status.tar.gz report/
 run xenkit pool sessions --json report
 same "that lies in a folder"
