@@ -59,6 +59,7 @@ read -r first <line
 echo "$((($(date +%s%N) - begun) / 1000000)) $(($(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' /proc/$!/status) / 1024))"
 kill $! 2>/dev/null || :
 SCRIPT
+# shellcheck disable=SC2046
 set -- $(sh load.sh "$XENKIT" sim --plain --vms 10000)
 most "10,000 VMs made up: time" "$1" 2000 ms
 most "10,000 VMs made up: memory" "$2" 300 MiB
@@ -75,6 +76,7 @@ session=$(login)
     printf '}}'
 } >dump.json
 stop
+# shellcheck disable=SC2046
 set -- $(sh load.sh "$XENKIT" sim --plain --load dump.json)
 most "10,000 VMs loaded from $(($(stat -c %s dump.json) >> 20)) MiB of JSON: time" "$1" 2000 ms
 most "10,000 VMs loaded: memory" "$2" 300 MiB

@@ -12,7 +12,8 @@ mkfifo "$tmp/never"
 pid=
 on_exit '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null || :'
 
-# a moment in which nothing happens
+# a moment in which nothing happens, of 0.05 or as many seconds as are said
+# shellcheck disable=SC2120
 pause() {
     read -rt "${1:-0.05}" _ <>"$tmp/never" || :
 }

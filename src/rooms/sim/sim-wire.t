@@ -13,7 +13,7 @@ session=$(login)
 like "a client that checks certificates gets in" "$session" OpaqueRef
 is "at the slave, too" "$(ask "$slave" session.login_with_password '"root"' '"xenkit"' '"1.0"' '"t"' | jq -c '[.error.message] + .error.data')" \
     '["HOST_IS_SLAVE","127.0.0.1"]'
-is "a client that does not trust them does not" "$(curl= status "$url/")" 000
+is "a client that does not trust them does not" "$(curl='' status "$url/")" 000
 like "who speaks HTTP is told" "$(curl -s "http${url#https}/")" 'This port speaks HTTPS'
 is "TLS 1.1 is refused" "$(status --tls-max 1.1 "$url/")" 000
 is "TLS 1.2 is not" "$(status --tls-max 1.2 "$url/")" 200
