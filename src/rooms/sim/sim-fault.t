@@ -39,7 +39,7 @@ whoami() {
 
 start --fault 'method=VM.start,nth=3,error=HOST_NOT_ENOUGH_FREE_MEMORY;1024;512' --fault 'method=VM.pause,error=VM_LACKS_FEATURE'
 whoami
-for i in 1 2 3 4; do
+for _ in 1 2 3 4; do
     failure VM.start "$session" "$vm" false false
     call VM.hard_shutdown "$session" "$vm" >/dev/null
 done | tr '\n' ' ' >starts
