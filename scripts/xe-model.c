@@ -82,9 +82,9 @@ static void put_commands(struct model *m)
         char *rest = row[3];
         for (char *flag; strcmp(row[3], "-") != 0 && (flag = strtok_r(rest, ",", &rest));)
             mask |= pick(row[0], flag, flags);
-        const uint32_t recipe = strcmp(row[5], "-") == 0 ? words_add(&m->text, "-") : word(m, row[5]);
+        const uint32_t recipe = strcmp(row[6], "-") == 0 ? words_add(&m->text, "-") : word(m, row[6]);
         fprintf(m->out, "    {%u, %u, %u, %u, %u, %u},\n", word(m, row[0]), word(m, row[1]), word(m, row[2]), recipe,
-                word_unescaped(m, row[6]), mask);
+                word_unescaped(m, row[5]), mask);
     }
     fprintf(m->out, "};\nconst uint16_t xe_command_count = %zu;\n", m->commands.count);
 }

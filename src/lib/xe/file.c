@@ -152,20 +152,31 @@ static void forget_task(struct xe *x, const char *task)
         x->failure = failure;
 }
 
+static double monotonic_s(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
 /* The bar of `progress=true`, as wide and as worded as the real one's. */
 static void draw_bar(struct xe *x, const struct xapi_value *record)
 {
     const struct xapi_value *const progress = xapi_map_get(record, "progress");
     const double given = progress ? xe_value_real(progress) : 0, part = given < 0 ? 0 : given > 1 ? 1 : given;
     const int cells = (int)(part * (BAR_CELLS - BAR_PREFIX - BAR_SUFFIX));
-    char line[BAR_CELLS + 32];
+    const double past_s = monotonic_s() - x->bar_started_s;
+    const unsigned left_s = part > 0 && past_s >= 0 ? (unsigned)XK_MIN(past_s / part - past_s, 359999.0) : 359999;
+    char line[BAR_CELLS + 64];
     char hashes[BAR_CELLS];
 
     memset(hashes, '#', sizeof(hashes));
     if (cells > 0)
         hashes[cells - 1] = '>';
-    (void)snprintf(line, sizeof(line), "\r[%c] %-*.*s  (%3d%% ETA 00:00:00) ", "-\\|/"[(int)(part * 100) % 4],
-                   BAR_CELLS - BAR_PREFIX - BAR_SUFFIX, cells, hashes, (int)(part * 100));
+    (void)snprintf(line, sizeof(line), "\r[%c] %-*.*s  (%3d%% ETA %02u:%02u:%02u) ", "-\\|/"[(int)(part * 100) % 4],
+                   BAR_CELLS - BAR_PREFIX - BAR_SUFFIX, cells, hashes, (int)(part * 100), left_s / 3600,
+                   left_s / 60 % 60, left_s % 60);
     xe_complain(x, line);
 }
 
@@ -190,6 +201,7 @@ static const char *copied(struct xe *x, const struct xe_file *file, const char *
         xe_fail_memory(x);
         return "";
     }
+    x->bar_started_s = monotonic_s();
     begin(x, file->kind, file->path, address);
     const bool done = end(x);
     if (!xe_fine(x))

@@ -46,7 +46,8 @@ struct xe {
     int status;
     const char *text;         /* of the failure */
     struct xapi_value server; /* its code and params */
-    struct xe_index *index;   /* what is known of refs */
+    double bar_started_s;
+    struct xe_index *index; /* what is known of refs */
 };
 
 /* ---- failure.c ---- */

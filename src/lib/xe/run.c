@@ -52,6 +52,35 @@ static void serve(struct xe *x, const struct xe_entry *entry)
     xe_recipe_run(x, entry->command);
 }
 
+/* --trace: the failure as the server's language knows it. There is no stack to show. */
+static void tell_trace(struct xe *x, const char *raised)
+{
+    if (!raised || x->failure == XE_LOST)
+        return;
+    const char *const line = xk_arena_printf(&x->arena, "Raised %s\nBacktrace:\n", raised);
+    xe_complain(x, line ? line : "");
+}
+
+static const char *raised_text(struct xe *x)
+{
+    const char *const word = xe_param(x, "trace");
+    struct xk_buf b = XK_BUF_INIT(1u << 20);
+
+    if (!word || strcmp(word, "true") != 0 || (x->failure != XE_SERVER && x->failure != XE_FAILED))
+        return NULL;
+    if (x->failure == XE_FAILED) {
+        xk_buf_printf(&b, "Cli_util.Cli_failure(\"%s\")", x->text);
+    } else {
+        xk_buf_printf(&b, "Server_error(%s, [ ", xe_item(&x->server, 0));
+        for (uint32_t i = 1; i < x->server.count; i++)
+            xk_buf_printf(&b, "%s%s", i > 1 ? "; " : "", xe_item(&x->server, i));
+        xk_buf_add_str(&b, " ])");
+    }
+    const char *const text = xk_arena_strdup(&x->arena, xk_buf_str(&b));
+    xk_buf_done(&b);
+    return text;
+}
+
 static void log_in_and_serve(struct xe *x, const struct xe_entry *entry)
 {
     const struct xe_remote *const remote = x->settings->remote;
@@ -68,7 +97,9 @@ static void log_in_and_serve(struct xe *x, const struct xe_entry *entry)
     }
     serve(x, entry);
     xe_say_flush(x);
+    const char *const raised = raised_text(x);
     x->status = xe_tell_failure(x);
+    tell_trace(x, raised);
     xe_index_done(x);
     remote->close(remote->context);
     if (x->failure != XE_LOST && x->status != 0) {

@@ -226,6 +226,10 @@ run xe --debug-on-fail vm-list --minimal
 check "--debug-on-fail says nothing when all is well" 0 -
 run xe --debug-on-fail vm-list no=1
 check "and all when it is not" 1 "" '~^Debug info:'
+run xe vm-list no=1 --trace
+check "--trace names the failure" 1 "" "Error: Unknown field 'no'
+Raised Cli_util.Cli_failure(\"Unknown field 'no'\")
+Backtrace:"
 run xe --traceparent 00-1-2-3 vm-list
 check "what has no effect is refused" 1 "" '~traceparent'
 "$tmp/xe" -s 127.0.0.1 -p "$port" -u root -pw xenkit event-wait class=vm name-label=never &
