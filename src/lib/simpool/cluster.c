@@ -148,8 +148,11 @@ static enum sim_outcome pool_create(struct sim_call *c)
 
 static void dissolve(struct simpool *p, struct sim_object *cluster)
 {
-    for (const struct xapi_value *members; (members = sim_get(cluster, "cluster_hosts"))->count > 0;)
-        sim_delete(p, sim_find(p, xapi_value_text(&members->items[0]), NULL));
+    for (struct sim_object *o = sim_first(p, "Cluster_host"), *next; o; o = next) {
+        next = o->class_next;
+        if (strcmp(sim_text(o, "cluster"), cluster->ref) == 0)
+            sim_delete(p, o);
+    }
     sim_delete(p, cluster);
 }
 

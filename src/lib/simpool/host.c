@@ -487,10 +487,12 @@ static enum sim_outcome declare_dead(struct sim_call *c)
 
 static void delete_members(struct simpool *p, struct sim_object *host, const char *field)
 {
-    for (const struct xapi_value *refs; (refs = sim_get(host, field))->count > 0;) {
-        struct sim_object *const o = sim_find(p, xapi_value_text(&refs->items[0]), NULL);
+    /* From the last to the first, since each takes itself out of the list. */
+    for (size_t i = sim_get(host, field)->count; i-- > 0;) {
+        const struct xapi_value *const refs = sim_get(host, field);
+        struct sim_object *const o = i < refs->count ? sim_find(p, xapi_value_text(&refs->items[i]), NULL) : NULL;
         if (!o)
-            return;
+            continue;
         struct sim_object *const metrics =
             strcmp(field, "PIFs") == 0 ? sim_find(p, sim_text(o, "metrics"), xapi_class_find("PIF_metrics")) : NULL;
         sim_delete(p, o);
@@ -503,7 +505,6 @@ void sim_host_remove(struct simpool *p, struct sim_object *host)
 {
     static const char *const own[] = {"PBDs", "PIFs",  "host_CPUs", "crashdumps",   "patches",
                                       "PCIs", "PGPUs", "PUSBs",     "certificates", "features"};
-    const unsigned number = sim_host_number(p, host);
     struct sim_object *const metrics = sim_follow(p, host, "metrics");
     const struct xapi_value *const vms = sim_get(host, "resident_VMs");
 
@@ -517,8 +518,6 @@ void sim_host_remove(struct simpool *p, struct sim_object *host)
     if (metrics)
         sim_delete(p, metrics);
     sim_delete(p, host);
-    if (number < SIMPOOL_HOSTS_MAX)
-        p->host_refs[number][0] = '\0';
 }
 
 static enum sim_outcome destroy(struct sim_call *c)

@@ -245,8 +245,11 @@ static void forget_local_srs(struct simpool *p, const struct sim_object *host)
         struct sim_object *const sr = pbd ? sim_follow(p, pbd, "SR") : NULL;
         if (!sr || sim_bool(sr, "shared") || sim_get(sr, "PBDs")->count > 1)
             continue;
-        for (const struct xapi_value *vdis; (vdis = sim_get(sr, "VDIs"))->count > 0;)
-            sim_delete(p, sim_find(p, xapi_value_text(&vdis->items[0]), NULL));
+        for (struct sim_object *vdi = sim_first(p, "VDI"), *next; vdi; vdi = next) {
+            next = vdi->class_next;
+            if (strcmp(sim_text(vdi, "SR"), sr->ref) == 0)
+                sim_delete(p, vdi);
+        }
         sim_delete(p, sr);
     }
 }

@@ -196,8 +196,11 @@ void sim_members_open(struct simpool *p)
     for (unsigned i = 0; i < p->settings.hosts; i++) {
         struct sim_object *const host = sim_host_object(p, i);
         p->members[i] = (struct sim_member){.pool = p, .number = i, .follows = p->master};
-        if (!host)
+        if (!host) { /* it was thrown out of the pool before that was saved */
+            p->members[i].down = true;
+            (void)http_server_hear(p->server, i, HTTP_GONE, NULL);
             continue;
+        }
         if (!xapi_map_get(sim_get(host, "other_config"), "boot_time"))
             sim_host_booted(p, host);
         set_live(p, host, true);

@@ -113,6 +113,17 @@ is "those that are named, too" "$(failure message.get_record "$session" "$messag
 stop
 is "nothing to complain of" "$sim_status$(cat "$tmp/sim.err")" 0
 
+start --hosts 3 --vms 3 --speed 30x --state "$tmp/state"
+session=$(login)
+call pool.eject "$session" "$(result host.get_all "$session" | jq '.[2]')" >/dev/null
+stop
+start --state "$tmp/state"
+session=$(login)
+third=$(sed -n '3s/\t.*//p' "$tmp/sim.out")
+is "a pool that lost a host can be kept" "$(result host.get_all "$session" | jq length)" 2
+is "and the host stays away" "$(curl -s -m 5 "$third/" >/dev/null; echo $?)" 7
+stop
+
 start --hosts 2 --vms 2
 session=$(login)
 two=$(result host.get_all "$session" | jq '.[1]')
