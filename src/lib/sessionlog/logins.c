@@ -72,7 +72,8 @@ const char *track_find_origin(const char *auth, struct sessionlog_text user)
     static const char from[] = " from HTTP request from ";
     const char *const name = auth + sizeof("user ") - 1;
 
-    if (strlen(name) > user.bytes && memcmp(name, user.at, user.bytes) == 0 && xk_has_prefix(name + user.bytes, from))
+    if (strlen(name) > user.bytes && (!user.bytes || memcmp(name, user.at, user.bytes) == 0) &&
+        xk_has_prefix(name + user.bytes, from))
         return name + user.bytes + sizeof(from) - 1;
     const char *const at = strstr(name, from);
     return at ? at + sizeof(from) - 1 : NULL;
