@@ -1,5 +1,5 @@
 # A pool for a test: sourced behind tap.sh.
-# shellcheck shell=sh disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2154
 requires curl jq
 
 # start ARGS…: a pool of our own; its address in $url, of its first slave in $slave

@@ -102,7 +102,6 @@ is "a password for one request makes a session and ends it" "$(grep -c "$(sed -n
 mkdir dir
 start --log dir --hosts 2
 master=$(login)
-hosts=$(result host.get_all "$master")
 new=$(result host.get_all_records "$master" | jq 'to_entries | map(select(.value.name_label == "host-2")) | .[0].key')
 call pool.designate_new_master "$master" "$new" >/dev/null
 stop
@@ -111,7 +110,8 @@ host-2'
 is "each starts again with another master" "$(cat dir/*/xensource.log | grep -c 'Re)starting')" 4
 is "sessions end without a line" "$(cat dir/*/xensource.log | grep -c 'Session.destroy')" 0
 
-mkdir small && cd small
+mkdir small
+cd small || exit
 start --log log --log-size 4k --hosts 1
 for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     echo '{"id":1,"method":"session.login_with_password","params":["nobody","no"]}'
@@ -130,7 +130,7 @@ before=$(cat log log.1 | wc -l)
 start --log log --hosts 1
 stop
 ok "another start goes on with the same file" test "$(cat log log.1 | wc -l)" -gt "$before"
-cd ..
+cd .. || exit
 
 run xenkit sim --log missing/log
 check "a log that cannot be written" 6 "" "~missing/log"
