@@ -85,6 +85,19 @@ api.task.cancel(task)
 while api.task.get_status(task) in ("pending", "cancelling"):
     time.sleep(0.05)
 assert api.task.get_status(task) == "cancelled" and api.task.get_error_info(task)[0] == "TASK_CANCELLED"
+assert api.VM.get_is_a_template(snapshot) and api.VM.get_is_a_snapshot(snapshot)
+assert failure(api.VM.start, snapshot, False, False) == ["VM_IS_TEMPLATE", snapshot]
+api.VM.set_name_label(vm, "changed")
+api.VM.revert(snapshot)
+assert api.VM.get_name_label(vm) == api.VM.get_name_label(snapshot)
+assert failure(api.VM.hard_shutdown, vm) == ["VM_BAD_POWER_STATE", vm, "paused, suspended, running", "halted"]
+assert failure(api.VM.set_memory_static_max, vm, "1") == ["MEMORY_CONSTRAINT_VIOLATION_ORDER"]
+vdi = api.VDI.create({"SR": next(r for r, v in api.SR.get_all_records().items() if v["type"] == "nfs"), "virtual_size": "8388608",
+                      "type": "user", "sharable": False, "read_only": False, "other_config": {}})
+api.VDI.resize(vdi, str(1 << 30))
+assert api.VDI.get_virtual_size(vdi) == str(1 << 30) and failure(api.VDI.resize, vdi, "1")[0] == "SR_BACKEND_FAILURE_79"
+api.VDI.destroy(vdi)
+assert failure(api.VDI.get_uuid, vdi) == ["HANDLE_INVALID", "VDI", vdi]
 api.VM.destroy(snapshot)
 
 network = api.network.create({"name_label": "n", "name_description": "", "other_config": {}, "MTU": "1500", "tags": ["t"]})
