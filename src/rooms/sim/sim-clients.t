@@ -86,10 +86,12 @@ while api.task.get_status(task) in ("pending", "cancelling"):
     time.sleep(0.05)
 assert api.task.get_status(task) == "cancelled" and api.task.get_error_info(task)[0] == "TASK_CANCELLED"
 assert api.VM.get_is_a_template(snapshot) and api.VM.get_is_a_snapshot(snapshot)
-assert failure(api.VM.start, snapshot, False, False) == ["VM_IS_TEMPLATE", snapshot]
-api.VM.set_name_label(vm, "changed")
+assert failure(api.VM.start, snapshot, False, False) == ["VM_IS_SNAPSHOT", snapshot, "start"]
+api.VM.set_name_description(vm, "changed")
+api.VM.set_VCPUs_at_startup(vm, "1")
 api.VM.revert(snapshot)
-assert api.VM.get_name_label(vm) == api.VM.get_name_label(snapshot)
+assert [api.VM.get_name_description(vm), api.VM.get_VCPUs_at_startup(vm)] == [
+    vms[vm]["name_description"], vms[vm]["VCPUs_at_startup"]], api.VM.get_record(vm)
 assert failure(api.VM.hard_shutdown, vm) == ["VM_BAD_POWER_STATE", vm, "paused, suspended, running", "halted"]
 assert failure(api.VM.set_memory_static_max, vm, "1") == ["MEMORY_CONSTRAINT_VIOLATION_ORDER"]
 vdi = api.VDI.create({"SR": next(r for r, v in api.SR.get_all_records().items() if v["type"] == "nfs"), "virtual_size": "8388608",
