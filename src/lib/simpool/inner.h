@@ -112,7 +112,6 @@ struct sim_member {
     bool silent;              /* by a fault */
     bool down, booting;       /* booting: all of it, not only its agent */
     bool stay_disabled, enable_at_start, armed; /* armed: for high availability */
-    uint8_t how; /* enum sim_stop */
     int64_t down_s;
     struct event *timer;
     char proposed[64]; /* address of a new master that it agreed to */

@@ -143,7 +143,6 @@ void sim_member_stop(struct simpool *p, unsigned host, enum sim_stop how, uint64
     if (sim_is_master(p, host))
         sim_master_forgets(p);
     m->down = true;
-    m->how = how;
     m->down_s = sim_now_s(p);
     if (object && how != SIM_STOP_AGENT) {
         if (how == SIM_STOP_CLEAN) {
