@@ -130,7 +130,8 @@ for name, row in sorted(messages.items(), key=lambda item: (item[1]["message"] i
             wanted = 0 if errors[code] == "-" else len(errors[code].split(","))
             listed = code in ("PIF_ALREADY_BONDED", "NETWORK_CONTAINS_VIF", "NETWORK_CONTAINS_PIF", "OPERATION_PARTIALLY_FAILED",
                               "INTERNAL_ERROR", "MESSAGE_DEPRECATED")
-            check("with the table's parameters", len(error) - 1 == wanted or listed, name, error, errors[code])
+            bare = name == "message.get" and len(error) == 1 # as the real server says it
+            check("with the table's parameters", len(error) - 1 == wanted or listed or bare, name, error, errors[code])
     check("and the pool lives", call("pool.get_all", session)[0] is None, name)
 
 for line in failed[:60]:
