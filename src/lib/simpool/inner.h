@@ -88,7 +88,7 @@ struct sim_call {
     char task_ref[SIM_REF_BYTES]; /* of an Async call, or of one with work to do; else "" */
     bool passing;                 /* the task goes with the call */
     char log_client[INET_ADDRSTRLEN];
-    char log_task[96];            /* what the log calls it; "": it has written nothing yet */
+    char log_task[96]; /* what the log calls it; "": it has written nothing yet */
     /* Work that takes time. */
     struct event *timer;
     sim_behaviour *finish;
@@ -108,9 +108,9 @@ struct sim_call {
 /* A host as a machine: hosts.h. */
 struct sim_member {
     struct simpool *pool;
-    unsigned number, follows; /* itself: it is a master */
-    bool silent;              /* by a fault */
-    bool down, booting;       /* booting: all of it, not only its agent */
+    unsigned number, follows;                   /* itself: it is a master */
+    bool silent;                                /* by a fault */
+    bool down, booting;                         /* booting: all of it, not only its agent */
     bool stay_disabled, enable_at_start, armed; /* armed: for high availability */
     int64_t down_s;
     struct event *timer;
@@ -130,10 +130,10 @@ struct simpool {
     char *user, *password;
     uint64_t started_ns;
     int64_t started_utc_ns;
-    int error;               /* sticky: memory ran out while something was changed */
-    struct xk_buf notes;     /* lines that whoever started the pool should read */
-    struct sim_state *state; /* the file that keeps the database; NULL: none */
-    int64_t saved_s;         /* simulated time when that file was last written */
+    int error;                         /* sticky: memory ran out while something was changed */
+    struct xk_buf notes;               /* lines that whoever started the pool should read */
+    struct sim_state *state;           /* the file that keeps the database; NULL: none */
+    int64_t saved_s;                   /* simulated time when that file was last written */
     struct http_identity *retired[16]; /* that connections may still use */
     unsigned retired_count;
     struct sim_crls *crls;    /* NULL: none */
@@ -170,10 +170,10 @@ struct simpool {
     size_t mark_count;
     /* calls */
     struct sim_call *working, *waiting, *delayed;
-    unsigned registered;        /* sessions with a position for event.next */
-    uint64_t heartbeat;         /* generation of the last one */
-    uint64_t weighed;           /* generation up to which queued_bytes counts */
-    uint64_t queued_bytes;      /* all that the real server would ever have queued */
+    unsigned registered;         /* sessions with a position for event.next */
+    uint64_t heartbeat;          /* generation of the last one */
+    uint64_t weighed;            /* generation up to which queued_bytes counts */
+    uint64_t queued_bytes;       /* all that the real server would ever have queued */
     struct sim_blob *blobs;      /* the bytes of blobs; see blob.c */
     struct sim_allowed *allowed; /* lists of allowed operations that objects share; see ops.c */
     /* commands of xe */

@@ -318,8 +318,8 @@ void sim_allowed(struct simpool *p, struct sim_object *o)
     static const struct {
         const char *class_name;
         void (*update)(struct simpool *p, struct sim_object *o);
-    } rows[] = {{"VM", sim_vm_allowed},   {"VBD", sim_vbd_allowed}, {"VIF", sim_vif_allowed},
-                {"VDI", sim_vdi_allowed}, {"SR", sim_sr_allowed},   {"VM_appliance", sim_appliance_allowed},
+    } rows[] = {{"VM", sim_vm_allowed},     {"VBD", sim_vbd_allowed},  {"VIF", sim_vif_allowed},
+                {"VDI", sim_vdi_allowed},   {"SR", sim_sr_allowed},    {"VM_appliance", sim_appliance_allowed},
                 {"host", sim_host_allowed}, {"pool", sim_pool_allowed}};
 
     for (size_t i = 0; i < XK_COUNT(rows); i++)
