@@ -23,7 +23,7 @@ static uint32_t word(struct model *m, const char *text)
 /* A text in which \n and \\ stand for a line's end and a backslash. */
 static uint32_t word_unescaped(struct model *m, const char *text)
 {
-    static char buffer[8192];
+    char buffer[8192];
     size_t len = 0;
 
     if (strlen(text) >= sizeof(buffer))

@@ -29,7 +29,10 @@ uint64_t xk_random_below(struct xk_random *r, uint64_t limit); /* 0 … limit-1,
 double xk_random_unit(struct xk_random *r);                    /* [0, 1) */
 void xk_random_bytes(struct xk_random *r, void *ret, size_t bytes);
 
-/* The first SIGINT, SIGTERM or SIGHUP asks for a stop; the second kills. Loops ask xk_stop_signal() and end cleanly. */
+/*
+ * The first SIGINT, SIGTERM or SIGHUP asks for a stop; a second one after a fifth of a second kills. Loops ask
+ * xk_stop_signal() and end cleanly.
+ */
 void xk_stop_install(void);
 int xk_stop_signal(void); /* the signal's number, 0: go on */
 

@@ -135,7 +135,24 @@ static void stop_twice(void)
 {
     xk_stop_install();
     raise(SIGINT);
+    (void)usleep(300000);
     raise(SIGTERM);
+}
+
+/* timeout(1) signals the process and then its group, to which it belongs. */
+static void stop_twice_at_once(void)
+{
+    xk_stop_install();
+    raise(SIGINT);
+    raise(SIGINT);
+    _exit(xk_stop_signal() == SIGINT ? 42 : 2);
+}
+
+static void the_same_signal_twice_at_once_is_one(void **state)
+{
+    const int status = in_child(stop_twice_at_once);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 42);
 }
 
 static void the_second_signal_kills(void **state)
@@ -198,6 +215,7 @@ int main(void)
         cmocka_unit_test(random_bytes_do_not_depend_on_the_machine),
         cmocka_unit_test(the_first_signal_asks_for_a_stop),
         cmocka_unit_test(the_second_signal_kills),
+        cmocka_unit_test(the_same_signal_twice_at_once_is_one),
         cmocka_unit_test(a_stop_wakes_every_thread),
         cmocka_unit_test(an_ignored_hangup_stays_ignored),
     };

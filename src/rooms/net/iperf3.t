@@ -8,15 +8,37 @@ ln -s "$XENKIT" "$tmp/iperf3"
 ours=$tmp/iperf3
 stock=$(command -v iperf3)
 
+# A port that nobody listens at, TCP and UDP, and that no client is given by chance.
+free_port() {
+    python3 -c '
+import random, socket
+while True:
+    port = random.randrange(20000, 32000)
+    try:
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            socket.socket(socket.AF_INET6, kind).bind(("::", port))
+        print(port)
+        break
+    except OSError:
+        pass'
+}
+
+# await CMD…: until it succeeds, at most some seconds.
+await() {
+    for _ in $(seq 500); do
+        "$@" && return 0
+        sleep 0.02
+    done
+    return 1
+}
+
 # serve PROGRAM NAME: a server on a free port, which is in $port.
 serve() {
-    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    port=$(free_port)
     "$1" -s -p "$port" --forceflush >"$2" 2>"$2.err" </dev/null &
     server=$!
     on_exit kill "$server"
-    until grep -q listening "$2"; do
-        kill -0 "$server" || break
-    done
+    await grep -q listening "$2"
 }
 serve "$stock" stock.txt
 stock_port=$port
@@ -266,56 +288,58 @@ is "laid out as cJSON does" "$(head -n 5 got.json | cat -A)" "$(head -n 5 want.j
 
 # ---- options that only the far side or the kernel can show ----
 
-run "$ours" -c 127.0.0.1 -p "$stock_port" -n 100K -B 127.0.0.1 --cport 47001
-check "own ports" 0 "~local 127.0.0.1 port 47001 connected"
-ok "as the server sees them" grep -q 'connected to 127.0.0.1 port 47001' stock.txt
+own=$(free_port)
+run "$ours" -c 127.0.0.1 -p "$stock_port" -n 100K -B 127.0.0.1 --cport "$own"
+check "own ports" 0 "~local 127.0.0.1 port $own connected"
+ok "as the server sees them" grep -q "connected to 127.0.0.1 port $own" stock.txt
 
-# server OPTIONS…: one of ours for what follows, on port 47013.
+# server OPTIONS…: one of ours for what follows, on port $other_port.
+other_port=$(free_port)
 server() {
-    "$ours" -s -p 47013 "$@" >other.txt 2>other.err &
+    "$ours" -s -p "$other_port" "$@" >other.txt 2>other.err &
     other=$!
     on_exit kill $other
-    until grep -qs listening other.txt; do kill -0 $other 2>/dev/null || break; done
+    await grep -qs listening other.txt
 }
 stop_server() {
     kill $other 2>/dev/null
     wait $other
 }
 server --multi 2
-"$ours" -c 127.0.0.1 -p 47013 -t 2 >first.txt 2>&1 &
+"$ours" -c 127.0.0.1 -p "$other_port" -t 2 >first.txt 2>&1 &
 first=$!
-until grep -q Accepted other.txt; do sleep 0.02; done
-run "$ours" -c 127.0.0.1 -p 47013 -n 1M
+await grep -q Accepted other.txt
+run "$ours" -c 127.0.0.1 -p "$other_port" -n 1M
 check "two tests at the same time" 0 -
-run "$stock" -c 127.0.0.1 -p 47013 -n 1M
+run "$stock" -c 127.0.0.1 -p "$other_port" -n 1M
 check "by the real client, too" 0 -
 wait $first
 is "the first one goes on" $? 0
 stop_server
 server
-"$ours" -c 127.0.0.1 -p 47013 -t 1 >first.txt 2>&1 &
+"$ours" -c 127.0.0.1 -p "$other_port" -t 1 >first.txt 2>&1 &
 first=$!
-until grep -q Accepted other.txt; do sleep 0.02; done
-run "$ours" -c 127.0.0.1 -p 47013 -n 1M
+await grep -q Accepted other.txt
+run "$ours" -c 127.0.0.1 -p "$other_port" -n 1M
 check "else the second one hears that the server is busy" 1 "" "~the server is busy running a test. try again later"
 wait $first
 stop_server
 server --server-max-duration 2
-run "$ours" -c 127.0.0.1 -p 47013 -t 3
+run "$ours" -c 127.0.0.1 -p "$other_port" -t 3
 check "a longer test than the server allows" 1 - "~exceeds the server's maximum permitted limit"
-run "$ours" -c 127.0.0.1 -p 47013 -t 1
+run "$ours" -c 127.0.0.1 -p "$other_port" -t 1
 check "a shorter one" 0 -
 stop_server
 server --server-bitrate-limit 10M/0.5
-run "$ours" -c 127.0.0.1 -p 47013 -b 20M -t 1
+run "$ours" -c 127.0.0.1 -p "$other_port" -b 20M -t 1
 check "a rate above the limit is refused at once" 1 - "~total required bandwidth is larger than server limit"
-run "$ours" -c 127.0.0.1 -p 47013 -t 5
+run "$ours" -c 127.0.0.1 -p "$other_port" -t 5
 check "and one that turns out to be above ends" 1 - "~total required bandwidth is larger than server limit"
-run "$ours" -c 127.0.0.1 -p 47013 -b 2M -n 100K
+run "$ours" -c 127.0.0.1 -p "$other_port" -b 2M -n 100K
 check "one below is served" 0 -
 stop_server
 server --rcv-timeout 300
-python3 - 47013 <<'EOF' >idle.txt 2>&1 &
+python3 - "$other_port" <<'EOF' >idle.txt 2>&1 &
 import json, socket, struct, sys
 c = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
 cookie = b'c' * 36 + b'\0'
@@ -341,14 +365,14 @@ done
 nok "an idle server listens anew" test "$(inode)" = "$before"
 stop_server
 
-run "$ours" -s -p 47013 -D -1 -I pid --logfile log
+run "$ours" -s -p "$other_port" -D -1 -I pid --logfile log
 check "a daemon leaves at once" 0 ""
-until grep -qs listening log; do sleep 0.02; done
-is "its number is in the file, with a NUL as ever" "$(tr -d '\0' <pid) $(wc -c <pid)" "$(pgrep -f -- "-p 47013 -D -1") $(($(tr -d '\0' <pid | wc -c) + 1))"
-run "$ours" -c 127.0.0.1 -p 47013 -n 1M --logfile client.log
+await grep -qs listening log
+is "its number is in the file, with a NUL as ever" "$(tr -d '\0' <pid) $(wc -c <pid)" "$(pgrep -f -- "-p "$other_port" -D -1") $(($(tr -d '\0' <pid | wc -c) + 1))"
+run "$ours" -c 127.0.0.1 -p "$other_port" -n 1M --logfile client.log
 check "a log takes what would be printed" 0 ""
 like "all of it" "$(cat client.log)" "^iperf Done"
-until ! test -e pid; do sleep 0.02; done
+await test ! -e pid
 like "the daemon's, too" "$(cat log)" "receiver"
 
 run "$ours" -c 127.0.0.1 -p "$our_port" -n 1M --timestamps='T%s '
@@ -378,9 +402,10 @@ fi
 # ---- exact ----
 
 head -c 3333333 /dev/urandom >sent.bin
-"$ours" -s -1 -p 47011 -F received.bin >/dev/null 2>&1 &
+own=$(free_port)
+"$ours" -s -1 -p "$own" -F received.bin >/dev/null 2>&1 &
 receiver=$!
-until "$ours" -c 127.0.0.1 -p 47011 -F sent.bin >/dev/null 2>&1; do sleep 0.05; done
+await "$ours" -c 127.0.0.1 -p "$own" -F sent.bin >/dev/null 2>&1
 wait "$receiver"
 ok "a file arrives whole" cmp sent.bin received.bin
 run "$ours" -c 127.0.0.1 -p "$our_port" -n 10M -J
@@ -418,19 +443,19 @@ if command -v openssl >/dev/null; then
     echo "mario,$(printf '{mario}secret' | sha256sum | cut -d ' ' -f 1)" >users
     export IPERF3_PASSWORD=secret
     for server in "$ours" "$stock"; do
-        "$server" -s -p 47012 --rsa-private-key-path private.pem --authorized-users-path users >auth.txt 2>&1 &
+        own=$(free_port)
+        "$server" -s -p "$own" --forceflush --rsa-private-key-path private.pem --authorized-users-path users >auth.txt 2>&1 &
         auth_server=$!
         on_exit kill $auth_server
-        until grep -q listening auth.txt || [ "$server" = "$stock" ]; do sleep 0.02; done
-        sleep 0.2
+        await grep -q listening auth.txt
         for client in "$ours" "$stock"; do
             name="$([ "$client" = "$ours" ] && echo ours || echo stock) to $([ "$server" = "$ours" ] && echo ours || echo stock)"
             # Before 3.17 the padding was another one: ours reads both, and writes the old one when asked.
             padding=
             [ "$client" = "$stock" ] || padding=--use-pkcs1-padding
-            run timeout 20 "$client" -c 127.0.0.1 -p 47012 -n 1M --username mario --rsa-public-key-path public.pem $padding
+            run timeout 20 "$client" -c 127.0.0.1 -p "$own" -n 1M --username mario --rsa-public-key-path public.pem $padding
             check "a user with the right password, $name" 0 -
-            IPERF3_PASSWORD=wrong run timeout 20 "$client" -c 127.0.0.1 -p 47012 -n 1M --username mario \
+            IPERF3_PASSWORD=wrong run timeout 20 "$client" -c 127.0.0.1 -p "$own" -n 1M --username mario \
                 --rsa-public-key-path public.pem $padding
             check "a wrong one, $name" 1 - "~test authorization failed"
         done
@@ -487,7 +512,7 @@ check "the next test goes as always" 0 - -
 
 "$ours" -c 127.0.0.1 -p "$our_port" -t 30 --forceflush >cut.txt 2>cut.err &
 cut=$!
-until grep -q sec cut.txt; do sleep 0.1; done
+await grep -q sec cut.txt
 kill -TERM $cut
 wait $cut
 is "an interrupted client tells what there was" "$? $(grep -c sender cut.txt) $(cat cut.err)" \
