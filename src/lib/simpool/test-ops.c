@@ -34,6 +34,7 @@ static int teardown(void **state)
 {
     struct fixture *const f = *state;
 
+    sim_allowed_close(&f->pool);
     sim_db_close(&f->pool);
     free(f);
     return 0;

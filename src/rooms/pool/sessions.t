@@ -191,6 +191,13 @@ wait_for() {
         read -rt 0.05 _ <>"$tmp/never" || :
     done
 }
+# What is there at the beginning is not told: it has to be read before the next line comes.
+tries=0
+until readlink "/proc/$pid/fd/"* 2>/dev/null | grep -q live.log || [ $tries = 400 ]; do
+    tries=$((tries + 1))
+    read -rt 0.05 _ <>"$tmp/never" || :
+done
+read -rt 2 _ <>"$tmp/never" || :
 sed -n 2p one.log | head -c 100 >>live.log
 sed -n 2p one.log | tail -c +101 >>live.log
 wait_for 1
