@@ -243,10 +243,11 @@ static int pull_all(struct engine *e, uint8_t *buf, size_t bytes, size_t *ret_go
     *ret_got = 0;
     while (*ret_got < bytes && !e->ended) {
         const ssize_t got = e->how->pull(e->how->pull_context, buf + *ret_got, bytes - *ret_got, err);
-        if (got < 0)
+        /* The signal may have cut the read itself short. */
+        if (got < 0 && !(got == -EINTR && xk_stop_signal()))
             return (int)got;
         e->ended = got == 0;
-        *ret_got += (size_t)got;
+        *ret_got += got > 0 ? (size_t)got : 0;
         if (xk_stop_signal())
             return xk_fail(err, -EINTR, "stopped at byte %llu of the input",
                            (unsigned long long)(e->pulled + *ret_got));

@@ -368,7 +368,7 @@ stop_server
 run "$ours" -s -p "$other_port" -D -1 -I pid --logfile log
 check "a daemon leaves at once" 0 ""
 await grep -qs listening log
-is "its number is in the file, with a NUL as ever" "$(tr -d '\0' <pid) $(wc -c <pid)" "$(pgrep -f -- "-p "$other_port" -D -1") $(($(tr -d '\0' <pid | wc -c) + 1))"
+is "its number is in the file, with a NUL as ever" "$(tr -d '\0' <pid) $(wc -c <pid)" "$(pgrep -f -- "-p $other_port -D -1") $(($(tr -d '\0' <pid | wc -c) + 1))"
 run "$ours" -c 127.0.0.1 -p "$other_port" -n 1M --logfile client.log
 check "a log takes what would be printed" 0 ""
 like "all of it" "$(cat client.log)" "^iperf Done"
