@@ -139,7 +139,7 @@ static struct span choose(int64_t now_s, int64_t start, int64_t interval_s)
     s.end = sim_rrd_floor(now_s, s.step);
     s.start = sim_rrd_floor(start, s.step) + s.step;
     s.rows = 0;
-    while (s.rows < a->rows && s.end - (int64_t)s.rows * s.step >= start)
+    while (s.rows < a->rows && s.end - (int64_t)s.rows * s.step >= s.start)
         s.rows++;
     return s;
 }

@@ -1,7 +1,7 @@
 # Metrics over HTTP: read with Python's own XML and JSON parsers, and compared with each other and with the records.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
-. "$XENKIT_SOURCE/src/rooms/sim/pool.sh"
+. "$XENKIT_SOURCE/tests/sim.sh"
 requires python3
 
 cat >rrd.py <<'PYTHON'
@@ -111,6 +111,10 @@ for step, rows in ROWS.items():
     ok("%d: every row has every column" % step, m["columns"] == len(u.legend) > 50 and
        all(len(v) == m["columns"] for _, v in u.rows))
     ok("%d: numbers all the way back" % step, not any(math.isnan(x) for _, v in u.rows for x in v))
+# A start that is itself the time of a row: what is asked for is what came after it.
+edge = now - now % 60 - 600
+u = Updates(start=edge, interval=60)
+ok("rows begin behind a start that is a row's own time", u.meta["start"] == u.rows[-1][0] == edge + 60, u.meta)
 u = Updates(start=now - 365 * 86400)
 ok("a year is there", u.meta["step"] == 86400 and len(u.rows) >= 365 and
    not any(math.isnan(x) for _, v in u.rows for x in v), u.meta)
