@@ -5,6 +5,8 @@
  */
 #include "lib/simpool/hosts.h"
 
+#include "lib/simpool/pif.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -107,17 +109,6 @@ static enum sim_outcome create(struct sim_call *c)
     return SIM_DONE;
 }
 
-static struct sim_object *pif_on(const struct simpool *p, const struct sim_object *network,
-                                 const struct sim_object *host)
-{
-    struct sim_object *pif = sim_first(p, "PIF");
-
-    while (pif &&
-           (strcmp(sim_text(pif, "network"), network->ref) != 0 || strcmp(sim_text(pif, "host"), host->ref) != 0))
-        pif = pif->class_next;
-    return pif;
-}
-
 static enum sim_outcome pool_create(struct sim_call *c)
 {
     struct simpool *const p = c->pool;
@@ -126,7 +117,7 @@ static enum sim_outcome pool_create(struct sim_call *c)
     if (!network)
         return SIM_FAILED;
     for (const struct sim_object *host = sim_first(p, "host"); host; host = host->class_next) {
-        const struct sim_object *const pif = pif_on(p, network, host);
+        const struct sim_object *const pif = sim_pif_on(p, network, host->ref);
         if (!pif)
             return sim_fail(c, "PIF_NOT_PRESENT", host->ref, network->ref, NULL);
         if (!sim_host_is_live(p, host))
@@ -135,12 +126,12 @@ static enum sim_outcome pool_create(struct sim_call *c)
             return SIM_FAILED;
     }
     struct sim_object *const o =
-        cluster_create(c, pif_on(p, network, sim_follow(p, sim_first(p, "pool"), "master")), 1, 2);
+        cluster_create(c, sim_pif_on(p, network, sim_text(sim_first(p, "pool"), "master")), 1, 2);
     if (!o)
         return SIM_FAILED;
     sim_put_bool(p, o, "pool_auto_join", true);
     for (const struct sim_object *host = sim_first(p, "host"); host; host = host->class_next)
-        if (!member_create(p, o, pif_on(p, network, host)))
+        if (!member_create(p, o, sim_pif_on(p, network, host->ref)))
             return sim_no_memory(c);
     c->result = xapi_str(o->ref);
     return SIM_DONE;
@@ -220,7 +211,7 @@ static enum sim_outcome resync(struct sim_call *c)
         const struct sim_object *member = sim_first(p, "Cluster_host");
         while (member && strcmp(sim_text(member, "host"), host->ref) != 0)
             member = member->class_next;
-        const struct sim_object *const pif = member ? NULL : pif_on(p, network, host);
+        const struct sim_object *const pif = member ? NULL : sim_pif_on(p, network, host->ref);
         if (pif && (!is_usable(c, pif) || !member_create(p, o, pif)))
             return SIM_FAILED;
     }

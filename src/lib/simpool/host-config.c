@@ -7,6 +7,7 @@
 #include "lib/simpool/hosts.h"
 
 #include "core/text.h"
+#include "lib/simpool/pif.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -678,17 +679,6 @@ static enum sim_outcome management(struct sim_call *c)
     return move_management(c, pif);
 }
 
-static struct sim_object *pif_on(const struct simpool *p, const struct sim_object *network,
-                                 const struct sim_object *host)
-{
-    struct sim_object *pif = sim_first(p, "PIF");
-
-    while (pif &&
-           (strcmp(sim_text(pif, "network"), network->ref) != 0 || strcmp(sim_text(pif, "host"), host->ref) != 0))
-        pif = pif->class_next;
-    return pif;
-}
-
 static enum sim_outcome pool_management(struct sim_call *c)
 {
     struct simpool *const p = c->pool;
@@ -700,10 +690,10 @@ static enum sim_outcome pool_management(struct sim_call *c)
     if (sim_bool(sim_first(p, "pool"), "ha_enabled"))
         return sim_fail(c, "HA_IS_ENABLED", NULL);
     for (const struct sim_object *host = sim_first(p, "host"); host; host = host->class_next)
-        if (!pif_on(p, network, host))
+        if (!sim_pif_on(p, network, host->ref))
             return sim_fail(c, "PIF_NOT_PRESENT", host->ref, network->ref, NULL);
     for (const struct sim_object *host = sim_first(p, "host"); host && outcome == SIM_DONE; host = host->class_next)
-        outcome = move_management(c, pif_on(p, network, host));
+        outcome = move_management(c, sim_pif_on(p, network, host->ref));
     return outcome;
 }
 

@@ -4,7 +4,7 @@
  * A move to another pool needs that pool's own server on the far side of a protocol that no client speaks; it is
  * refused by name, after everything that can be asked here.
  */
-#include "lib/simpool/ops.h"
+#include "lib/simpool/pif.h"
 
 #include <arpa/inet.h>
 
@@ -12,16 +12,6 @@
 #define BODY_BYTES 1024
 
 /* ---- addresses of hosts on networks ---- */
-
-static const struct sim_object *pif_on(const struct simpool *p, const struct sim_object *network, const char *host)
-{
-    const struct sim_object *pif;
-
-    for (size_t at = 0; (pif = sim_member(p, network, "PIFs", &at));)
-        if (sim_is(pif, "host", host))
-            return pif;
-    return NULL;
-}
 
 /* options:network names the network that the memory goes over. */
 static bool network_fits(const struct simpool *p, const struct xapi_value *options, const struct sim_object *host,
@@ -34,7 +24,7 @@ static bool network_fits(const struct simpool *p, const struct xapi_value *optio
     const struct sim_object *const network = sim_find(p, ref, xapi_class_find("network"));
     if (!network)
         return sim_deny(why, "HANDLE_INVALID", "network", ref, NULL);
-    const struct sim_object *const pif = pif_on(p, network, host->ref);
+    const struct sim_object *const pif = sim_pif_on(p, network, host->ref);
     if (!pif)
         return sim_deny(why, "PIF_NOT_PRESENT", host->ref, network->ref, NULL);
     if (!sim_bool(pif, "currently_attached"))
@@ -305,7 +295,7 @@ static enum sim_outcome migrate_receive(struct sim_call *c)
 {
     const struct simpool *const p = c->pool;
     const struct sim_object *const host = sim_arg(c, 0), *const network = host ? sim_arg(c, 1) : NULL;
-    const struct sim_object *const pif = network ? pif_on(p, network, host->ref) : NULL;
+    const struct sim_object *const pif = network ? sim_pif_on(p, network, host->ref) : NULL;
     xk_auto(xapi_build_done) struct xapi_build b = XAPI_BUILD_INIT(&c->arena);
 
     if (!network)

@@ -205,6 +205,14 @@ bool sim_deny(struct sim_why *why, const char *code, ...)
     return false;
 }
 
+bool sim_question_first(struct sim_question *q, unsigned ops)
+{
+    const bool first = q->op && (q->may & ops & q->op);
+
+    q->may &= ~ops;
+    return first;
+}
+
 enum sim_outcome sim_refuse(struct sim_call *c, const struct sim_why *why)
 {
     const char *params[SIM_WHY_PARAMS + 1] = {NULL};

@@ -78,6 +78,21 @@ bool sim_deny_busy(struct sim_why *why, const struct sim_object *o, size_t at);
 enum sim_outcome sim_invalid(struct sim_call *c, const char *what, const char *value);
 enum sim_outcome sim_done_ref(struct sim_call *c, const struct sim_object *o);
 
+/* Which operations of a device may begin; operation n of its enum is bit n. */
+struct sim_question {
+    unsigned may; /* what nothing was found against yet */
+    unsigned op;  /* the one that is asked for; 0: all of them */
+    struct sim_why *why;
+};
+/* Something keeps those operations from being done. returns whether it is the first that keeps `op`. */
+bool sim_question_first(struct sim_question *q, unsigned ops);
+/* The same; the arguments go to sim_deny() when it is the first. */
+#define SIM_KEEP(q, ops, ...)                                                                                          \
+    do {                                                                                                               \
+        if (sim_question_first(q, ops))                                                                                \
+            (void)sim_deny((q)->why, __VA_ARGS__, NULL);                                                               \
+    } while (0)
+
 /* ---- allowed operations ---- */
 
 /* Bit n of the mask: word n of the enum that the class's allowed_operations have. */

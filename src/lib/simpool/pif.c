@@ -41,6 +41,16 @@ static bool has_card(const struct simpool *p, const char *host, const char *devi
     return false;
 }
 
+struct sim_object *sim_pif_on(const struct simpool *p, const struct sim_object *network, const char *host)
+{
+    struct sim_object *pif;
+
+    for (size_t at = 0; (pif = sim_member(p, network, "PIFs", &at));)
+        if (sim_is(pif, "host", host))
+            return pif;
+    return NULL;
+}
+
 struct sim_object *sim_pif_of_device(const struct simpool *p, const struct sim_object *host, const char *device)
 {
     struct sim_object *pif;

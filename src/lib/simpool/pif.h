@@ -12,6 +12,8 @@ void sim_pif_metrics_create(struct simpool *p, struct sim_object *pif);
 void sim_pif_destroy(struct simpool *p, struct sim_object *pif, bool with_metrics);
 /* The interface of a host that has a device's name and no VLAN tag. */
 struct sim_object *sim_pif_of_device(const struct simpool *p, const struct sim_object *host, const char *device);
+/* The interface of a host on a network. NULL: there is none. */
+struct sim_object *sim_pif_on(const struct simpool *p, const struct sim_object *network, const char *host);
 /* "bond0": the stem with the lowest number that no device of the host has. */
 void sim_pif_device_new(const struct simpool *p, const char *host, const char *stem, char ret[24]);
 

@@ -78,24 +78,8 @@ struct question {
     const struct simpool *pool;
     const struct sim_object *vbd, *vm;
     bool sharing; /* ask about other users of the disk, too */
-    unsigned may; /* what nothing was found against yet */
-    unsigned op;  /* the one that is asked for; 0: all of them */
-    struct sim_why *why;
+    struct sim_question asked;
 };
-
-/* Something keeps those operations from being done. The arguments go to sim_deny() when it is the first for `op`. */
-static bool is_first(struct question *q, unsigned ops)
-{
-    const bool first = q->op && (q->may & ops & q->op);
-
-    q->may &= ~ops;
-    return first;
-}
-#define KEEP(q, ops, ...)                                                                                              \
-    do {                                                                                                               \
-        if (is_first(q, ops))                                                                                          \
-            (void)sim_deny((q)->why, __VA_ARGS__, NULL);                                                               \
-    } while (0)
 
 static bool is_pausing(const char *op)
 {
@@ -110,8 +94,8 @@ static void ask_current(struct question *q)
         const char *const op = xapi_value_text(&now->items[2 * i + 1]);
         const unsigned stopped = ALL & ~(unsigned)(PAUSE | UNPAUSE);
         const unsigned also = (is_pausing(op) ? 0u : PAUSE) | (is_pausing(op) || sim_same(op, "attach") ? 0u : UNPAUSE);
-        if (is_first(q, stopped | also))
-            (void)sim_deny_busy(q->why, q->vbd, i);
+        if (sim_question_first(&q->asked, stopped | also))
+            (void)sim_deny_busy(q->asked.why, q->vbd, i);
     }
 }
 
@@ -120,13 +104,13 @@ static void ask_media(struct question *q)
     const char *const ref = q->vbd->ref;
 
     if (!sim_bool(q->vbd, "unpluggable"))
-        KEEP(q, UNPLUG | UNPLUG_FORCE, "VBD_NOT_UNPLUGGABLE", ref);
+        SIM_KEEP(&q->asked, UNPLUG | UNPLUG_FORCE, "VBD_NOT_UNPLUGGABLE", ref);
     if (!sim_is(q->vbd, "type", "CD"))
-        KEEP(q, INSERT | EJECT, "VBD_NOT_REMOVABLE_MEDIA", ref);
+        SIM_KEEP(&q->asked, INSERT | EJECT, "VBD_NOT_REMOVABLE_MEDIA", ref);
     if (sim_bool(q->vbd, "empty"))
-        KEEP(q, EJECT, "VBD_IS_EMPTY", ref);
+        SIM_KEEP(&q->asked, EJECT, "VBD_IS_EMPTY", ref);
     else
-        KEEP(q, INSERT, "VBD_NOT_EMPTY", ref);
+        SIM_KEEP(&q->asked, INSERT, "VBD_NOT_EMPTY", ref);
 }
 
 static void ask_power(struct question *q)
@@ -135,12 +119,12 @@ static void ask_power(struct question *q)
     const bool plugged = sim_bool(q->vbd, "currently_attached") || sim_bool(q->vbd, "reserved");
 
     if (power == SIM_IS_RUNNING && plugged)
-        KEEP(q, PLUG, "DEVICE_ALREADY_ATTACHED", q->vbd->ref);
+        SIM_KEEP(&q->asked, PLUG, "DEVICE_ALREADY_ATTACHED", q->vbd->ref);
     else if (power == SIM_IS_RUNNING)
-        KEEP(q, UNPLUG | UNPLUG_FORCE, "DEVICE_ALREADY_DETACHED", q->vbd->ref);
+        SIM_KEEP(&q->asked, UNPLUG | UNPLUG_FORCE, "DEVICE_ALREADY_DETACHED", q->vbd->ref);
     else
-        KEEP(q, PLUGS | (power == SIM_IS_PAUSED ? 0 : PAUSE | UNPAUSE), "VM_BAD_POWER_STATE", q->vm->ref, "running",
-             sim_vm_power_word(q->vm));
+        SIM_KEEP(&q->asked, PLUGS | (power == SIM_IS_PAUSED ? 0 : PAUSE | UNPAUSE), "VM_BAD_POWER_STATE", q->vm->ref,
+                 "running", sim_vm_power_word(q->vm));
 }
 
 /* Whether the machine is about to stop; the text says so. */
@@ -179,23 +163,23 @@ const char *sim_guest_hotplug(const struct simpool *p, const struct sim_object *
 static void ask_guest(struct question *q)
 {
     char local[SIM_WHY_BYTES];
-    char *const text = q->why ? q->why->text[0] : local;
+    char *const text = q->asked.why ? q->asked.why->text[0] : local;
 
     if (sim_vm_stops(q->vm, text))
-        KEEP(q, PLUG | UNPLUG, "OPERATION_NOT_ALLOWED", text);
+        SIM_KEEP(&q->asked, PLUG | UNPLUG, "OPERATION_NOT_ALLOWED", text);
     const bool hvm = sim_is(q->vm, "domain_type", "hvm") || *sim_text(q->vm, "HVM_boot_policy");
     if (sim_vm_power(q->vm) == SIM_IS_RUNNING && hvm) {
         const char *const code = sim_guest_hotplug(q->pool, q->vm, "can_use_hotplug_vbd");
         if (code && sim_same(code, "OPERATION_NOT_ALLOWED"))
-            KEEP(q, PLUGS, code, "VM states it does not support VBD hotplug.");
+            SIM_KEEP(&q->asked, PLUGS, code, "VM states it does not support VBD hotplug.");
         else if (code)
-            KEEP(q, PLUGS, code, q->vm->ref);
+            SIM_KEEP(&q->asked, PLUGS, code, q->vm->ref);
         if (sim_is(q->vbd, "type", "CD"))
-            KEEP(q, PLUGS, "OPERATION_NOT_ALLOWED",
-                 "HVM CDROMs cannot be hotplugged/unplugged, only inserted or ejected");
+            SIM_KEEP(&q->asked, PLUGS, "OPERATION_NOT_ALLOWED",
+                     "HVM CDROMs cannot be hotplugged/unplugged, only inserted or ejected");
     }
     if (sim_is(q->vbd, "type", "CD") && sim_vm_power(q->vm) == SIM_IS_SUSPENDED)
-        KEEP(q, INSERT | EJECT, "VM_BAD_POWER_STATE", q->vm->ref, "halted, running", "suspended");
+        SIM_KEEP(&q->asked, INSERT | EJECT, "VM_BAD_POWER_STATE", q->vm->ref, "halted, running", "suspended");
 }
 
 /* Somebody else has the disk: for writing, or at all when it is to be written to. */
@@ -224,27 +208,27 @@ static void ask_disk(struct question *q)
         return;
     const struct xapi_value *const now = sim_get(vdi, "current_operations");
     if (!sim_bool(vdi, "managed"))
-        KEEP(q, ALL, "VDI_NOT_MANAGED", q->vbd->ref);
+        SIM_KEEP(&q->asked, ALL, "VDI_NOT_MANAGED", q->vbd->ref);
     for (size_t i = 0; i < now->count; i++) {
         const char *const op = xapi_value_text(&now->items[2 * i + 1]);
-        if (!sim_same(op, "mirror") && !sim_same(op, "copy") && is_first(q, TAKES))
-            (void)sim_deny_busy(q->why, vdi, i);
+        if (!sim_same(op, "mirror") && !sim_same(op, "copy") && sim_question_first(&q->asked, TAKES))
+            (void)sim_deny_busy(q->asked.why, vdi, i);
     }
     if (!q->sharing || sim_bool(q->vbd, "currently_attached"))
         return;
     if (!sim_bool(vdi, "sharable") && !sim_pair_is_true(q->vm, "other_config", "is_system_domain") &&
         is_shared_badly(q->pool, vdi, q->vbd))
-        KEEP(q, TAKES, "VDI_IN_USE", vdi->ref, "attach");
+        SIM_KEEP(&q->asked, TAKES, "VDI_IN_USE", vdi->ref, "attach");
     if (sim_is(q->vbd, "mode", "RW") && sim_bool(vdi, "read_only"))
-        KEEP(q, TAKES, "VDI_READONLY", vdi->ref);
+        SIM_KEEP(&q->asked, TAKES, "VDI_READONLY", vdi->ref);
 }
 
 static void ask(struct question *q)
 {
     q->vm = sim_follow(q->pool, q->vbd, "VM");
-    q->may = ALL;
+    q->asked.may = ALL;
     if (!q->vm) { /* a device of nothing can do nothing */
-        KEEP(q, ALL, "HANDLE_INVALID", "VM", sim_text(q->vbd, "VM"));
+        SIM_KEEP(&q->asked, ALL, "HANDLE_INVALID", "VM", sim_text(q->vbd, "VM"));
         return;
     }
     ask_current(q);
@@ -256,13 +240,13 @@ static void ask(struct question *q)
 
 bool sim_vbd_may(const struct simpool *p, const struct sim_object *vbd, const char *op, struct sim_why *why)
 {
-    struct question q = {.pool = p, .vbd = vbd, .sharing = true, .why = why};
+    struct question q = {.pool = p, .vbd = vbd, .sharing = true, .asked = {.why = why}};
 
     for (unsigned i = 0; i < XK_COUNT(names); i++)
         if (sim_same(names[i], op))
-            q.op = 1u << i;
+            q.asked.op = 1u << i;
     ask(&q);
-    return (q.may & q.op) != 0;
+    return (q.asked.may & q.asked.op) != 0;
 }
 
 void sim_vbd_allowed(struct simpool *p, struct sim_object *vbd)
@@ -270,7 +254,7 @@ void sim_vbd_allowed(struct simpool *p, struct sim_object *vbd)
     struct question q = {.pool = p, .vbd = vbd};
 
     ask(&q);
-    sim_put_allowed(p, vbd, q.may);
+    sim_put_allowed(p, vbd, q.asked.may);
 }
 
 static void refresh(struct simpool *p, struct sim_object *vbd)

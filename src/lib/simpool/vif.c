@@ -14,29 +14,11 @@ enum { ATTACH = 1, PLUG = 2, UNPLUG = 4 };
 static const char *const names[] = {"attach", "plug", "unplug"};
 enum { ALL = 7 };
 
-struct question {
-    unsigned may, op; /* op 0: all are asked for */
-    struct sim_why *why;
-};
-
-static bool is_first(struct question *q, unsigned ops)
-{
-    const bool first = q->op && (q->may & ops & q->op);
-
-    q->may &= ~ops;
-    return first;
-}
-#define KEEP(q, ops, ...)                                                                                              \
-    do {                                                                                                               \
-        if (is_first(q, ops))                                                                                          \
-            (void)sim_deny((q)->why, __VA_ARGS__, NULL);                                                               \
-    } while (0)
-
-static void ask_current(struct question *q, const struct sim_object *vif)
+static void ask_current(struct sim_question *q, const struct sim_object *vif)
 {
     const struct xapi_value *const now = sim_get(vif, "current_operations");
 
-    if (!now->count || !is_first(q, ALL) || !q->why)
+    if (!now->count || !sim_question_first(q, ALL) || !q->why)
         return;
     snprintf(q->why->text[0], SIM_WHY_BYTES, "{%s}", xapi_value_text(&now->items[1]));
     snprintf(q->why->text[1], SIM_WHY_BYTES, "{%s}", xapi_value_text(&now->items[0]));
@@ -53,7 +35,7 @@ static bool is_sriov(const struct simpool *p, const struct sim_object *network)
     return false;
 }
 
-static void ask(const struct simpool *p, const struct sim_object *vif, struct question *q)
+static void ask(const struct simpool *p, const struct sim_object *vif, struct sim_question *q)
 {
     const struct sim_object *const vm = sim_follow(p, vif, "VM");
     char local[SIM_WHY_BYTES];
@@ -61,36 +43,36 @@ static void ask(const struct simpool *p, const struct sim_object *vif, struct qu
 
     q->may = ALL;
     if (!vm) {
-        KEEP(q, ALL, "HANDLE_INVALID", "VM", sim_text(vif, "VM"));
+        SIM_KEEP(q, ALL, "HANDLE_INVALID", "VM", sim_text(vif, "VM"));
         return;
     }
     const bool plugged = sim_bool(vif, "currently_attached") || sim_bool(vif, "reserved");
     const bool runs = sim_vm_power(vm) == SIM_IS_RUNNING;
     ask_current(q, vif);
     if (sim_vm_is_dom0(vm))
-        KEEP(q, PLUG, "OPERATION_NOT_ALLOWED", "Control domain does not support hotplug");
+        SIM_KEEP(q, PLUG, "OPERATION_NOT_ALLOWED", "Control domain does not support hotplug");
     if (is_sriov(p, sim_follow(p, vif, "network")))
-        KEEP(q, PLUG | UNPLUG, "OPERATION_NOT_ALLOWED", "Network SR-IOV VIF plug/unplug not allowed");
+        SIM_KEEP(q, PLUG | UNPLUG, "OPERATION_NOT_ALLOWED", "Network SR-IOV VIF plug/unplug not allowed");
     if (runs && plugged)
-        KEEP(q, PLUG, "DEVICE_ALREADY_ATTACHED", vif->ref);
+        SIM_KEEP(q, PLUG, "DEVICE_ALREADY_ATTACHED", vif->ref);
     else if (runs)
-        KEEP(q, UNPLUG, "DEVICE_ALREADY_DETACHED", vif->ref);
+        SIM_KEEP(q, UNPLUG, "DEVICE_ALREADY_DETACHED", vif->ref);
     else
-        KEEP(q, PLUG | UNPLUG, "VM_BAD_POWER_STATE", vm->ref, "running", sim_vm_power_word(vm));
+        SIM_KEEP(q, PLUG | UNPLUG, "VM_BAD_POWER_STATE", vm->ref, "running", sim_vm_power_word(vm));
     if (sim_vm_stops(vm, text))
-        KEEP(q, PLUG | UNPLUG, "OPERATION_NOT_ALLOWED", text);
+        SIM_KEEP(q, PLUG | UNPLUG, "OPERATION_NOT_ALLOWED", text);
     if (!runs || (!sim_is(vm, "domain_type", "hvm") && !*sim_text(vm, "HVM_boot_policy")))
         return;
     const char *const code = sim_guest_hotplug(p, vm, "can_use_hotplug_vif");
     if (code && sim_same(code, "OPERATION_NOT_ALLOWED"))
-        KEEP(q, PLUG | UNPLUG, code, "VM states it does not support VIF hotplug.");
+        SIM_KEEP(q, PLUG | UNPLUG, code, "VM states it does not support VIF hotplug.");
     else if (code)
-        KEEP(q, PLUG | UNPLUG, code, vm->ref);
+        SIM_KEEP(q, PLUG | UNPLUG, code, vm->ref);
 }
 
 bool sim_vif_may(const struct simpool *p, const struct sim_object *vif, const char *op, struct sim_why *why)
 {
-    struct question q = {.why = why};
+    struct sim_question q = {.why = why};
 
     for (unsigned i = 0; i < XK_COUNT(names); i++)
         if (sim_same(names[i], op))
@@ -101,7 +83,7 @@ bool sim_vif_may(const struct simpool *p, const struct sim_object *vif, const ch
 
 void sim_vif_allowed(struct simpool *p, struct sim_object *vif)
 {
-    struct question q = {0};
+    struct sim_question q = {0};
 
     ask(p, vif, &q);
     sim_put_allowed(p, vif, q.may);
