@@ -53,8 +53,18 @@ result() {
 failure() {
     call "$@" | jq -c '[.error.message] + .error.data'
 }
+# login [USER [PASSWORD [ORIGINATOR]]]: a session, as a JSON text
 login() {
-    result session.login_with_password '"root"' "\"${1:-xenkit}\"" '"1.0"' '"test"'
+    result session.login_with_password "\"${1:-root}\"" "\"${2:-xenkit}\"" '"1.0"' "\"${3:-test}\""
+}
+# soon COMMAND…: until it succeeds, at most 20 seconds
+soon() {
+    tries=0
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ $tries -lt 400 ] || return 1
+        pause
+    done
 }
 # status CURL-ARGUMENTS…: of a reply
 status() {

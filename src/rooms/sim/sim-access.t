@@ -1,7 +1,7 @@
 # Who may do what in the simulated pool: users and their roles, whose tasks, which sessions.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
-. "$XENKIT_SOURCE/src/rooms/sim/pool.sh"
+. "$XENKIT_SOURCE/tests/sim.sh"
 
 cat >users <<'USERS'
 # a directory

@@ -1,7 +1,7 @@
 # Settings of the simulated hosts and pool: what a client sees of them, and what is refused by name.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
-. "$XENKIT_SOURCE/src/rooms/sim/pool.sh"
+. "$XENKIT_SOURCE/tests/sim.sh"
 requires openssl
 
 export CURL_CA_BUNDLE="$tmp/pool.pem"

@@ -1,11 +1,8 @@
 # Events of the simulated pool: event.from with tokens and filters, event.inject, and the older event.next.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
-. "$XENKIT_SOURCE/src/rooms/sim/pool.sh"
+. "$XENKIT_SOURCE/tests/sim.sh"
 
-pause() {
-    read -rt "$1" _ <>"$tmp/never" || :
-}
 # describe TEXT: give the VM a description of 280 kB
 describe() {
     printf '{"id":7,"method":"VM.set_name_description","params":[%s,%s,"%s%280000s"]}' "$session" "$vm" "$1" '' |

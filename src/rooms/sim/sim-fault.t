@@ -1,7 +1,7 @@
 # Faults that are wished for, each as a client sees it.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
-. "$XENKIT_SOURCE/src/rooms/sim/pool.sh"
+. "$XENKIT_SOURCE/tests/sim.sh"
 
 # plugin FUNCTION ARGUMENTS: the reply of the control call; faulty TEXT: the number of a new fault
 plugin() {
@@ -171,7 +171,7 @@ ok "a clock that is behind" test $behind -ge 89 -a $behind -le 91
 task=$(result task.get_all_records "$session" | jq -c '[.[] | select(.name_label == "Async.VM.clean_shutdown") | [.status, .progress]]')
 is "a task that hangs" "$task" '[["pending",0.3]]'
 copy=$(result Async.VM.clone "$session" "$vm" '"c"')
-nap
+pause
 call task.cancel "$session" "$copy" >/dev/null
 is "so do those of calls, also when they are cancelled" "$(result task.get_status "$session" "$copy" | grep -E 'pending|cancelling' -c)" 1
 is "a full SR" "$(result SR.get_all_records "$session" | jq -c '[.[] | select(.type == "nfs") | .physical_size == .physical_utilisation]')" '[true]'

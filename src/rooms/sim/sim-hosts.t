@@ -1,7 +1,7 @@
 # Hosts of the simulated pool: emptied, stopped, lost and back; another master; high availability; messages.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
-. "$XENKIT_SOURCE/src/rooms/sim/pool.sh"
+. "$XENKIT_SOURCE/tests/sim.sh"
 
 # field METHOD REF: of the master, without quotes
 field() {

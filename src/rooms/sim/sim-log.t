@@ -1,7 +1,7 @@
 # What the simulated hosts log, in the words of each release.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
-. "$XENKIT_SOURCE/src/rooms/sim/pool.sh"
+. "$XENKIT_SOURCE/tests/sim.sh"
 
 trackid() {
     printf %s "$1" | tr -d '"' | md5sum | cut -d' ' -f1

@@ -1,7 +1,7 @@
 # Networks of the simulated pool: interfaces of machines, cards, VLANs, tunnels, bonds; bytes and secrets.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
-. "$XENKIT_SOURCE/src/rooms/sim/pool.sh"
+. "$XENKIT_SOURCE/tests/sim.sh"
 requires python3
 
 cat >network.py <<'PYTHON'

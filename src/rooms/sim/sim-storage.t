@@ -1,7 +1,7 @@
 # Storage of the simulated pool: disks, devices of machines, storage repositories and the ways to them.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
-. "$XENKIT_SOURCE/src/rooms/sim/pool.sh"
+. "$XENKIT_SOURCE/tests/sim.sh"
 requires python3
 
 cat >storage.py <<'PYTHON'

@@ -2,7 +2,7 @@
 # be a success that cannot be one, an error that the tables do not have, or the end of the pool.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
-. "$XENKIT_SOURCE/src/rooms/sim/pool.sh"
+. "$XENKIT_SOURCE/tests/sim.sh"
 requires python3
 
 cat >sweep.py <<'PYTHON'

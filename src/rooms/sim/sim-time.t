@@ -1,7 +1,7 @@
 # Time that runs faster or stands elsewhere, and what releases do differently on the wire and with sessions.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
-. "$XENKIT_SOURCE/src/rooms/sim/pool.sh"
+. "$XENKIT_SOURCE/tests/sim.sh"
 
 host() {
     result host.get_all "$1" | jq '.[0]'
@@ -83,8 +83,8 @@ passes() {
     [ "$(grep -c 'Session.create' log)" = 53 ]
 }
 soon passes
-nap
-nap
+pause
+pause
 is "6.1: no limit but the one for all" "$(grep -c 'exceeds limit' log)" 0
 stop
 

@@ -1,7 +1,7 @@
 # Machines of the simulated pool as files: archives with records and disks.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
-. "$XENKIT_SOURCE/src/rooms/sim/pool.sh"
+. "$XENKIT_SOURCE/tests/sim.sh"
 requires python3
 
 cat >transfer.py <<'PYTHON'

@@ -1,7 +1,7 @@
 # Machines of the simulated pool: what may be done in which state, what changes, what is left behind.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
-. "$XENKIT_SOURCE/src/rooms/sim/pool.sh"
+. "$XENKIT_SOURCE/tests/sim.sh"
 requires python3
 
 cat >machines.py <<'PYTHON'
