@@ -24,7 +24,6 @@
 #define BACKLOG       1024
 #define HELLO_LEGACY  123456789u /* up to 3.11, in the byte order of the client */
 #define ANSWER_LEGACY 987654321u
-#define LISTENERS_MAX 1
 
 enum step { AWAIT_PARAMS, AWAIT_STREAMS, RUNNING, DRAINING, AWAIT_RESULTS, AWAIT_DONE };
 
@@ -43,7 +42,6 @@ struct session {
     uint64_t deadline_ns; /* of the step */
     uint32_t length;      /* of the JSON to come, once known */
     bool has_length;
-    bool rate_checked;
     uint64_t rate_from_ns, rate_from_bytes;
     struct session *next, **link;
 };

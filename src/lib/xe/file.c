@@ -152,7 +152,7 @@ static void forget_task(struct xe *x, const char *task)
         x->failure = failure;
 }
 
-static double monotonic_s(void)
+double xe_monotonic_s(void)
 {
     struct timespec t;
 
@@ -166,7 +166,7 @@ static void draw_bar(struct xe *x, const struct xapi_value *record)
     const struct xapi_value *const progress = xapi_map_get(record, "progress");
     const double given = progress ? xe_value_real(progress) : 0, part = given < 0 ? 0 : given > 1 ? 1 : given;
     const int cells = (int)(part * (BAR_CELLS - BAR_PREFIX - BAR_SUFFIX));
-    const double past_s = monotonic_s() - x->bar_started_s;
+    const double past_s = xe_monotonic_s() - x->bar_started_s;
     const unsigned left_s = part > 0 && past_s >= 0 ? (unsigned)XK_MIN(past_s / part - past_s, 359999.0) : 359999;
     char line[BAR_CELLS + 64];
     char hashes[BAR_CELLS];
@@ -201,7 +201,7 @@ static const char *copied(struct xe *x, const struct xe_file *file, const char *
         xe_fail_memory(x);
         return "";
     }
-    x->bar_started_s = monotonic_s();
+    x->bar_started_s = xe_monotonic_s();
     begin(x, file->kind, file->path, address);
     const bool done = end(x);
     if (!xe_fine(x))

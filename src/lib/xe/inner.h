@@ -275,6 +275,7 @@ void xe_file_move(struct xe *x, enum xe_transfer kind, const char *task, const c
                   const char *label);
 /* The content of a file of the user. NULL: it cannot be read. */
 const char *xe_file_load(struct xe *x, const char *path);
+double xe_monotonic_s(void);
 /* The same; without it "Failed to read WHAT" is said and the command ends. Never NULL. */
 const char *xe_file_need(struct xe *x, const char *path, const char *what);
 /* "" for the master, https://ADDRESS for another host. */

@@ -415,14 +415,6 @@ static void vbd_create(struct xe *x)
     xe_list_one(x, xe_uuid_of(x, "VBD", vbd));
 }
 
-static double monotonic_s(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static void vbd_unplug(struct xe *x)
 {
     const char *const vbd = xe_param_ref(x, "VBD", "uuid");
@@ -431,7 +423,7 @@ static void vbd_unplug(struct xe *x)
     if (xe_param(x, "timeout") && !xe_real(&timeout_s, xe_param(x, "timeout")))
         xe_fail(x, "Failed to parse parameter 'timeout': expecting a float");
     const bool force = xe_param_bool(x, "force", false);
-    const double started = monotonic_s();
+    const double started = xe_monotonic_s();
     (void)xe_get(x, force ? "VBD.unplug_force" : "VBD.unplug", vbd);
     if (!xe_failed_with(x, "DEVICE_DETACH_REJECTED"))
         return;
@@ -439,7 +431,7 @@ static void vbd_unplug(struct xe *x)
     const struct xapi_value server = x->server;
     (void)xe_forgive(x);
     bool attached = true;
-    while (attached && xe_fine(x) && monotonic_s() - started < timeout_s) {
+    while (attached && xe_fine(x) && xe_monotonic_s() - started < timeout_s) {
         (void)nanosleep(&(const struct timespec){.tv_sec = 5}, NULL);
         attached = xe_get_bool(x, "VBD.get_currently_attached", vbd);
     }

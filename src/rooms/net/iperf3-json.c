@@ -175,17 +175,12 @@ static void json_started(void *context, struct iperf_test *t)
 
 /* ---- intervals ---- */
 
-static double percent(int64_t part, int64_t whole)
-{
-    return whole > 0 ? 100.0 * (double)part / (double)whole : 0;
-}
-
 static void put_loss(struct xk_json *j, double jitter_s, int64_t lost, int64_t packets)
 {
     xk_json_double(j, "jitter_ms", jitter_s * 1000);
     xk_json_i64(j, "lost_packets", lost);
     xk_json_i64(j, "packets", packets);
-    xk_json_double(j, "lost_percent", percent(lost, packets));
+    xk_json_double(j, "lost_percent", iperf3_percent(lost, packets));
 }
 
 /* flow NULL: the sum. */

@@ -269,7 +269,7 @@ static void interval_header(struct iperf3 *o, struct iperf_test *t)
     iperf3_say(o, t, "[ ID]%s Interval           Transfer     Bitrate%s\n", header_role(t), columns);
 }
 
-static double percent(int64_t part, int64_t whole)
+double iperf3_percent(int64_t part, int64_t whole)
 {
     return whole > 0 ? 100.0 * (double)part / (double)whole : 0;
 }
@@ -304,7 +304,7 @@ static void say_row(struct iperf3 *o, struct iperf_test *t, const struct row_hea
                    mark);
     } else if (t->params.protocol == IPERF_UDP) {
         iperf3_say(o, t, "%s  %5.3f ms  %lld/%lld (%.2g%%)  %s\n", h->s, c->jitter_s * 1000, (long long)c->errors,
-                   (long long)c->packets, percent(c->errors, c->packets), mark);
+                   (long long)c->packets, iperf3_percent(c->errors, c->packets), mark);
     } else if (sending && t->has_retransmits && sum) {
         iperf3_say(o, t, "%s  %3llu             %s\n", h->s, (unsigned long long)c->retransmits, mark);
     } else if (sending && t->has_retransmits) {
@@ -390,7 +390,7 @@ static void receiver_line(struct iperf3 *o, struct iperf_test *t, int number, bo
                    (long long)x->receiver_packets);
     } else if (t->params.protocol == IPERF_UDP) {
         iperf3_say(o, t, "%s  %5.3f ms  %lld/%lld (%.2g%%)  receiver\n", h.s, x->jitter_s * 1000, (long long)x->errors,
-                   (long long)x->receiver_packets, percent(x->errors, x->receiver_packets));
+                   (long long)x->receiver_packets, iperf3_percent(x->errors, x->receiver_packets));
     } else {
         iperf3_say(o, t, "%s                  receiver\n", h.s);
     }

@@ -40,6 +40,8 @@ struct iperf3_word {
     char s[32];
 };
 struct iperf3_word iperf3_units(double bytes, char what);
+/* Of nothing: 0. */
+double iperf3_percent(int64_t part, int64_t whole);
 /* Which streams come first, second: a test both ways is told one way after the other. */
 unsigned iperf3_ways(const struct iperf_test *t, bool ret_sending[2]);
 const char *iperf3_role(const struct iperf_test *t, bool sending); /* "[TX-C]", "" */
