@@ -19,6 +19,7 @@
 #define HELLO_AGAIN_NS  (250 * XK_NS_PER_MS)
 #define CONNECT_MS      30000
 #define PACING_TIMER_US 1000
+#define CONTROL_MSS     1000 /* of ours, so that it fits any path */
 
 struct client {
     struct iperf_test test;
@@ -118,14 +119,44 @@ static int server_refusal(struct client *c, int state)
     }
 }
 
+/* A server of ours says who it is, and to a client in line where it stands. */
+static int take_greeting(struct client *c)
+{
+    const uint64_t patience_ns = IPERF_HANDSHAKE_S * XK_NS_PER_S;
+    struct iperf_test *const t = &c->test;
+    char json[IPERF_GREETING_BYTES];
+    uint32_t length;
+
+    int code = control_read(c, &length, sizeof(length), patience_ns, IPERF_E_RECVMESSAGE);
+    if (code < 0)
+        return code;
+    length = be32toh(length);
+    if (length > sizeof(json))
+        return iperf_fail(c->err, IPERF_E_RECVMESSAGE, EMSGSIZE);
+    code = control_read(c, json, length, patience_ns, IPERF_E_RECVMESSAGE);
+    if (code < 0)
+        return code;
+    if (iperf_greeting_decode(&t->greeting, json, length, NULL) < 0)
+        return iperf_fail(c->err, IPERF_E_RECVMESSAGE, EBADMSG);
+    if (t->greeting.place && t->events->waiting)
+        t->events->waiting(t->events->context, t);
+    return 0;
+}
+
 static int expect_state(struct client *c, int wanted, uint64_t seconds)
 {
     int8_t state;
 
-    const int code = control_read(c, &state, 1, seconds * XK_NS_PER_S, IPERF_E_RECVMESSAGE);
-    if (code < 0)
-        return code;
-    return state == wanted ? 0 : server_refusal(c, state);
+    for (;;) {
+        int code = control_read(c, &state, 1, seconds * XK_NS_PER_S, IPERF_E_RECVMESSAGE);
+        if (code < 0)
+            return code;
+        if (state != IPERF_GREETING || !c->s->native || wanted != IPERF_PARAM_EXCHANGE)
+            return state == wanted ? 0 : server_refusal(c, state);
+        code = take_greeting(c);
+        if (code < 0)
+            return code;
+    }
 }
 
 /* ---- connecting ---- */
@@ -186,6 +217,9 @@ static int connect_control(struct client *c)
         code = iperf_socket_bind(c->control, c->s, &limits, c->server->any.sa_family, 0, c->err);
         if (code <= -IPERF_FAIL)
             return code;
+        /* Results then come through where large packets vanish: that is told, instead of a time-out. */
+        if (c->s->native)
+            (void)setsockopt(c->control, IPPROTO_TCP, TCP_MAXSEG, &(int){CONTROL_MSS}, sizeof(int));
         /* The window of the streams is asked for here, too: the MSS and the route are then the same. */
         if (code == 0)
             code = connect_by(c, c->control, c->server, connect_ns(c));
@@ -283,13 +317,15 @@ static void trace(struct client *c, const char *what, const struct xk_buf *json)
         c->test.events->trace(c->test.events->context, &c->test, what, json->data, json->len);
 }
 
-static void make_cookie(char ret[IPERF_COOKIE_BYTES], struct xk_random *random)
+static void make_cookie(char ret[IPERF_COOKIE_BYTES], bool native, struct xk_random *random)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";
 
     for (int i = 0; i < IPERF_COOKIE_BYTES - 1; i++)
         ret[i] = letters[xk_random_below(random, sizeof(letters) - 1)];
     ret[IPERF_COOKIE_BYTES - 1] = '\0';
+    if (native)
+        memcpy(ret + IPERF_COOKIE_BYTES - sizeof(IPERF_MARK), IPERF_MARK, sizeof(IPERF_MARK));
 }
 
 static int set_up(struct client *c, struct xk_random *random)
@@ -302,7 +338,8 @@ static int set_up(struct client *c, struct xk_random *random)
     if (code < 0)
         return code;
     iperf_socket_ends(c->control, &local, &t->peer);
-    make_cookie(t->cookie, random);
+    make_cookie(t->cookie, c->s->native, random);
+    t->control_fd = c->control;
     code = control_write(c, t->cookie, IPERF_COOKIE_BYTES, IPERF_E_SENDCOOKIE);
     if (code == 0)
         code = expect_state(c, IPERF_PARAM_EXCHANGE, IPERF_STREAMS_S);
@@ -324,6 +361,8 @@ static int set_up(struct client *c, struct xk_random *random)
     t->events->connecting(t->events->context, t);
     if (code == 0)
         code = expect_state(c, IPERF_CREATE_STREAMS, IPERF_STREAMS_S);
+    if (code == 0 && t->events->ready)
+        code = t->events->ready(t->events->context, t, c->err);
     if (code == 0)
         code = connect_streams(c);
     if (code == 0)
@@ -407,6 +446,7 @@ static int exchange(struct client *c)
         return code;
     iperf_test_results(t, r);
     iperf_results_encode(&b, r);
+    iperf_results_done(r);
     trace(c, "send_results", &b);
     code = send_document(c, &b, IPERF_E_SENDRESULTS);
     if (code == 0)

@@ -176,7 +176,7 @@ void iperf_flow_udp_send(struct iperf_flow *f)
 /* ---- receiving ---- */
 
 union control {
-    char bytes[CMSG_SPACE(sizeof(struct timespec)) + CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint32_t))];
+    char bytes[CMSG_SPACE(sizeof(struct timespec)) + CMSG_SPACE(sizeof(int))];
     struct cmsghdr align;
 };
 
@@ -222,15 +222,10 @@ static void one_message(struct receiver *r, const struct mmsghdr *m, const uint8
     int segment = 0;
 
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&m->msg_hdr); c; c = CMSG_NXTHDR((struct msghdr *)&m->msg_hdr, c)) {
-        uint32_t dropped;
         if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS)
             memcpy(&stamp_ts, CMSG_DATA(c), sizeof(stamp_ts));
         else if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO)
             memcpy(&segment, CMSG_DATA(c), sizeof(segment));
-        else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
-            memcpy(&dropped, CMSG_DATA(c), sizeof(dropped));
-            f->overflow = dropped;
-        }
     }
     const double arrival_s =
         stamp_ts.tv_sec ? (double)stamp_ts.tv_sec + (double)stamp_ts.tv_nsec / 1e9 : (double)iperf_now_ns() / 1e9;
@@ -250,7 +245,6 @@ static int receiver_init(struct receiver *r, struct iperf_flow *f)
 
     *r = (struct receiver){.flow = f};
     (void)setsockopt(f->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on));
-    (void)setsockopt(f->fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on));
     const bool gro = is_fast(f->test) && setsockopt(f->fd, SOL_UDP, UDP_GRO, &on, sizeof(on)) == 0;
     r->slot = gro ? SLOT_BYTES : XK_MIN((size_t)SLOT_BYTES, (size_t)f->test->block_bytes + 64);
     r->data = xk_alloc(r->slot * MESSAGES);

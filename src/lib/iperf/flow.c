@@ -243,6 +243,9 @@ static void *run(void *context)
         (f->sending ? iperf_flow_udp_send : iperf_flow_udp_receive)(f);
     else
         (f->sending ? send_tcp : receive_tcp)(f);
+    struct timespec used = {0};
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    f->cpu_ns = (uint64_t)used.tv_sec * XK_NS_PER_S + (uint64_t)used.tv_nsec;
     return NULL;
 }
 
@@ -267,16 +270,19 @@ void iperf_flow_count(struct iperf_flow *f, struct iperf_count *ret)
     if (f->test->params.protocol != IPERF_UDP) {
         if (f->sending)
             iperf_tcp_info(f->fd, ret);
+        ret->waiting_bytes = iperf_socket_waiting(f->fd, f->sending);
         return;
     }
     if (f->sending)
         return;
+    ret->overflow = iperf_socket_drops(f->fd);
     pthread_mutex_lock(&f->lock);
     ret->packets = (int64_t)f->loss.highest;
     ret->errors = (int64_t)iperf_loss_lost(&f->loss);
     ret->out_of_order = (int64_t)f->loss.reordered;
     ret->duplicates = (int64_t)f->loss.duplicates;
     ret->late = (int64_t)f->loss.late;
+    ret->distance = (int64_t)f->loss.distance_max;
     ret->jitter_s = f->jitter_s;
     ret->bytes = f->bytes;
     pthread_mutex_unlock(&f->lock);

@@ -36,7 +36,8 @@ int iperf_test_failure(const struct iperf_test *t, bool *ret_sending);
 bool iperf_test_drained(struct iperf_test *t);
 /* End all streams; the last interval is told. */
 void iperf_test_stop(struct iperf_test *t);
-void iperf_test_results(const struct iperf_test *t, struct iperf_results *ret);
+/* Its end is iperf_results_done(). */
+void iperf_test_results(struct iperf_test *t, struct iperf_results *ret);
 /* Take the far side's results. returns 0; iperf_fail(STREAMID). */
 int iperf_test_take(struct iperf_test *t, struct iperf_results *r, struct xk_err *err);
 /* Tell the totals. */
@@ -73,6 +74,10 @@ void iperf_socket_patience(int fd);
 void iperf_socket_ends(int fd, struct iperf_address *ret_local, struct iperf_address *ret_remote);
 void iperf_socket_congestion(int fd, char ret[32]);
 uint32_t iperf_socket_mss(int fd);
+/* Datagrams that the socket dropped for want of room: what SO_RXQ_OVFL counts, at any moment. */
+int64_t iperf_socket_drops(int fd);
+/* Bytes that came and were not taken yet; of a sender, that were not sent yet. */
+uint64_t iperf_socket_waiting(int fd, bool sending);
 /* tcp-info.c: the kernel's own view of a TCP connection. */
 void iperf_tcp_info(int fd, struct iperf_count *ret);
 

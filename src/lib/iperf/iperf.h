@@ -9,6 +9,7 @@
 
 #include "core/clock.h"
 #include "lib/iperf/loss.h"
+#include "lib/iperf/native.h"
 #include "lib/iperf/params.h"
 
 #include <netinet/in.h>
@@ -37,16 +38,19 @@ struct iperf_settings {
     uint32_t connect_timeout_ms, rcv_timeout_ms, snd_timeout_ms;
     bool keepalive;
     uint32_t keepalive_idle_s, keepalive_interval_s, keepalive_count;
-    const char *file; /* its bytes are sent, or what comes is written to it */
-    int affinity;     /* -1: any */
-    bool fast;        /* receive without copying where the kernel can */
+    const char *file;    /* its bytes are sent, or what comes is written to it */
+    int affinity;        /* -1: any */
+    bool fast;           /* receive without copying where the kernel can */
+    bool native;         /* client: greet the server as one of ours would be */
+    const char *program; /* what a server of ours calls itself; NULL: it greets nobody */
     /* authentication */
     const char *user, *password, *public_key, *private_key, *users_file;
     uint32_t skew_s;
     bool pkcs1;
     /* server */
     bool one_off;
-    unsigned multi; /* tests at the same time */
+    unsigned multi;   /* tests at the same time */
+    unsigned waiting; /* clients that wait for their turn instead of being refused */
     uint64_t rate_limit_bps;
     double rate_limit_s;
     uint32_t idle_timeout_s, max_duration_s;
@@ -56,9 +60,13 @@ struct iperf_settings {
 struct iperf_count {
     uint64_t at_ns;
     uint64_t bytes;
-    int64_t packets, errors, out_of_order, duplicates, late;
+    int64_t packets, errors, out_of_order, duplicates, late, overflow, distance;
     double jitter_s;
     uint64_t retransmits, reorder, cwnd_bytes, wnd_bytes, rtt_us, rttvar_us, pmtu;
+    /* The kernel's account of a sender's time: with data to send; held up by the receiver's window, by its own buffer.
+     */
+    uint64_t busy_us, rwnd_limited_us, sndbuf_limited_us, delivery_bps, pacing_bps, min_rtt_us, segments, mss, backoff;
+    uint64_t waiting_bytes; /* that have come and were not taken yet; of a sender: not sent yet */
 };
 
 struct iperf_test;
@@ -76,13 +84,14 @@ struct iperf_flow {
     _Atomic int failed;       /* errno value */
     _Atomic bool ended;       /* the far side closed, or the file is at its end */
     _Atomic uint64_t last_ns; /* receiver: when the newest bytes came */
-    pthread_mutex_t lock;     /* of the next three */
+    pthread_mutex_t lock;     /* of the next two */
     struct iperf_loss loss;
     double jitter_s, transit_s;
-    uint64_t overflow;             /* datagrams that this host's own socket dropped */
     struct iperf_count base, last; /* at the start after what is omitted, at the last interval */
     struct iperf_count omitted;    /* what was left out */
     uint64_t rtt_sum_us, rtt_count, rtt_min_us, rtt_max_us, cwnd_max, wnd_max;
+    uint64_t cpu_ns;                                       /* of its thread, once that has ended */
+    uint64_t waiting_sum, waiting_max, looks, backoff_max; /* at each interval's end */
     struct iperf_result peer;
     bool has_peer;
 };
@@ -107,6 +116,7 @@ struct iperf_total {
     double sender_s, receiver_s, jitter_s;
     int64_t retransmits; /* -1: nobody knows */
     int64_t sender_packets, receiver_packets, errors, out_of_order, duplicates, late;
+    int64_t overflow, distance; /* -1: nobody knows */
     uint64_t reorder, cwnd_max, wnd_max, rtt_max_us, rtt_min_us, rtt_mean_us;
 };
 
@@ -139,14 +149,25 @@ struct iperf_test {
     char *server_text, *server_json;
     bool got_results, peer_counts_omitted;
     int64_t utc_begin_ns;
+    struct iperf_greeting greeting; /* client: version 0 when the server is none of ours */
+    int control_fd;                 /* client */
+    char *peer_account;
     void *view; /* of whoever listens to the events */
 };
 
 struct iperf_events {
     void *context;
     void (*connecting)(void *context, struct iperf_test *test); /* client: the server took the parameters */
-    void (*accepted)(void *context, struct iperf_test *test);   /* server: a client's parameters have come */
-    void (*started)(void *context, struct iperf_test *test);    /* all streams stand */
+    /* May be NULL, all four. Client: it is in line, greeting.place says where. */
+    void (*waiting)(void *context, struct iperf_test *test);
+    /* Client: the streams connect next. returns 0; a negative errno value with err filled, which ends the test. */
+    int (*ready)(void *context, struct iperf_test *test, struct xk_err *err);
+    /* One of ours asks: a JSON object about this side, from malloc; what came from there is test->peer_account. */
+    char *(*account)(void *context, struct iperf_test *test);
+    /* Server: this client has been put in line, or has left it (place 0). */
+    void (*in_line)(void *context, const struct iperf_address *client, unsigned place);
+    void (*accepted)(void *context, struct iperf_test *test); /* server: a client's parameters have come */
+    void (*started)(void *context, struct iperf_test *test);  /* all streams stand */
     void (*omit_done)(void *context, struct iperf_test *test);
     void (*interval)(void *context, struct iperf_test *test, const struct iperf_interval *i);
     void (*finished)(void *context, struct iperf_test *test, const struct iperf_total *totals, unsigned count);

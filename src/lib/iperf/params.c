@@ -184,6 +184,8 @@ int iperf_params_decode(struct iperf_params *ret, const char *json, size_t bytes
     p.gso = get_flag(&d, "gso");
     p.gro = get_flag(&d, "gro");
     p.xenkit = get_flag(&d, "xenkit_version");
+    p.echo = get_flag(&d, "xenkit_echo");
+    p.detail = get_flag(&d, "xenkit_detail");
     get_text(&d, p.congestion, sizeof(p.congestion), "congestion");
     get_text(&d, p.title, sizeof(p.title), "title");
     get_text(&d, p.extra_data, sizeof(p.extra_data), "extra_data");
@@ -204,7 +206,8 @@ void iperf_results_done(struct iperf_results *r)
 {
     free(r->server_text);
     free(r->server_json);
-    r->server_text = r->server_json = NULL;
+    free(r->account);
+    r->server_text = r->server_json = r->account = NULL;
 }
 
 static void read_stream(struct document *d, struct iperf_results *r, struct json_object *o)
@@ -226,6 +229,8 @@ static void read_stream(struct document *d, struct iperf_results *r, struct json
         .out_of_order = get_int(d, o, "xenkit_out_of_order", -1, -1, INT64_MAX),
         .duplicates = get_int(d, o, "xenkit_duplicates", -1, -1, INT64_MAX),
         .late = get_int(d, o, "xenkit_late", -1, -1, INT64_MAX),
+        .overflow = get_int(d, o, "xenkit_overflow", -1, -1, INT64_MAX),
+        .distance = get_int(d, o, "xenkit_distance", -1, -1, INT64_MAX),
     };
     r->has_omitted = r->has_omitted && omitted;
     r->count++;
@@ -265,6 +270,7 @@ int iperf_results_decode(struct iperf_results *ret, const char *json, size_t byt
         return code;
     ret->server_text = copy_json_text(member(&d, NULL, "server_output_text"), false);
     ret->server_json = copy_json_text(member(&d, NULL, "server_output_json"), true);
+    ret->account = copy_json_text(member(&d, NULL, "xenkit_account"), true);
     return 0;
 }
 
@@ -335,6 +341,8 @@ void iperf_params_encode(struct xk_buf *b, const struct iperf_params *p)
     put_text(&j, "authtoken", p->authtoken);
     xk_json_str(&j, "client_version", p->version);
     xk_json_i64(&j, "xenkit_version", 1);
+    put_number(&j, "xenkit_echo", p->echo);
+    put_number(&j, "xenkit_detail", p->detail);
     xk_json_end(&j);
 }
 
@@ -357,6 +365,8 @@ static void put_stream(struct xk_json *j, const struct iperf_result *s, bool omi
         xk_json_i64(j, "xenkit_out_of_order", s->out_of_order);
         xk_json_i64(j, "xenkit_duplicates", s->duplicates);
         xk_json_i64(j, "xenkit_late", s->late);
+        xk_json_i64(j, "xenkit_overflow", s->overflow);
+        xk_json_i64(j, "xenkit_distance", s->distance);
     }
     xk_json_end(j);
 }
@@ -380,5 +390,7 @@ void iperf_results_encode(struct xk_buf *b, const struct iperf_results *r)
     for (unsigned i = 0; i < r->count; i++)
         put_stream(&j, &r->streams[i], r->has_omitted);
     xk_json_end(&j);
+    if (r->account)
+        xk_json_raw(&j, "xenkit_account", r->account, strlen(r->account));
     xk_json_end(&j);
 }

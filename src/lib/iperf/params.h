@@ -38,6 +38,7 @@ enum iperf_state {
     IPERF_EXCHANGE_RESULTS = 13,
     IPERF_DISPLAY_RESULTS = 14,
     IPERF_DONE = 16,
+    IPERF_GREETING = 64, /* of ours; native.h */
     IPERF_ACCESS_DENIED = -1,
     IPERF_SERVER_ERROR = -2,
 };
@@ -185,6 +186,8 @@ struct iperf_params {
         dont_fragment, skip_rx_copy;
     bool gso, gro;
     bool xenkit; /* the far side is one of ours */
+    bool echo;   /* a client of ours will ask for echoes */
+    bool detail; /* and wants to know what struct iperf_events calls the account */
     char congestion[32], title[IPERF_TEXT_BYTES], extra_data[IPERF_TEXT_BYTES], version[32];
     char authtoken[4096];
 };
@@ -200,7 +203,9 @@ struct iperf_result {
     int64_t retransmits; /* -1: this side does not know */
     double jitter_s, start_s, end_s;
     int64_t errors, omitted_errors, packets, omitted_packets;
-    int64_t out_of_order, duplicates, late; /* between two of ours; -1: not told */
+    /* between two of ours; -1: not told. overflow: dropped by the receiving socket; distance: how much too late, in
+     * numbers */
+    int64_t out_of_order, duplicates, late, overflow, distance;
 };
 
 struct iperf_results {
@@ -211,6 +216,7 @@ struct iperf_results {
     struct iperf_result streams[2 * IPERF_STREAMS_MAX];
     unsigned count;
     char *server_text, *server_json; /* from the allocator; NULL: none */
+    char *account;                   /* JSON between two of ours, as server_text; see struct iperf_events */
 };
 
 void iperf_results_done(struct iperf_results *r);

@@ -18,12 +18,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define STOP_CHECK_MS 50
-#define TICK_MS       5  /* while receivers take what is under way, while greetings may come again */
-#define GRACE_S       10 /* a client may be later than it said by this */
-#define BACKLOG       1024
-#define HELLO_LEGACY  123456789u /* up to 3.11, in the byte order of the client */
-#define ANSWER_LEGACY 987654321u
+#define STOP_CHECK_MS  50
+#define TICK_MS        5  /* while receivers take what is under way, while greetings may come again */
+#define GRACE_S        10 /* a client may be later than it said by this */
+#define BACKLOG        1024
+#define ECHOES_AT_ONCE 64
+#define HELLO_LEGACY   123456789u /* up to 3.11, in the byte order of the client */
+#define ANSWER_LEGACY  987654321u
 
 enum step { AWAIT_PARAMS, AWAIT_STREAMS, RUNNING, DRAINING, AWAIT_RESULTS, AWAIT_DONE };
 
@@ -37,7 +38,7 @@ struct session {
     int control_fd;
     struct sockaddr_storage peer, local;
     socklen_t local_bytes;
-    struct event *timer, *wake;
+    struct event *timer, *wake, *echo; /* echo: its socket, once it has asked */
     enum step step;
     uint64_t deadline_ns; /* of the step */
     uint32_t length;      /* of the JSON to come, once known */
@@ -55,6 +56,16 @@ struct stranger {
     struct stranger *next, **link;
 };
 
+/* A client that waits for its turn. */
+struct waiter {
+    struct server *server;
+    struct event *event;
+    char cookie[IPERF_COOKIE_BYTES];
+    struct iperf_address peer;
+    unsigned place;
+    struct waiter *next;
+};
+
 struct server {
     const struct iperf_settings *s;
     const struct iperf_events *events;
@@ -67,6 +78,7 @@ struct server {
     unsigned session_count;
     struct stranger *strangers;
     unsigned stranger_count;
+    struct waiter *line; /* first come, first served */
     unsigned served;
     bool finished; /* one test was asked for, and it is over */
     uint64_t quiet_since_ns;
@@ -76,6 +88,7 @@ struct server {
 
 static void end_session(struct session *x);
 static void all_streams_stand(struct session *x);
+static void next_in_line(struct server *server);
 
 /* ---- telling the client ---- */
 
@@ -116,12 +129,23 @@ static void drop_session(struct session *x, int number, int system)
     end_session(x);
 }
 
+static void close_echo(struct session *x)
+{
+    if (!x->echo)
+        return;
+    const int fd = event_get_fd(x->echo);
+    event_free(x->echo);
+    (void)close(fd);
+    x->echo = NULL;
+}
+
 static void free_session(struct session *x)
 {
     if (x->timer)
         event_free(x->timer);
     if (x->wake)
         event_free(x->wake);
+    close_echo(x);
     x->server->events->gone(x->server->events->context, &x->test);
     iperf_test_done(&x->test);
     free(x);
@@ -160,6 +184,8 @@ static void end_session(struct session *x)
     server->quiet_since_ns = iperf_now_ns();
     if (server->s->one_off)
         server->finished = true;
+    else if (server->line)
+        next_in_line(server);
     else
         server->events->listening(server->events->context, server->s, server->port, server->served + 1);
 }
@@ -450,6 +476,27 @@ static void session_woken(evutil_socket_t fd, short what, void *context)
 
 /* ---- newcomers ---- */
 
+/* One of ours is told who we are, and whether it has to wait. It has nothing unsent, so this never blocks. */
+static void greet(const struct server *server, int fd, const char *cookie, unsigned place)
+{
+    struct iperf_greeting g = {.version = 1, .place = place, .echo = true};
+    xk_auto(xk_buf_done) struct xk_buf b = XK_BUF_INIT(IPERF_GREETING_BYTES);
+    const int8_t state = IPERF_GREETING;
+    uint32_t length = 0;
+
+    if (!server->s->program || !iperf_cookie_is_marked(cookie))
+        return;
+    snprintf(g.program, sizeof(g.program), "%s", server->s->program);
+    xk_buf_add(&b, &state, sizeof(state));
+    xk_buf_add(&b, &length, sizeof(length));
+    iperf_greeting_encode(&b, &g);
+    if (b.error)
+        return;
+    length = htobe32((uint32_t)(b.len - sizeof(state) - sizeof(length)));
+    memcpy(b.data + sizeof(state), &length, sizeof(length));
+    (void)send(fd, b.data, b.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 static void begin_session(struct server *server, int fd, const char cookie[IPERF_COOKIE_BYTES])
 {
     struct session *const x = xk_zalloc(sizeof(*x));
@@ -493,6 +540,7 @@ static void begin_session(struct server *server, int fd, const char cookie[IPERF
     server->session_count++;
     bufferevent_setcb(x->control, control_readable, NULL, control_event, x);
     bufferevent_setwatermark(x->control, EV_READ, 0, IPERF_RESULTS_BYTES + IPERF_PARAMS_BYTES);
+    greet(server, fd, cookie, 0);
     (void)bufferevent_enable(x->control, EV_READ | EV_WRITE);
     (void)event_add(x->wake, NULL);
     enter(x, AWAIT_PARAMS, IPERF_HANDSHAKE_S);
@@ -518,6 +566,85 @@ static bool take_stream(struct session *x, int fd)
     return adopted == 0;
 }
 
+/* ---- the line ---- */
+
+static void leave_line(struct waiter *w)
+{
+    struct waiter **link = &w->server->line;
+
+    while (*link != w)
+        link = &(*link)->next;
+    *link = w->next;
+    if (w->server->events->in_line)
+        w->server->events->in_line(w->server->events->context, &w->peer, 0);
+    event_free(w->event);
+    free(w);
+}
+
+/* A client in line has nothing to say; when it does, or when it closes, it is no client any more. */
+static void waiter_speaks(evutil_socket_t fd, short what, void *context)
+{
+    struct waiter *const w = context;
+    struct server *const server = w->server;
+    char byte;
+
+    if (what & EV_TIMEOUT)
+        return greet(w->server, fd, w->cookie, w->place);
+    if (recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    leave_line(w);
+    (void)close(fd);
+    unsigned place = 1;
+    for (struct waiter *o = server->line; o; o = o->next)
+        o->place = place++;
+}
+
+/* returns whether there was room. */
+static bool join_line(struct server *server, int fd, const char cookie[IPERF_COOKIE_BYTES])
+{
+    const struct timeval often = {.tv_sec = IPERF_WAITING_S};
+    struct iperf_address local;
+    struct waiter **link = &server->line;
+    unsigned place = 1;
+
+    for (; *link; link = &(*link)->next)
+        place++;
+    struct waiter *const w = place <= server->s->waiting ? xk_zalloc(sizeof(*w)) : NULL;
+    if (!w)
+        return false;
+    w->event = event_new(server->base, fd, EV_READ | EV_PERSIST, waiter_speaks, w);
+    if (!w->event || event_add(w->event, &often) < 0) {
+        if (w->event)
+            event_free(w->event);
+        free(w);
+        return false;
+    }
+    w->server = server;
+    w->place = place;
+    memcpy(w->cookie, cookie, IPERF_COOKIE_BYTES);
+    iperf_socket_ends(fd, &local, &w->peer);
+    *link = w;
+    greet(server, fd, cookie, place);
+    if (server->events->in_line)
+        server->events->in_line(server->events->context, &w->peer, place);
+    return true;
+}
+
+static void next_in_line(struct server *server)
+{
+    char cookie[IPERF_COOKIE_BYTES];
+
+    while (server->line && server->session_count < server->s->multi) {
+        struct waiter *const w = server->line;
+        const int fd = event_get_fd(w->event);
+        memcpy(cookie, w->cookie, sizeof(cookie));
+        leave_line(w);
+        for (struct waiter *o = server->line; o; o = o->next)
+            greet(server, event_get_fd(o->event), o->cookie, --o->place);
+        begin_session(server, fd, cookie);
+    }
+}
+
 static void cookie_known(struct server *server, int fd, const char cookie[IPERF_COOKIE_BYTES])
 {
     const int8_t denied = IPERF_ACCESS_DENIED;
@@ -529,8 +656,10 @@ static void cookie_known(struct server *server, int fd, const char cookie[IPERF_
             return;
         }
     }
-    if (server->session_count < server->s->multi && !server->finished)
+    if (server->session_count < server->s->multi && !server->line && !server->finished)
         return begin_session(server, fd, cookie);
+    if (server->s->waiting && !server->finished && join_line(server, fd, cookie))
+        return;
     (void)send(fd, &denied, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)close(fd);
 }
@@ -619,16 +748,79 @@ static int udp_towards(const struct session *x, const struct sockaddr_storage *f
     return fd;
 }
 
+/* An echo goes back only within a test that asked for them, to the socket that asked first. */
+static void answer_echo(const struct session *x, int fd, uint8_t *bytes, size_t count, uint64_t came_ns)
+{
+    struct iperf_echo e;
+
+    if (iperf_echo_decode(&e, bytes, count) < 0 || e.kind == IPERF_ECHO_ANSWER ||
+        memcmp(e.token, x->test.cookie, sizeof(e.token)) != 0)
+        return;
+    const size_t answer = e.kind == IPERF_ECHO_ASK_LARGE ? count : IPERF_ECHO_BYTES;
+    e.kind = IPERF_ECHO_ANSWER;
+    e.came_ns = came_ns;
+    e.answered_ns = iperf_now_ns();
+    iperf_echo_encode(bytes, &e);
+    (void)send(fd, bytes, answer, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static void echo_readable(evutil_socket_t fd, short what, void *context)
+{
+    const struct session *const x = context;
+    uint8_t bytes[IPERF_UDP_BLOCK_MAX];
+    uint64_t came_ns;
+
+    for (int i = 0; i < ECHOES_AT_ONCE; i++) {
+        const ssize_t n = iperf_echo_receive(fd, bytes, sizeof(bytes), &came_ns);
+        if (n < 0)
+            return;
+        if ((size_t)n <= sizeof(bytes))
+            answer_echo(x, fd, bytes, (size_t)n, came_ns);
+    }
+}
+
+static void first_echo(struct server *server, uint8_t *bytes, size_t count, const struct sockaddr_storage *from,
+                       socklen_t from_bytes)
+{
+    struct iperf_echo e;
+
+    if (iperf_echo_decode(&e, bytes, count) < 0)
+        return;
+    for (struct session *x = server->sessions; x; x = x->next) {
+        if (!x->test.params.echo || x->echo || x->step < AWAIT_STREAMS || !same_host(&x->peer, from) ||
+            memcmp(e.token, x->test.cookie, sizeof(e.token)) != 0)
+            continue;
+        const int fd = udp_towards(x, from, from_bytes);
+        if (fd < 0)
+            return;
+        iperf_echo_prepare(fd);
+        x->echo = event_new(server->base, fd, EV_READ | EV_PERSIST, echo_readable, x);
+        if (!x->echo || event_add(x->echo, NULL) < 0) {
+            if (x->echo)
+                event_free(x->echo);
+            x->echo = NULL;
+            (void)close(fd);
+            return;
+        }
+        return answer_echo(x, fd, bytes, count, iperf_now_ns());
+    }
+}
+
 /* Hello is answered only to the host that asked for a test, while its streams are awaited. */
 static void udp_hello(evutil_socket_t fd, short what, void *context)
 {
     struct server *const server = context;
     struct sockaddr_storage from = {0};
     socklen_t bytes = sizeof(from);
+    uint8_t datagram[IPERF_ECHO_BYTES];
     uint32_t hello = 0;
 
-    if (recvfrom(fd, &hello, sizeof(hello), MSG_DONTWAIT, (struct sockaddr *)&from, &bytes) != IPERF_HELLO_BYTES)
+    const ssize_t n = recvfrom(fd, datagram, sizeof(datagram), MSG_DONTWAIT, (struct sockaddr *)&from, &bytes);
+    if (n == IPERF_ECHO_BYTES)
+        return first_echo(server, datagram, sizeof(datagram), &from, bytes);
+    if (n != IPERF_HELLO_BYTES)
         return;
+    memcpy(&hello, datagram, sizeof(hello));
     const bool legacy = hello == HELLO_LEGACY || hello == __builtin_bswap32(HELLO_LEGACY);
     const uint32_t answer = hello == HELLO_LEGACY ? ANSWER_LEGACY
                             : legacy              ? __builtin_bswap32(ANSWER_LEGACY)
@@ -752,6 +944,11 @@ static void say_goodbye(struct server *server)
     }
     while (server->strangers)
         (void)close(leave(server->strangers));
+    while (server->line) {
+        const int fd = event_get_fd(server->line->event);
+        leave_line(server->line);
+        (void)close(fd);
+    }
 }
 
 int iperf_server(const struct iperf_settings *s, const struct iperf_events *events, const struct xk_clock *clock,

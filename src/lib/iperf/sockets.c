@@ -5,9 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/in6.h>
+#include <linux/sock_diag.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #define PATIENCE_MS 20
@@ -197,4 +200,21 @@ uint32_t iperf_socket_mss(int fd)
     socklen_t bytes = sizeof(mss);
 
     return getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, &bytes) == 0 && mss > 0 ? (uint32_t)mss : 0;
+}
+
+int64_t iperf_socket_drops(int fd)
+{
+    uint32_t memory[SK_MEMINFO_VARS] = {0};
+    socklen_t bytes = sizeof(memory);
+
+    return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &bytes) == 0 && bytes >= sizeof(memory)
+               ? memory[SK_MEMINFO_DROPS]
+               : 0;
+}
+
+uint64_t iperf_socket_waiting(int fd, bool sending)
+{
+    int bytes = 0;
+
+    return ioctl(fd, sending ? SIOCOUTQNSD : SIOCINQ, &bytes) == 0 && bytes > 0 ? (uint64_t)bytes : 0;
 }

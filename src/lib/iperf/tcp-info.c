@@ -21,4 +21,13 @@ void iperf_tcp_info(int fd, struct iperf_count *ret)
     ret->rtt_us = info.tcpi_rtt;
     ret->rttvar_us = info.tcpi_rttvar;
     ret->pmtu = info.tcpi_pmtu;
+    ret->busy_us = info.tcpi_busy_time;
+    ret->rwnd_limited_us = info.tcpi_rwnd_limited;
+    ret->sndbuf_limited_us = info.tcpi_sndbuf_limited;
+    ret->delivery_bps = info.tcpi_delivery_rate * 8;
+    ret->pacing_bps = info.tcpi_pacing_rate == UINT64_MAX ? 0 : info.tcpi_pacing_rate * 8;
+    ret->min_rtt_us = info.tcpi_min_rtt;
+    ret->segments = info.tcpi_segs_out;
+    ret->mss = info.tcpi_snd_mss;
+    ret->backoff = info.tcpi_backoff;
 }

@@ -52,6 +52,7 @@ void iperf_test_done(struct iperf_test *t)
     free(t->interval);
     free(t->server_text);
     free(t->server_json);
+    free(t->peer_account);
     if (t->wake_fd >= 0)
         (void)close(t->wake_fd);
     *t = (struct iperf_test){.wake_fd = -1};
@@ -210,6 +211,11 @@ static struct iperf_count since(const struct iperf_count *now, const struct iper
     d.out_of_order -= then->out_of_order;
     d.duplicates -= then->duplicates;
     d.late -= then->late;
+    d.overflow -= then->overflow;
+    d.busy_us -= XK_MIN(d.busy_us, then->busy_us);
+    d.rwnd_limited_us -= XK_MIN(d.rwnd_limited_us, then->rwnd_limited_us);
+    d.sndbuf_limited_us -= XK_MIN(d.sndbuf_limited_us, then->sndbuf_limited_us);
+    d.segments -= XK_MIN(d.segments, then->segments);
     d.retransmits -= XK_MIN(d.retransmits, then->retransmits);
     d.reorder -= XK_MIN(d.reorder, then->reorder);
     return d;
@@ -217,6 +223,10 @@ static struct iperf_count since(const struct iperf_count *now, const struct iper
 
 static void note_tcp(struct iperf_flow *f, const struct iperf_count *c)
 {
+    f->looks++;
+    f->waiting_sum += c->waiting_bytes;
+    f->waiting_max = XK_MAX(f->waiting_max, c->waiting_bytes);
+    f->backoff_max = XK_MAX(f->backoff_max, c->backoff);
     if (!f->sending || !c->rtt_us)
         return;
     f->rtt_sum_us += c->rtt_us;
@@ -265,6 +275,7 @@ static void end_omit(struct iperf_test *t, uint64_t now)
         iperf_flow_count(f, &f->base);
         f->omitted = since(&f->base, &(struct iperf_count){0});
         f->last = f->base;
+        f->waiting_sum = f->waiting_max = f->looks = f->backoff_max = 0;
         f->rtt_sum_us = f->rtt_count = f->rtt_min_us = f->rtt_max_us = f->cwnd_max = f->wnd_max = 0;
     }
     t->sent_bytes = t->sent_blocks = t->got_bytes = 0;
@@ -381,9 +392,11 @@ void iperf_test_stop(struct iperf_test *t)
 
 /* ---- results ---- */
 
-void iperf_test_results(const struct iperf_test *t, struct iperf_results *ret)
+void iperf_test_results(struct iperf_test *t, struct iperf_results *ret)
 {
     *ret = (struct iperf_results){.count = t->flow_count, .has_omitted = true};
+    if (t->params.detail && t->events->account)
+        ret->account = t->events->account(t->events->context, t);
     memcpy(ret->cpu_percent, t->cpu_percent, sizeof(ret->cpu_percent));
     ret->sender_has_retransmits = t->has_retransmits ? 1 : t->params.protocol == IPERF_TCP ? -1 : 0;
     snprintf(ret->congestion, sizeof(ret->congestion), "%s", t->congestion);
@@ -403,6 +416,8 @@ void iperf_test_results(const struct iperf_test *t, struct iperf_results *ret)
             .out_of_order = f->sending ? -1 : d.out_of_order,
             .duplicates = d.duplicates,
             .late = d.late,
+            .overflow = d.overflow,
+            .distance = f->last.distance,
         };
     }
 }
@@ -424,6 +439,7 @@ int iperf_test_take(struct iperf_test *t, struct iperf_results *r, struct xk_err
     }
     t->server_text = XK_TAKE(r->server_text);
     t->server_json = XK_TAKE(r->server_json);
+    t->peer_account = XK_TAKE(r->account);
     t->got_results = true;
     return 0;
 }
@@ -436,7 +452,7 @@ static void add_up(const struct iperf_test *t, const struct iperf_flow *f, struc
     const double peer_s = peer && peer->end_s > 0 ? peer->end_s - peer->start_s : own_s;
     const int64_t peer_packets = peer ? peer->packets - peer->omitted_packets : 0;
 
-    *ret = (struct iperf_total){.flow = f, .retransmits = -1};
+    *ret = (struct iperf_total){.flow = f, .retransmits = -1, .overflow = -1, .distance = -1};
     if (f->sending) {
         ret->sent_bytes = own.bytes;
         ret->received_bytes = peer ? peer->bytes : 0;
@@ -451,6 +467,8 @@ static void add_up(const struct iperf_test *t, const struct iperf_flow *f, struc
             ret->out_of_order = XK_MAX(peer->out_of_order, (int64_t)0);
             ret->duplicates = XK_MAX(peer->duplicates, (int64_t)0);
             ret->late = XK_MAX(peer->late, (int64_t)0);
+            ret->overflow = peer->overflow;
+            ret->distance = peer->distance;
         }
     } else {
         ret->sent_bytes = peer ? peer->bytes : 0;
@@ -465,6 +483,8 @@ static void add_up(const struct iperf_test *t, const struct iperf_flow *f, struc
         ret->out_of_order = own.out_of_order;
         ret->duplicates = own.duplicates;
         ret->late = own.late;
+        ret->overflow = own.overflow;
+        ret->distance = own.distance;
     }
     ret->reorder = f->sending ? own.reorder : 0;
     ret->cwnd_max = f->cwnd_max;

@@ -794,6 +794,7 @@ static int run_iperf3(struct xk_app *app, int argc, char **argv)
                      .skew_s = SKEW_S,
                      .rate_limit_s = RATE_LIMIT_S,
                      .multi = 1,
+                     .program = "xenkit " XK_VERSION,
                      .params = {.time_s = 10, .parallel = 1, .affinity = -1}},
     };
     struct parse p = {.o = &o};

@@ -459,7 +459,7 @@ static void put_ours(struct xk_json *j, const struct iperf3 *o, const struct ipe
             xk_json_i64(j, "reordered_packets", x->out_of_order);
             xk_json_i64(j, "late_packets", x->late);
             xk_json_u64(j, "reorder_distance_max", x->flow->loss.distance_max);
-            xk_json_u64(j, "lost_in_own_socket_packets", x->flow->overflow);
+            xk_json_i64(j, "lost_in_own_socket_packets", x->overflow);
             xk_json_end(j);
         }
         xk_json_end(j);
