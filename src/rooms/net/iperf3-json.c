@@ -442,6 +442,15 @@ static void put_end(struct xk_json *j, const struct iperf_test *t, const struct 
     xk_json_end(j);
 }
 
+/* A number that a receiver of ours tells; null from another one. */
+static void put_known(struct xk_json *j, const char *key, int64_t v)
+{
+    if (v < 0)
+        xk_json_null(j, key);
+    else
+        xk_json_i64(j, key, v);
+}
+
 /* What iperf3 has no place for. */
 static void put_ours(struct xk_json *j, const struct iperf3 *o, const struct iperf_test *t,
                      const struct iperf_total *totals, unsigned count)
@@ -455,11 +464,17 @@ static void put_ours(struct xk_json *j, const struct iperf3 *o, const struct ipe
             xk_json_object(j, NULL);
             xk_json_i64(j, "socket", x->flow->number);
             xk_json_i64(j, "lost_packets", x->errors);
-            xk_json_i64(j, "duplicate_packets", x->duplicates);
+            put_known(j, "duplicate_packets", x->duplicates);
             xk_json_i64(j, "reordered_packets", x->out_of_order);
+<<<<<<< HEAD
             xk_json_i64(j, "late_packets", x->late);
             xk_json_u64(j, "reorder_distance_max", x->flow->loss.distance_max);
             xk_json_i64(j, "lost_in_own_socket_packets", x->overflow);
+=======
+            put_known(j, "late_packets", x->late);
+            put_known(j, "reorder_distance_max", x->distance_max);
+            put_known(j, "lost_in_own_socket_packets", x->own_socket);
+>>>>>>> 4f2b62a (net: an emulated wire whose faults are counted, and what iperf3 says of it; the sender's JSON has the receiver's distance and own drops, null when it is not told)
             xk_json_end(j);
         }
         xk_json_end(j);
