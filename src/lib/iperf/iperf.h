@@ -115,13 +115,8 @@ struct iperf_total {
     uint64_t sent_bytes, received_bytes;
     double sender_s, receiver_s, jitter_s;
     int64_t retransmits; /* -1: nobody knows */
-<<<<<<< HEAD
-    int64_t sender_packets, receiver_packets, errors, out_of_order, duplicates, late;
-    int64_t overflow, distance; /* -1: nobody knows */
-=======
     int64_t sender_packets, receiver_packets, errors, out_of_order;
-    int64_t duplicates, late, distance_max, own_socket; /* -1: the receiver does not tell, as iperf3 does not */
->>>>>>> 4f2b62a (net: an emulated wire whose faults are counted, and what iperf3 says of it; the sender's JSON has the receiver's distance and own drops, null when it is not told)
+    int64_t duplicates, late, overflow, distance; /* -1: the receiver does not tell, as iperf3 does not */
     uint64_t reorder, cwnd_max, wnd_max, rtt_max_us, rtt_min_us, rtt_mean_us;
 };
 

@@ -229,13 +229,8 @@ static void read_stream(struct document *d, struct iperf_results *r, struct json
         .out_of_order = get_int(d, o, "xenkit_out_of_order", -1, -1, INT64_MAX),
         .duplicates = get_int(d, o, "xenkit_duplicates", -1, -1, INT64_MAX),
         .late = get_int(d, o, "xenkit_late", -1, -1, INT64_MAX),
-<<<<<<< HEAD
         .overflow = get_int(d, o, "xenkit_overflow", -1, -1, INT64_MAX),
         .distance = get_int(d, o, "xenkit_distance", -1, -1, INT64_MAX),
-=======
-        .distance_max = get_int(d, o, "xenkit_reorder_distance", -1, -1, INT64_MAX),
-        .own_socket = get_int(d, o, "xenkit_own_socket", -1, -1, INT64_MAX),
->>>>>>> 4f2b62a (net: an emulated wire whose faults are counted, and what iperf3 says of it; the sender's JSON has the receiver's distance and own drops, null when it is not told)
     };
     r->has_omitted = r->has_omitted && omitted;
     r->count++;
@@ -370,13 +365,8 @@ static void put_stream(struct xk_json *j, const struct iperf_result *s, bool omi
         xk_json_i64(j, "xenkit_out_of_order", s->out_of_order);
         xk_json_i64(j, "xenkit_duplicates", s->duplicates);
         xk_json_i64(j, "xenkit_late", s->late);
-<<<<<<< HEAD
         xk_json_i64(j, "xenkit_overflow", s->overflow);
         xk_json_i64(j, "xenkit_distance", s->distance);
-=======
-        xk_json_i64(j, "xenkit_reorder_distance", s->distance_max);
-        xk_json_i64(j, "xenkit_own_socket", s->own_socket);
->>>>>>> 4f2b62a (net: an emulated wire whose faults are counted, and what iperf3 says of it; the sender's JSON has the receiver's distance and own drops, null when it is not told)
     }
     xk_json_end(j);
 }

@@ -203,14 +203,9 @@ struct iperf_result {
     int64_t retransmits; /* -1: this side does not know */
     double jitter_s, start_s, end_s;
     int64_t errors, omitted_errors, packets, omitted_packets;
-<<<<<<< HEAD
     /* between two of ours; -1: not told. overflow: dropped by the receiving socket; distance: how much too late, in
      * numbers */
     int64_t out_of_order, duplicates, late, overflow, distance;
-=======
-    /* between two of ours; -1: not told */
-    int64_t out_of_order, duplicates, late, distance_max, own_socket;
->>>>>>> 4f2b62a (net: an emulated wire whose faults are counted, and what iperf3 says of it; the sender's JSON has the receiver's distance and own drops, null when it is not told)
 };
 
 struct iperf_results {

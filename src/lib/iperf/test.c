@@ -416,13 +416,8 @@ void iperf_test_results(struct iperf_test *t, struct iperf_results *ret)
             .out_of_order = f->sending ? -1 : d.out_of_order,
             .duplicates = d.duplicates,
             .late = d.late,
-<<<<<<< HEAD
             .overflow = d.overflow,
             .distance = f->last.distance,
-=======
-            .distance_max = (int64_t)f->loss.distance_max,
-            .own_socket = (int64_t)f->overflow,
->>>>>>> 4f2b62a (net: an emulated wire whose faults are counted, and what iperf3 says of it; the sender's JSON has the receiver's distance and own drops, null when it is not told)
         };
     }
 }
@@ -457,12 +452,8 @@ static void add_up(const struct iperf_test *t, const struct iperf_flow *f, struc
     const double peer_s = peer && peer->end_s > 0 ? peer->end_s - peer->start_s : own_s;
     const int64_t peer_packets = peer ? peer->packets - peer->omitted_packets : 0;
 
-<<<<<<< HEAD
-    *ret = (struct iperf_total){.flow = f, .retransmits = -1, .overflow = -1, .distance = -1};
-=======
     *ret = (struct iperf_total){
-        .flow = f, .retransmits = -1, .duplicates = -1, .late = -1, .distance_max = -1, .own_socket = -1};
->>>>>>> 4f2b62a (net: an emulated wire whose faults are counted, and what iperf3 says of it; the sender's JSON has the receiver's distance and own drops, null when it is not told)
+        .flow = f, .retransmits = -1, .duplicates = -1, .late = -1, .overflow = -1, .distance = -1};
     if (f->sending) {
         ret->sent_bytes = own.bytes;
         ret->received_bytes = peer ? peer->bytes : 0;
@@ -475,17 +466,10 @@ static void add_up(const struct iperf_test *t, const struct iperf_flow *f, struc
             ret->jitter_s = peer->jitter_s;
             ret->errors = peer->errors - peer->omitted_errors;
             ret->out_of_order = XK_MAX(peer->out_of_order, (int64_t)0);
-<<<<<<< HEAD
-            ret->duplicates = XK_MAX(peer->duplicates, (int64_t)0);
-            ret->late = XK_MAX(peer->late, (int64_t)0);
-            ret->overflow = peer->overflow;
-            ret->distance = peer->distance;
-=======
             ret->duplicates = peer->duplicates;
             ret->late = peer->late;
-            ret->distance_max = peer->distance_max;
-            ret->own_socket = peer->own_socket;
->>>>>>> 4f2b62a (net: an emulated wire whose faults are counted, and what iperf3 says of it; the sender's JSON has the receiver's distance and own drops, null when it is not told)
+            ret->overflow = peer->overflow;
+            ret->distance = peer->distance;
         }
     } else {
         ret->sent_bytes = peer ? peer->bytes : 0;
@@ -500,13 +484,8 @@ static void add_up(const struct iperf_test *t, const struct iperf_flow *f, struc
         ret->out_of_order = own.out_of_order;
         ret->duplicates = own.duplicates;
         ret->late = own.late;
-<<<<<<< HEAD
         ret->overflow = own.overflow;
         ret->distance = own.distance;
-=======
-        ret->distance_max = (int64_t)f->loss.distance_max;
-        ret->own_socket = (int64_t)f->overflow;
->>>>>>> 4f2b62a (net: an emulated wire whose faults are counted, and what iperf3 says of it; the sender's JSON has the receiver's distance and own drops, null when it is not told)
     }
     ret->reorder = f->sending ? own.reorder : 0;
     ret->cwnd_max = f->cwnd_max;

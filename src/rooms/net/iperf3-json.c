@@ -466,15 +466,9 @@ static void put_ours(struct xk_json *j, const struct iperf3 *o, const struct ipe
             xk_json_i64(j, "lost_packets", x->errors);
             put_known(j, "duplicate_packets", x->duplicates);
             xk_json_i64(j, "reordered_packets", x->out_of_order);
-<<<<<<< HEAD
-            xk_json_i64(j, "late_packets", x->late);
-            xk_json_u64(j, "reorder_distance_max", x->flow->loss.distance_max);
-            xk_json_i64(j, "lost_in_own_socket_packets", x->overflow);
-=======
             put_known(j, "late_packets", x->late);
-            put_known(j, "reorder_distance_max", x->distance_max);
-            put_known(j, "lost_in_own_socket_packets", x->own_socket);
->>>>>>> 4f2b62a (net: an emulated wire whose faults are counted, and what iperf3 says of it; the sender's JSON has the receiver's distance and own drops, null when it is not told)
+            put_known(j, "reorder_distance_max", x->distance);
+            put_known(j, "lost_in_own_socket_packets", x->overflow);
             xk_json_end(j);
         }
         xk_json_end(j);

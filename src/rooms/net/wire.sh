@@ -89,7 +89,7 @@ ip addr add 192.0.2.5/30 dev left
 ip link set left up
 at_right ip addr add 192.0.2.6/30 dev right
 at_right ip link set right up
-if tc qdisc add dev left root tbf rate 100mbit burst 32k latency 50ms 2>/dev/null; then
+if tc qdisc add dev left root tbf rate 100mbit burst 64k latency 50ms 2>/dev/null; then
     # Whatever else the machine does can only make it slower.
     for _ in 1 2 3; do
         serve
