@@ -34,6 +34,16 @@ static int usage(struct xk_err *err, const char *format, ...)
     return -EINVAL;
 }
 
+bool client_access_is_default(const struct client_access *a)
+{
+    static const struct client_access usual = CLIENT_ACCESS_DEFAULTS;
+
+    return strcmp(a->user, usual.user) == 0 && !a->password_file && !a->ca && !a->proxy && !a->pins.count &&
+           !a->insecure && !a->emergency && a->session_cache == usual.session_cache &&
+           a->connect_timeout_ns == usual.connect_timeout_ns && a->timeout_ns == usual.timeout_ns &&
+           a->protocol == usual.protocol;
+}
+
 /* ---- the pool ---- */
 
 static void put_url(char ret[CLIENT_URL_BYTES], const struct client_place *place)
@@ -288,6 +298,80 @@ int client_stream(struct client *c, struct http_stream **ret, const char *host, 
         memcpy(place.host, host, strlen(host) + 1);
     const struct http_target target = target_of(c, &place);
     return http_stream_open(ret, &target, limits, err);
+}
+
+int client_look_at_certificate(struct client *c, int64_t *ret_from_s, int64_t *ret_until_s, struct xk_err *err)
+{
+    struct resolve_limits limits = {.clock = c->app->clock,
+                                    .deadline_ns = resolve_deadline(c->app->clock, c->access.connect_timeout_ns),
+                                    .root = c->app->root};
+    struct http_target target = target_of(c, &c->now);
+    struct http_stream *stream = NULL;
+
+    if (!target.tls)
+        return xk_fail(err, -ENOTSUP, "%s is reached without TLS", c->url);
+    if (c->manner.deadline_ns)
+        limits.deadline_ns = XK_MIN(limits.deadline_ns, c->manner.deadline_ns);
+    target.trust.insecure = true; /* it is only looked at */
+    const int code = http_stream_open(&stream, &target, &limits, err);
+    if (code < 0)
+        return code;
+    const bool known = http_stream_validity(stream, ret_from_s, ret_until_s);
+    http_stream_close(stream);
+    return known ? 0 : xk_fail_memory(err);
+}
+
+/* What client_access_open() finds out from words, taken from a client that has done so. */
+static int access_copy(struct client *c, const struct client *from, struct xk_err *err)
+{
+    c->folder = from->folder ? xk_strdup(from->folder) : NULL;
+    c->known_file = from->known_file ? xk_strdup(from->known_file) : NULL;
+    c->socket_path = from->socket_path ? xk_strdup(from->socket_path) : NULL;
+    c->session = from->session ? xk_strdup(from->session) : NULL;
+    if ((from->folder && !c->folder) || (from->known_file && !c->known_file) ||
+        (from->socket_path && !c->socket_path) || (from->session && !c->session))
+        return xk_fail_memory(err);
+    memcpy(c->user_agent, from->user_agent, sizeof(c->user_agent));
+    memcpy(c->proxy_host, from->proxy_host, sizeof(c->proxy_host));
+    memcpy(c->url, from->url, sizeof(c->url));
+    c->proxy_port = from->proxy_port;
+    memcpy(c->pins, from->pins, sizeof(c->pins));
+    c->pin_count = from->pin_count;
+    c->protocol = from->protocol;
+    c->now = c->named = from->now;
+    return 0;
+}
+
+static int access_move(struct client *c, const char *host, const char *sha256, struct xk_err *err)
+{
+    if (!*host || strlen(host) >= sizeof(c->now.host))
+        return xk_fail(err, -EINVAL, "\"%.200s\" is no host", host);
+    memcpy(c->now.host, host, strlen(host) + 1);
+    if (c->socket_path) {
+        free(c->socket_path);
+        c->socket_path = NULL;
+        c->now.port = HTTPS_PORT;
+        c->now.tls = true;
+    }
+    c->has_vouched = sha256 && *sha256 && http_pin_parse(&c->vouched, sha256, NULL) == 0;
+    return 0;
+}
+
+int client_access_beside(struct client *c, const struct client *from, const char *host, const char *sha256,
+                         struct xk_err *err)
+{
+    int code = access_copy(c, from, err);
+
+    if (code == 0 && host)
+        code = access_move(c, host, sha256, err);
+    if (code < 0)
+        return code;
+    if (!host) {
+        c->has_vouched = from->has_vouched;
+        c->vouched = from->vouched;
+    }
+    c->named = c->now;
+    return client_go(c, &c->now, err);
 }
 
 int client_access_open(struct client *c, const char *pool, struct xk_err *err)

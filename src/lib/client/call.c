@@ -67,12 +67,13 @@ static int after_refusal(struct client *c, struct tries *tries, const struct xap
                          bool with_session, struct xk_err *err)
 {
     if (client_failed_with(reply, "SESSION_INVALID") && with_session && c->session && !c->cleaning && !c->borrowed &&
-        tries->logins++ < LOGINS_MAX) {
+        !c->beside && tries->logins++ < LOGINS_MAX) {
         xk_log(c->app->log, XK_LOG_INFO, "the session has ended at %s; logging in again", c->url);
         client_session_lost(c);
         return 1;
     }
-    if (client_failed_with(reply, "HOST_IS_SLAVE") && !c->access.emergency && tries->followed++ < FOLLOWED_MAX) {
+    if (client_failed_with(reply, "HOST_IS_SLAVE") && !c->access.emergency && !c->beside &&
+        tries->followed++ < FOLLOWED_MAX) {
         const int code = client_follow(c, reply, err);
         return code < 0 ? code : 1;
     }

@@ -25,6 +25,27 @@ int client_open(struct client **ret, struct xk_app *app, const char *pool, const
     return 0;
 }
 
+int client_open_beside(struct client **ret, const struct client *c, const char *host, const char *sha256,
+                       const struct client_manner *manner, struct xk_err *err)
+{
+    struct client *const beside = xk_zalloc(sizeof(*beside));
+
+    if (!beside)
+        return xk_fail_memory(err);
+    beside->app = c->app;
+    beside->access = c->access;
+    beside->manner = *manner;
+    beside->beside = true;
+    beside->failure_arena = XK_ARENA_INIT(CLIENT_FAILURE_BYTES_MAX);
+    const int code = client_access_beside(beside, c, host, sha256, err);
+    if (code < 0) {
+        client_close(beside);
+        return code;
+    }
+    *ret = beside;
+    return 0;
+}
+
 void client_close(struct client *c)
 {
     struct xk_err err = {0};
@@ -32,7 +53,7 @@ void client_close(struct client *c)
 
     if (!c)
         return;
-    if (c->session && !c->session_kept) {
+    if (c->session && !c->session_kept && !c->beside) {
         client_session_track(c, track);
         const char *const url = *c->url ? c->url : c->named_url;
         if (client_logout(c, &err) < 0)
@@ -53,6 +74,11 @@ void client_close(struct client *c)
 const char *client_url(const struct client *c)
 {
     return c->url;
+}
+
+uint16_t client_port(const struct client *c)
+{
+    return c->socket_path ? 0 : c->now.port;
 }
 
 const char *client_user(const struct client *c)

@@ -78,6 +78,9 @@ struct client_access {
                         "for each call until its whole reply is there; 0: no limit [2m]"),                             \
         XK_OPT_TEXT(0, "proxy", t, m.proxy, "URL", "go through this HTTP proxy (CONNECT)")
 
+/* Whether nothing was said: for commands that may do without a pool, and then refuse what has no effect. */
+bool client_access_is_default(const struct client_access *access);
+
 /* How a command behaves towards the pool. */
 struct client_manner {
     const char *originator; /* who we are, for the pool's session table and logs; sessions are limited by it */
@@ -94,6 +97,16 @@ struct client_manner {
  */
 int client_open(struct client **ret, struct xk_app *app, const char *pool, const struct client_access *access,
                 const struct client_manner *manner, struct xk_err *err);
+/*
+ * Another client in the same session, for another thread or another host of the pool: it neither logs in nor out, nor
+ * does it go on to a master. `c` has to be logged in, may be used meanwhile, and has to be closed later.
+ *
+ * host      the address of another host of the pool, at the same port, or at 443 when c goes through a socket; NULL:
+ *           where c's calls go.
+ * sha256    the fingerprint of that host's certificate as the pool tells it, which is to be trusted; NULL: not known.
+ */
+int client_open_beside(struct client **ret, const struct client *c, const char *host, const char *sha256,
+                       const struct client_manner *manner, struct xk_err *err);
 /* Ends the session unless it is kept, and the connection. NULL is fine. */
 void client_close(struct client *c);
 static inline void client_closep(struct client *const *c)
@@ -165,6 +178,24 @@ int client_events(struct client *c, struct xapi_value *ret, struct xk_arena *are
  */
 int client_get(struct client *c, struct xk_buf *ret, const char *path, struct xk_err *err);
 
+struct client_download;
+/*
+ * The same for what is too large for memory, on a connection of its own: read it piece by piece until 0 comes. The
+ * access's timeout is that of each piece, the manner's deadline that of all.
+ *
+ * returns   0 when the server gives it; -EREMOTEIO: another status than 200.
+ */
+int client_download_open(struct client_download **ret, struct client *c, const char *path, struct xk_err *err);
+/* returns   the bytes; 0 at the end; a negative errno value, also when the connection was cut. */
+ssize_t client_download_read(struct client_download *d, void *bytes, size_t count, struct xk_err *err);
+void client_download_close(struct client_download *d); /* NULL is fine */
+
+/*
+ * What the host shows when TLS begins: from when until when its certificate is valid, in seconds since 1970. Nothing is
+ * sent, and nobody is trusted. returns   0; -ENOTSUP: calls go without TLS; as http_stream_open().
+ */
+int client_look_at_certificate(struct client *c, int64_t *ret_from_s, int64_t *ret_until_s, struct xk_err *err);
+
 /* The session's ref, for addresses of files: a secret like the password. "" before the first call. */
 const char *client_session(const struct client *c);
 
@@ -206,6 +237,7 @@ struct client_failure {
 const struct client_failure *client_failure(const struct client *c);
 
 const char *client_url(const struct client *c); /* where calls go now; the master's after a redirect */
+uint16_t client_port(const struct client *c);   /* the same; 0: through a socket */
 const char *client_user(const struct client *c);
 /* The address that a slave told instead of answering; NULL: the host that was named is the master. */
 const char *client_redirect(const struct client *c);

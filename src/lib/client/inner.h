@@ -40,6 +40,7 @@ struct client {
     /* Who we are there. */
     char *password, *session;
     bool borrowed;     /* the session is another one for this call: nobody logs in when it has ended */
+    bool beside;       /* the session is another client's: nobody logs in or out, and no master is followed */
     bool session_kept; /* it stands in a file, and stays when we go */
     bool plain_login;  /* the server knows no originator */
     /* How. */
@@ -65,6 +66,9 @@ struct client_post {
 /* ---- access.c ---- */
 
 int client_access_open(struct client *c, const char *pool, struct xk_err *err);
+/* The same for a client beside another one; see client_open_beside(). */
+int client_access_beside(struct client *c, const struct client *from, const char *host, const char *sha256,
+                         struct xk_err *err);
 /* Send what follows to another place. */
 int client_go(struct client *c, const struct client_place *place, struct xk_err *err);
 int client_password(struct client *c, struct xk_err *err);

@@ -287,7 +287,7 @@ int client_get(struct client *c, struct xk_buf *ret, const char *path, struct xk
         if (code < 0)
             return code;
         status = http_reader_status(reply);
-        if (status != HTTP_STATUS_UNAUTHORIZED || logins++ > 0)
+        if (status != HTTP_STATUS_UNAUTHORIZED || c->beside || logins++ > 0)
             break;
         client_session_lost(c); /* that is how an ended session shows here */
     }

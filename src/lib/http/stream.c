@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
+#include <time.h>
 
 struct http_stream {
     int fd;
@@ -42,6 +43,25 @@ void http_stream_close(struct http_stream *s)
 const struct http_pin *http_stream_pin(const struct http_stream *s)
 {
     return s->ssl ? &s->pin : NULL;
+}
+
+static int64_t seconds_of(const ASN1_TIME *t)
+{
+    struct tm tm = {0};
+
+    return t && ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+bool http_stream_validity(const struct http_stream *s, int64_t *ret_from_s, int64_t *ret_until_s)
+{
+    X509 *const shown = s->ssl ? SSL_get1_peer_certificate(s->ssl) : NULL;
+
+    if (!shown)
+        return false;
+    *ret_from_s = seconds_of(X509_get0_notBefore(shown));
+    *ret_until_s = seconds_of(X509_get0_notAfter(shown));
+    X509_free(shown);
+    return true;
 }
 
 /* ---- waiting ---- */

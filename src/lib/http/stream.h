@@ -32,6 +32,8 @@ ssize_t http_stream_read(struct http_stream *s, void *bytes, size_t count, const
 int http_stream_fd(const struct http_stream *s);
 /* Whether it could carry one more request: nothing came unasked, the other end has not closed. */
 bool http_stream_idle(struct http_stream *s);
+/* From when until when its certificate says it is valid, in seconds since 1970. returns   false without TLS. */
+bool http_stream_validity(const struct http_stream *s, int64_t *ret_from_s, int64_t *ret_until_s);
 /* NULL without TLS. */
 const struct http_pin *http_stream_pin(const struct http_stream *s);
 

@@ -1,23 +1,27 @@
-/*
- * Records come from the master in one call for each class. Clocks are asked of each host through the master, which
- * hands the question on; a host that is dead would make that wait, so the hosts are asked side by side, each by a
- * client of its own with a deadline.
- */
-#include "lib/poolview/poolview.h"
+/* Records come from the master in one call for each class; the hosts are asked in visit.c. */
+#include "lib/poolview/inner.h"
 
-#include "core/crew.h"
 #include "core/text.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #define ARENA_BYTES (1024 * XK_MIB)
-#define ORIGINATOR  "xenkit-checkup"
 
-static const char *const class_names[] = {"pool", "host", "host_metrics", "VM",         "task",
-                                          "SR",   "VDI",  "message",      "Certificate"};
+static const char *const class_names[] = {
+    [POOLVIEW_POOL] = "pool",
+    [POOLVIEW_HOST] = "host",
+    [POOLVIEW_HOST_METRICS] = "host_metrics",
+    [POOLVIEW_VM] = "VM",
+    [POOLVIEW_VM_METRICS] = "VM_metrics",
+    [POOLVIEW_GUEST_METRICS] = "VM_guest_metrics",
+    [POOLVIEW_TASK] = "task",
+    [POOLVIEW_SR] = "SR",
+    [POOLVIEW_VDI] = "VDI",
+    [POOLVIEW_MESSAGE] = "message",
+    [POOLVIEW_CERTIFICATE] = "Certificate",
+};
 
 /* ---- looking at records ---- */
 
@@ -89,14 +93,14 @@ static int64_t seconds_of(const char *text)
     return s > 0 ? (int64_t)s : 0;
 }
 
-static int64_t time_of(const struct xapi_value *v)
+int64_t poolview_seconds(const struct xapi_value *v)
 {
     return v && (v->shape == XAPI_TIME || v->shape == XAPI_TEXT) ? seconds_of(v->text) : 0;
 }
 
 int64_t poolview_time(const struct xapi_value *record, const char *field)
 {
-    return record ? time_of(xapi_map_get(record, field)) : 0;
+    return record ? poolview_seconds(xapi_map_get(record, field)) : 0;
 }
 
 bool poolview_host_lives(const struct poolview *v, const struct xapi_value *host)
@@ -104,74 +108,10 @@ bool poolview_host_lives(const struct poolview *v, const struct xapi_value *host
     return poolview_truth(poolview_find(v, POOLVIEW_HOST_METRICS, poolview_text(host, "metrics")), "live");
 }
 
-/* ---- clocks ---- */
-
-struct asking {
-    struct poolview *view;
-    struct xk_app *app;
-    const struct client_access *access;
-    atomic_uint next;
-};
-
-static struct client_manner manner_of(const struct xk_app *app)
+bool poolview_host_is_master(const struct poolview *v, const char *ref)
 {
-    return (struct client_manner){.originator = ORIGINATOR,
-                                  .deadline_ns = app->clock->monotonic_ns(app->clock) + POOLVIEW_DEADLINE_NS};
-}
-
-/* A host tells whole seconds: the truth is up to one later. */
-static void ask_clock(struct poolview_clock *ret, struct client *c, const struct xk_clock *clock, const char *host)
-{
-    struct xk_arena arena = XK_ARENA_INIT(XK_MIB);
-    struct xapi_value told;
-    struct xk_err err = {0};
-
-    const int64_t before_ns = clock->utc_ns(clock);
-    const int code = client_ask(c, &told, &arena, &err, "host.get_servertime", "s", host);
-    const int64_t after_ns = clock->utc_ns(clock);
-    const int64_t told_s = code == 0 ? time_of(&told) : 0;
-    if (told_s) {
-        const double middle_s = (double)(before_ns / 2 + after_ns / 2) / 1e9;
-        ret->known = true;
-        ret->skew_s = (double)told_s + 0.5 - middle_s;
-        ret->bound_s = 0.5 + (double)(after_ns - before_ns) / 2e9;
-    } else {
-        snprintf(ret->why, sizeof(ret->why), "%.120s", code < 0 ? err.text : "its answer is no time");
-    }
-    xk_arena_done(&arena);
-}
-
-static void ask_clocks(void *context, unsigned which)
-{
-    struct asking *const a = context;
-    const uint32_t hosts = poolview_count(a->view, POOLVIEW_HOST);
-    uint32_t i;
-
-    while ((i = atomic_fetch_add(&a->next, 1)) < hosts) {
-        struct poolview_clock *const clock = &a->view->clocks[i];
-        xk_auto(client_closep) struct client *c = NULL;
-        struct xk_err err = {0};
-        const struct client_manner manner = manner_of(a->app);
-        if (!poolview_host_lives(a->view, poolview_record(a->view, POOLVIEW_HOST, i)))
-            snprintf(clock->why, sizeof(clock->why), "the host is not live");
-        else if (client_open(&c, a->app, a->view->url, a->access, &manner, &err) < 0 || client_login(c, &err) < 0)
-            snprintf(clock->why, sizeof(clock->why), "%.120s", err.text);
-        else
-            ask_clock(clock, c, a->app->clock, poolview_ref(a->view, POOLVIEW_HOST, i));
-    }
-}
-
-static int take_clocks(struct poolview *v, struct xk_app *app, const struct client_access *access, struct xk_err *err)
-{
-    struct asking a = {.view = v, .app = app, .access = access};
-    const uint32_t hosts = poolview_count(v, POOLVIEW_HOST);
-
-    v->clocks = xk_array_alloc(hosts + 1, sizeof(*v->clocks));
-    if (!v->clocks)
-        return xk_fail_memory(err);
-    if (hosts)
-        xk_crew_run(XK_MIN(hosts, (uint32_t)POOLVIEW_THREADS), XK_CREW_STACK_BYTES, ask_clocks, &a);
-    return 0;
+    return poolview_count(v, POOLVIEW_POOL) &&
+           strcmp(poolview_text(poolview_record(v, POOLVIEW_POOL, 0), "master"), ref) == 0;
 }
 
 /* ---- records ---- */
@@ -204,11 +144,24 @@ static int take_records(struct poolview *v, struct client *c, unsigned classes, 
     return 0;
 }
 
+/* What needs nothing but the master's answers. */
+static int take_pool(struct poolview *v, struct client *c, const struct poolview_wanted *wanted)
+{
+    int code = client_login(c, &v->why);
+
+    if (code == 0)
+        code = take_records(v, c, wanted->classes, &v->why);
+    if (code == 0 && client_redirect(c) && (v->master = xk_strdup(client_redirect(c))) == NULL)
+        code = xk_fail_memory(&v->why);
+    v->port = client_port(c);
+    return code;
+}
+
 int poolview_take(struct poolview *ret, struct xk_app *app, const char *url, const struct client_access *access,
                   const struct poolview_wanted *wanted, struct xk_err *err)
 {
     xk_auto(client_closep) struct client *c = NULL;
-    const struct client_manner manner = {.originator = ORIGINATOR};
+    const struct client_manner manner = {.originator = POOLVIEW_ORIGINATOR};
 
     *ret = (struct poolview){.url = url, .arena = XK_ARENA_INIT(ARENA_BYTES)};
     ret->now_s = app->clock->utc_ns(app->clock) / (int64_t)XK_NS_PER_S;
@@ -216,21 +169,21 @@ int poolview_take(struct poolview *ret, struct xk_app *app, const char *url, con
         ret->records[i] = xapi_map(NULL, 0);
     int code = client_open(&c, app, url, access, &manner, &ret->why);
     if (code == 0)
-        code = take_records(ret, c, wanted->classes, &ret->why);
-    if (code == 0 && client_redirect(c))
-        ret->master = xk_strdup(client_redirect(c));
+        code = take_pool(ret, c, wanted);
     if (code == -ENOMEM || code == -EINTR || code == -EINVAL) {
         *err = ret->why;
         return code;
     }
     ret->reached = code == 0;
-    return ret->reached && wanted->clocks ? take_clocks(ret, app, access, err) : 0;
+    return ret->reached && wanted->asks ? poolview_visit_all(ret, app, c, wanted->asks, err) : 0;
 }
 
 void poolview_done(struct poolview *v)
 {
     xk_arena_done(&v->arena);
-    free(v->clocks);
+    sessionlog_close(v->sessions.log);
+    free(v->sessions.summary);
+    free(v->visits);
     free(v->master);
     *v = (struct poolview){0};
 }

@@ -479,6 +479,18 @@ static int add_pipe(struct sessionlog *log, const char *path, struct xk_err *err
     return code;
 }
 
+int sessionlog_add_stream(struct sessionlog *log, const char *name,
+                          ssize_t (*read)(void *context, void *bytes, size_t count, struct xk_err *err), void *context,
+                          struct xk_err *err)
+{
+    struct stream_call call;
+
+    stream_from_call(&call, name, read, context);
+    const int code = unpack(log, &call.stream, name, 0, 0, err);
+    stream_done(&call.stream);
+    return code;
+}
+
 static int add_folder(struct sessionlog *log, const char *path, unsigned depth, struct xk_err *err);
 
 /* What is found in a folder and cannot be read is told, and does not end it. */

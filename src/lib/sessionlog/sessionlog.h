@@ -129,6 +129,15 @@ void sessionlog_close(struct sessionlog *log);
  * gzip or bzip2. "-" is standard input. The same file is read once.
  */
 int sessionlog_add(struct sessionlog *log, const char *path, struct xk_err *err);
+/*
+ * The same for what comes from elsewhere, a network say: read to its end now.
+ *
+ * name      for messages; as the caller says it.
+ * read      gives the next bytes, 0 at the end; a negative errno value with err filled.
+ */
+int sessionlog_add_stream(struct sessionlog *log, const char *name,
+                          ssize_t (*read)(void *context, void *bytes, size_t count, struct xk_err *err), void *context,
+                          struct xk_err *err);
 /* Read all of them in the order of their times. returns 0; a negative errno value; -EINTR when a stop was asked for. */
 int sessionlog_run(struct sessionlog *log, struct xk_err *err);
 /*

@@ -102,6 +102,19 @@ void stream_from_pipe(struct stream_pipe *ret, int fd, const char *name)
     *ret = (struct stream_pipe){.stream = {.read = read_pipe, .name = name}, .fd = fd};
 }
 
+static ssize_t read_call(struct stream *s, void *buf, size_t bytes, struct xk_err *err)
+{
+    const struct stream_call *const c = (struct stream_call *)s;
+
+    return c->read(c->context, buf, bytes, err);
+}
+
+void stream_from_call(struct stream_call *ret, const char *name,
+                      ssize_t (*read)(void *context, void *bytes, size_t count, struct xk_err *err), void *context)
+{
+    *ret = (struct stream_call){.stream = {.read = read_call, .name = name}, .read = read, .context = context};
+}
+
 static ssize_t read_part(struct stream *s, void *buf, size_t bytes, struct xk_err *err)
 {
     struct stream_part *const p = (struct stream_part *)s;

@@ -41,6 +41,15 @@ struct stream_pipe {
 };
 void stream_from_pipe(struct stream_pipe *ret, int fd, const char *name);
 
+/* What a function gives. */
+struct stream_call {
+    struct stream stream;
+    ssize_t (*read)(void *context, void *bytes, size_t count, struct xk_err *err);
+    void *context;
+};
+void stream_from_call(struct stream_call *ret, const char *name,
+                      ssize_t (*read)(void *context, void *bytes, size_t count, struct xk_err *err), void *context);
+
 /* The next `bytes` of another stream. */
 struct stream_part {
     struct stream stream;

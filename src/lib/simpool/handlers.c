@@ -40,6 +40,7 @@ static const struct sim_route routes[] = {
     {"GET", "/export", "get_export", sim_export},
     {"GET", "/export_metadata", "get_export_metadata", sim_export_metadata},
     {"PUT", "/import", "put_import", sim_import}, /* and /import_metadata, /import_raw_vdi */
+    {"GET", "/host_logs_download", "get_host_logs_download", sim_host_logs},
     {"GET", "/rrd_updates", "rrd_updates", sim_rrd_updates},
     {"GET", "/host_rrd", "host_rrd", sim_rrd_host}, /* and /host_rrds, /vm_rrds */
     {"GET", "/vm_rrd", "vm_rrd", sim_rrd_vm},

@@ -370,8 +370,9 @@ void sim_blobs_close(struct simpool *p);
 void sim_blob_get(struct simpool *p, struct http_exchange *x);
 void sim_blob_put(struct simpool *p, struct http_exchange *x);
 
-/* ---- transfer.c ---- */
+/* ---- host-logs.c, transfer.c ---- */
 
+void sim_host_logs(struct simpool *p, struct http_exchange *x);
 void sim_export(struct simpool *p, struct http_exchange *x);
 void sim_export_metadata(struct simpool *p, struct http_exchange *x);
 void sim_import(struct simpool *p, struct http_exchange *x);

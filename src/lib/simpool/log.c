@@ -91,6 +91,15 @@ void sim_log_close(struct simpool *p)
     p->log = NULL;
 }
 
+const char *sim_log_path(const struct simpool *p, unsigned host)
+{
+    const struct sim_log *const log = p->log;
+
+    if (!log || (log->count == 1 && host != p->master))
+        return NULL;
+    return log->files[log->count == 1 ? 0 : host].path;
+}
+
 /* ---- lines ---- */
 
 static const char *hostname(const struct simpool *p, unsigned host)

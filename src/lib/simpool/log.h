@@ -31,6 +31,8 @@ struct sim_source {
 
 int sim_log_open(struct simpool *p, struct xk_err *err);
 void sim_log_close(struct simpool *p);
+/* The file that has a host's lines. NULL: none, or those of several hosts and this is not the master. */
+const char *sim_log_path(const struct simpool *p, unsigned host);
 void sim_log(struct simpool *p, const struct sim_source *from, enum sim_level level, const char *format, ...)
     XK_PRINTF(4, 5);
 

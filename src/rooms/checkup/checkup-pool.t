@@ -42,7 +42,7 @@ begin=$(date +%s)
 look "$url" xensource.log
 ok "a dead host keeps nobody waiting" test $(($(date +%s) - begin)) -lt 30
 is "each planted fault, and nothing else" "$(jq -r '[.findings[].check] | unique | join(" ")' "$out")" \
-    "pool.clock-skew pool.host-dead pool.task-stuck pool.version sessions.limit"
+    "pool.clock-skew pool.host-dead pool.sessions pool.task-stuck pool.version sessions.limit"
 is "status" "$status" 1
 is "one host each" "$(jq -c '[.findings[] | select(.check | test("host-dead|clock|version")) | .object] | sort' "$out")" '["host-2","host-3","host-4"]'
 like "how far the clock is off" "$(evidence pool.clock-skew)" 'its clock is (89|90)\.[0-9] s ahead of this machine'
@@ -65,5 +65,5 @@ look xensource.log.1
 is "a leak in a log" "$status $(found)" '1 [["sessions.leak","originator backup, user root"]]'
 like "with its numbers" "$(evidence sessions.leak)" 'of 30 sessions 0 were logged out of, 30 are open'
 run xenkit checkup --list --json
-is "the checks are listed" "$(jq -r '.checks[].id' "$out" | grep -cE '^(pool|sessions)\.')" 16
+is "the checks are listed" "$(jq -r '.checks[].id' "$out" | grep -cE '^(pool|sessions)\.')" 24
 done_testing

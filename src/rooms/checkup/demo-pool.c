@@ -26,7 +26,7 @@ static const struct planted {
     {"pool.clock-skew", "host-3", "host=3,skew=90s"},
     {"pool.version", "host-4", "host=4,version=old"},
     {"pool.task-stuck", NULL, "task=stuck"},
-    {"sessions.limit", "originator:backup-script",
+    {"pool.sessions", "originator:backup-script",
      "client=leak,rate=200,originator=backup-script,user-agent=backup/1.0"},
 };
 
@@ -148,7 +148,8 @@ static bool matches(const struct planted *p, const struct xk_finding *f)
 /* What a client that leaks is found by besides the limit it fills. */
 static bool follows(const struct xk_finding *f)
 {
-    return (strcmp(f->check->id, "sessions.leak") == 0 && strstr(f->object, "backup-script")) ||
+    return (strcmp(f->check->id, "sessions.limit") == 0 && strstr(f->object, "backup-script")) ||
+           (strcmp(f->check->id, "sessions.leak") == 0 && strstr(f->object, "backup-script")) ||
            strcmp(f->check->id, "sessions.evicted-in-use") == 0;
 }
 

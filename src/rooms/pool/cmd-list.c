@@ -14,9 +14,9 @@ static const struct pool_list defaults = {.access = CLIENT_ACCESS_DEFAULTS};
 static const char *const example[] = {NULL};
 
 int pool_list_take(struct poolview *ret, struct xk_app *app, const char *url, const struct client_access *access,
-                   unsigned classes, bool clocks, struct xk_err *err)
+                   unsigned classes, unsigned asks, struct xk_err *err)
 {
-    const struct poolview_wanted wanted = {.classes = classes, .clocks = clocks};
+    const struct poolview_wanted wanted = {.classes = classes, .asks = asks};
     const int code = poolview_take(ret, app, url, access, &wanted, err);
 
     if (code < 0 || ret->reached)
@@ -26,12 +26,6 @@ int pool_list_take(struct poolview *ret, struct xk_app *app, const char *url, co
 }
 
 /* ---- hosts ---- */
-
-static bool is_master(const struct poolview *v, const char *ref)
-{
-    return poolview_count(v, POOLVIEW_POOL) &&
-           strcmp(poolview_text(poolview_record(v, POOLVIEW_POOL, 0), "master"), ref) == 0;
-}
 
 static void put_host(struct xk_out *out, const struct poolview *v, uint32_t i)
 {
@@ -43,7 +37,7 @@ static void put_host(struct xk_out *out, const struct poolview *v, uint32_t i)
     xk_row(out);
     xk_put_str(out, "name", poolview_text(host, "name_label"));
     xk_put_str(out, "address", poolview_text(host, "address"));
-    xk_put_str(out, "role", is_master(v, poolview_ref(v, POOLVIEW_HOST, i)) ? "master" : "slave");
+    xk_put_str(out, "role", poolview_host_is_master(v, poolview_ref(v, POOLVIEW_HOST, i)) ? "master" : "slave");
     xk_put_bool(out, "live", lives);
     xk_out_color(out, lives ? XK_COLOR_GOOD : XK_COLOR_BAD);
     xk_put_bool(out, "enabled", poolview_truth(host, "enabled"));
@@ -62,7 +56,7 @@ static int run_list(struct xk_app *app, const struct xk_args *args, const char *
     struct poolview v = {0};
 
     int code =
-        pool_list_take(&v, app, args->count ? args->operands[0] : NULL, &opts->access, 1u << class | more, false, err);
+        pool_list_take(&v, app, args->count ? args->operands[0] : NULL, &opts->access, 1u << class | more, 0, err);
     if (code == 0) {
         xk_out_rows(app->out, section);
         for (uint32_t i = 0; i < poolview_count(&v, class); i++)
@@ -216,8 +210,7 @@ static int run_versions(struct xk_app *app, const struct xk_args *args, struct x
     const struct pool_list *const opts = args->opts;
     struct poolview v = {0};
 
-    int code =
-        pool_list_take(&v, app, args->count ? args->operands[0] : NULL, &opts->access, POOL_CLASS(HOST), false, err);
+    int code = pool_list_take(&v, app, args->count ? args->operands[0] : NULL, &opts->access, POOL_CLASS(HOST), 0, err);
     if (code == 0)
         code = tell_versions(app, &v, err);
     poolview_done(&v);

@@ -130,8 +130,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     int code = collect(probe, opts, err); /* what is no list is told before anybody is asked */
     portscan_list_done(probe);
     if (code == 0)
-        code = pool_list_take(&v, app, args->count ? args->operands[0] : NULL, &opts->access, POOL_CLASS(HOST), false,
-                              err);
+        code = pool_list_take(&v, app, args->count ? args->operands[0] : NULL, &opts->access, POOL_CLASS(HOST), 0, err);
     if (code == 0)
         code = ask_all(app, &v, opts, err);
     poolview_done(&v);

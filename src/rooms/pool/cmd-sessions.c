@@ -4,13 +4,18 @@
 #include "core/text.h"
 
 struct sessions {
+    struct client_access access;
     bool follow, list;
+    const char *live;
 };
 
 static const struct xk_opt sessions_opts[] = {
     XK_OPT_FLAG('f', "follow", struct sessions, follow,
                 "then tell of each session as it begins and ends in the newest log, until stopped"),
     XK_OPT_FLAG('l', "list", struct sessions, list, "list each session in the table format, too"),
+    XK_OPT_TEXT(0, "live", struct sessions, live, "POOL",
+                "fetch the logs of this pool's hosts from them, and read those"),
+    CLIENT_ACCESS_OPTS(struct sessions, access),
     XK_OPT_END,
 };
 
@@ -105,13 +110,31 @@ static void tell_unreadable(void *context, const struct xk_err *why)
 
 /* ---- running ---- */
 
-static int read_logs(struct sessionlog *log, const struct xk_args *args, struct xk_err *err)
+static int read_logs(struct sessionlog *log, struct pool_sessions_live **ret_live, struct xk_app *app,
+                     const struct xk_args *args, struct xk_err *err)
 {
-    int code = 0;
+    const struct sessions *const opts = args->opts;
+    int code = opts->live ? pool_sessions_live_open(ret_live, log, app, opts->live, &opts->access, err) : 0;
 
     for (int i = 0; code == 0 && i < args->count; i++)
         code = sessionlog_add(log, args->operands[i], err);
     return code < 0 ? code : sessionlog_run(log, err);
+}
+
+static int check_args(const struct xk_args *args, struct xk_err *err)
+{
+    const struct sessions *const opts = args->opts;
+    const char *const wrong = opts->live && opts->follow ? "--follow needs a log here, and --live has those of others"
+                              : !opts->live && args->count == 0 ? "a LOG, or --live POOL, is needed"
+                              : !opts->live && !client_access_is_default(&opts->access)
+                                  ? "how a pool is reached is of no effect without --live POOL"
+                                  : NULL;
+
+    if (!wrong)
+        return 0;
+    (void)xk_fail(err, -EINVAL, "%s", wrong);
+    xk_err_exit(err, XK_EXIT_USAGE);
+    return -EINVAL;
 }
 
 static int follow(struct sessionlog *log, struct telling *t, struct xk_err *err)
@@ -129,6 +152,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
 {
     const struct sessions *const opts = args->opts;
     struct sessionlog *log = NULL;
+    xk_auto(pool_sessions_live_closep) struct pool_sessions_live *live = NULL;
     struct sessionlog_summary summary;
     struct telling t = {.app = app, .list = !opts->follow && (opts->list || xk_out_format(app->out) != XK_OUT_TABLE)};
     const struct sessionlog_settings settings = {
@@ -142,12 +166,14 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
         .unreadable = tell_unreadable,
     };
 
-    int code = sessionlog_open(&log, &settings, err);
+    int code = check_args(args, err);
+    if (code == 0)
+        code = sessionlog_open(&log, &settings, err);
     if (code < 0)
         return code;
     if (t.list)
         xk_out_rows(app->out, "sessions");
-    code = read_logs(log, args, err);
+    code = read_logs(log, &live, app, args, err);
     if (code == 0 && opts->follow)
         code = follow(log, &t, err);
     if (code == 0)
@@ -156,6 +182,8 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
         xk_out_end(app->out);
     if (code == 0)
         code = pool_sessions_tell(app, &summary);
+    if (code >= 0 && live)
+        pool_sessions_live_tell(live, app->out);
     sessionlog_close(log);
     return code < 0 ? code : XK_EXIT_OK;
 }
@@ -164,15 +192,17 @@ static const struct xk_exit_row exits[] = {
     {XK_EXIT_OK, "the logs were read, whatever they say"},
     {0, NULL},
 };
+static const struct sessions defaults = {.access = CLIENT_ACCESS_DEFAULTS};
 static const char *const example[] = {"/dev/null", NULL};
 
 const struct xk_command pool_cmd_sessions = {
     .name = "sessions",
     .summary = "tell from logs what became of every API session, and who leaks them",
-    .operands = "LOG|DIR|STATUS-REPORT…",
-    .min_operands = 1,
+    .operands = "[LOG|DIR|STATUS-REPORT…]",
+    .min_operands = 0,
     .max_operands = -1,
     .opts = sessions_opts,
+    .defaults = &defaults,
     .opts_bytes = sizeof(struct sessions),
     .run = run,
     .exits = exits,

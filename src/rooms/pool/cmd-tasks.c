@@ -51,11 +51,11 @@ static int list(struct xk_app *app, const struct tasks *opts, const char *url, s
 {
     struct poolview before = {0}, after = {0};
 
-    int code = pool_list_take(&before, app, url, &opts->access, POOL_CLASS(TASK), false, err);
+    int code = pool_list_take(&before, app, url, &opts->access, POOL_CLASS(TASK), 0, err);
     if (code == 0 && opts->watch_ns && poolview_count(&before, POOLVIEW_TASK))
         app->clock->sleep_ns(app->clock, opts->watch_ns);
     if (code == 0)
-        code = pool_list_take(&after, app, url, &opts->access, POOL_CLASS(TASK), false, err);
+        code = pool_list_take(&after, app, url, &opts->access, POOL_CLASS(TASK), 0, err);
     if (code == 0) {
         size_t shown = 0;
         xk_out_rows(app->out, "tasks");

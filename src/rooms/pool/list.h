@@ -11,7 +11,7 @@ struct pool_list {
 
 /* Ask the pool that is named, or else the usual one; its silence is an error here. */
 int pool_list_take(struct poolview *ret, struct xk_app *app, const char *url, const struct client_access *access,
-                   unsigned classes, bool clocks, struct xk_err *err);
+                   unsigned classes, unsigned asks, struct xk_err *err);
 #define POOL_CLASS(name) (1u << POOLVIEW_##name)
 
 extern const struct xk_command pool_cmd_hosts, pool_cmd_versions, pool_cmd_vms, pool_cmd_srs, pool_cmd_tasks,

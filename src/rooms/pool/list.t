@@ -32,10 +32,33 @@ is "a clock that is off is status 1" "$status" 1
 ok "by thirty seconds, behind" jq -e '.clocks[] | select(.host == "host-3") | .skew_s < -28 and .skew_s > -32 and .bound_s < 3' "$out"
 is "a dead host has no clock" "$(jq -r '.clocks[] | select(.host == "host-2") | [.skew_s, .error] | join(" ")' "$out")" " the host is not live"
 ok "the others are right" jq -e '[.clocks[] | select(.host | test("1|4|5")) | (.skew_s | fabs) <= .bound_s + 1] | all' "$out"
+is "the two that differ most" "$(jq -c '.spread | [.behind, (.ahead != "host-3"), (.spread_s | . > 28 and . < 32)]' "$out")" '["host-3",true,true]'
+is "how each clock is kept" "$(jq -c '[.clocks[] | select(.host != "host-2") | [.ntp_mode, .synchronised]] | unique' "$out")" '[["Factory",true]]'
+is "a host that is dead does not say" "$(jq -c '.clocks[] | select(.host == "host-2") | [.ntp_mode, .synchronised, .certificate]' "$out")" '[null,null,null]'
+host=$(result host.get_all_records "$session" | jq -c 'to_entries[] | select(.value.name_label == "host-4").key')
+call host.set_ntp_custom_servers "$session" "$host" '["192.0.2.1","192.0.2.2"]' >/dev/null
+call host.set_ntp_mode "$session" "$host" '"Custom"' >/dev/null
+pool clock "$url"
+like "its own servers" "$(jq -r '.clocks[] | select(.host == "host-4") | [.ntp_mode, .ntp_servers] | join(": ")' "$out")" '^Custom: .*192\.0\.2\.1.*192\.0\.2\.2'
 pool clock --warn 1m "$url"
 is "unless that much is allowed" "$status" 0
 pool tasks --watch 200ms "$url"
 is "the task that is stuck does not move" "$(jq -c '[.tasks[] | select(.age_ns > 19 * 3600e9) | [.status, .moves]]' "$out")" '[["pending",false]]'
+stop
+
+# ---- certificates against the clocks ----
+
+start --tls --hosts 4 --fault host=2,certificate=expired --fault host=3,skew=-3d
+pool clock --insecure --warn 9d "$url"
+is "a certificate that has ended, one that has not begun for its host" "$status $(jq -c '[.clocks[] | .certificate]' "$out")" \
+    '1 ["valid","has ended","has not begun by the host'"'"'s clock","valid"]'
+ok "with its dates" jq -e '[.clocks[] | .certificate_from < .certificate_until] | all' "$out"
+curl=-k
+session=$(login)
+call host.call_plugin "$session" "$(result host.get_all "$session" | jq '.[0]')" '"xenkit"' '"heal"' '{"id": "all"}' >/dev/null
+pool clock --insecure "$url"
+is "when all is well again" "$status $(jq -c '[.clocks[] | .certificate] | unique' "$out")" '0 ["valid"]'
+curl=
 stop
 
 start --hosts 1 --vms 3

@@ -1,0 +1,133 @@
+/*
+ * GET /host_logs_download: the logs of the host that is asked, as a gzip'd tar of /var/log, as the real one gives them.
+ *
+ * With --log FOLDER each host has its own; one file for all of them is the master's. Without --log there is nothing in
+ * the archive. All is made in memory, the newest first, so of very long logs the oldest pieces are left out.
+ */
+#include "lib/simpool/access.h"
+#include "lib/simpool/log.h"
+
+#include "core/text.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <zlib.h>
+
+#define BLOCK             512u
+#define MEMBER            "var/log/xensource.log"
+#define ARCHIVE_BYTES_MAX (256u << 20)
+
+struct header {
+    char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], sum[8], type, link[100], magic[6], version[2],
+        user[32], group[32], major[8], minor[8], prefix[155], rest[12];
+};
+_Static_assert(sizeof(struct header) == BLOCK, "a header is a block");
+
+static void add_member(struct xk_buf *tar, const char *name, const char *bytes, size_t size, int64_t mtime_s)
+{
+    struct header h = {.type = '0', .magic = "ustar", .version = {'0', '0'}};
+    unsigned sum = 0;
+
+    snprintf(h.name, sizeof(h.name), "%s", name);
+    snprintf(h.mode, sizeof(h.mode), "%07o", 0600);
+    snprintf(h.uid, sizeof(h.uid), "%07o", 0);
+    snprintf(h.gid, sizeof(h.gid), "%07o", 0);
+    snprintf(h.size, sizeof(h.size), "%011llo", (unsigned long long)size & 077777777777);
+    snprintf(h.mtime, sizeof(h.mtime), "%011llo", (unsigned long long)mtime_s & 077777777777);
+    memset(h.sum, ' ', sizeof(h.sum));
+    for (size_t i = 0; i < sizeof(h); i++)
+        sum += ((const unsigned char *)&h)[i];
+    snprintf(h.sum, sizeof(h.sum), "%06o", sum & 0777777);
+    xk_buf_add(tar, &h, sizeof(h));
+    xk_buf_add(tar, bytes, size);
+    xk_buf_add_repeat(tar, '\0', (BLOCK - size % BLOCK) % BLOCK);
+}
+
+/* A whole file, whatever its bytes. returns   NULL: it is not there, larger than `room`, or cannot be read. */
+static char *read_file(const struct simpool *p, const char *path, size_t room, size_t *ret_bytes)
+{
+    struct xk_file file = {0};
+    uint64_t bytes = 0;
+    char *data = NULL;
+
+    if (xk_file_open(&file, p->settings.fs, path, O_RDONLY, 0, NULL) < 0)
+        return NULL;
+    if (xk_file_size(&bytes, &file, NULL) == 0 && bytes <= room)
+        data = xk_alloc((size_t)bytes);
+    const ssize_t got = data ? xk_file_read_some(&file, data, (size_t)bytes, 0, NULL) : -ENOMEM;
+    xk_file_close(&file);
+    if (got < 0) {
+        free(data);
+        return NULL;
+    }
+    *ret_bytes = (size_t)got;
+    return data;
+}
+
+/* returns   whether there may be an older one. */
+static bool add_piece(struct xk_buf *tar, const struct simpool *p, const char *path, unsigned number)
+{
+    const char *const end = number > 1 ? ".gz" : "";
+    char dot[16] = "", name[64];
+    size_t bytes = 0;
+    struct stat st;
+
+    if (number)
+        snprintf(dot, sizeof(dot), ".%u", number);
+    xk_autofree char *piece = xk_asprintf("%s%s%s", path, dot, end);
+    snprintf(name, sizeof(name), MEMBER "%s%s", dot, end);
+    if (!piece || stat(piece, &st) < 0)
+        return number == 0;
+    xk_autofree char *data = read_file(p, piece, ARCHIVE_BYTES_MAX - tar->len - 4 * BLOCK, &bytes);
+    if (data)
+        add_member(tar, name, data, bytes, st.st_mtime);
+    return data != NULL;
+}
+
+static int compress_into(struct xk_buf *ret, const struct xk_buf *tar)
+{
+    uint8_t out[65536];
+    z_stream z = {.next_in = (Bytef *)(uintptr_t)tar->data, .avail_in = (uInt)tar->len};
+    int code = Z_OK;
+
+    if (deflateInit2(&z, 1, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+        return -ENOMEM;
+    while (code == Z_OK && !ret->error) {
+        z.next_out = out;
+        z.avail_out = sizeof(out);
+        code = deflate(&z, Z_FINISH);
+        xk_buf_add(ret, out, sizeof(out) - z.avail_out);
+    }
+    (void)deflateEnd(&z);
+    return ret->error;
+}
+
+/* Roles as the data model has them for this path. */
+static bool may(struct simpool *p, const struct http_exchange *x)
+{
+    char ref[SIM_REF_BYTES];
+    const struct sim_session *const s =
+        sim_http_param(x, "session_id", ref, sizeof(ref)) ? sim_session_find(p, ref) : NULL;
+
+    return !s || sim_access_has(s, XAPI_ROLE_PA | XAPI_ROLE_PO);
+}
+
+void sim_host_logs(struct simpool *p, struct http_exchange *x)
+{
+    const struct http_reply head = {.status = 200, .type = "application/x-gzip", .close = true};
+    struct xk_buf tar = XK_BUF_INIT(ARCHIVE_BYTES_MAX), packed = XK_BUF_INIT(ARCHIVE_BYTES_MAX);
+    const char *const path = sim_log_path(p, http_tag(x));
+
+    if (!may(p, x))
+        return http_refuse(x, 403);
+    for (unsigned number = 0; path && add_piece(&tar, p, path, number);)
+        number++;
+    xk_buf_add_repeat(&tar, '\0', 2 * (size_t)BLOCK);
+    if (tar.error || compress_into(&packed, &tar) < 0)
+        http_refuse(x, 500);
+    else
+        http_reply(x, &head, &packed);
+    xk_buf_done(&tar);
+    xk_buf_done(&packed);
+}
