@@ -1,10 +1,11 @@
 #!/bin/bash
 # Every verb that writes, killed with SIGKILL at random moments: afterwards the image is the old one or the new one, or
 # revert or repair makes it one of them, and nothing that the disk held has changed.
-# XENKIT_KILLS: how many times each verb is killed.
+# XENKIT_KILLS: how many times each verb is killed. XENKIT_KILL_ONLY: only what matches this pattern of the shell.
 . "$XENKIT_SOURCE/tests/tap.sh"
 
 kills=${XENKIT_KILLS:-5}
+only=${XENKIT_KILL_ONLY:-*}
 requires timeout
 
 vhd_util() {
@@ -12,20 +13,42 @@ vhd_util() {
 }
 
 content() {
-    "$XENKIT" vhd read --use-copy "$1" 2>/dev/null | md5sum
+    "$XENKIT" vhd hash --format vhd --plain "$1" 2>/dev/null | cut -f 1,3
 }
 
 # ---- what is there before ----
 
 mkdir before
-"$XENKIT" vhd create -q --size 24M before/base.vhd >/dev/null
-"$XENKIT" vhd create -q --size 24M before/other.vhd >/dev/null
-head -c 24M /dev/urandom >disk.raw
-"$XENKIT" vhd convert -q --force disk.raw before/base.vhd >/dev/null || skip_all "no image with data could be made"
+# noise FROM MIB: what the disk holds from there on becomes something else
+noise() {
+    head -c "$2M" /dev/urandom | dd of=disk.raw bs=1M seek="$1" conv=notrunc status=none
+}
+vhd() {
+    (cd before && "$XENKIT" vhd "$@" >/dev/null) || skip_all "no images to begin with"
+}
+truncate -s 24M disk.raw
+noise 0 9
+noise 12 10
+vhd convert -q ../disk.raw base.vhd
 cp before/base.vhd before/other.vhd
-"$XENKIT" vhd snapshot -q --parent before/base.vhd before/top.vhd >/dev/null
-vhd_util fill -n before/top.vhd >/dev/null || skip_all "no child with data could be made"
-"$XENKIT" vhd create -q --fixed --size 8M before/fixed.vhd >/dev/null
+noise 3 4
+noise 10 1
+vhd export-delta -q --from base.vhd ../disk.raw top.vhd
+noise 5 6
+vhd export-delta -q --from top.vhd ../disk.raw upper.vhd
+vhd create -q --fixed --size 8M fixed.vhd
+# A resize that stopped half-way, with its journal; a damaged header.
+cp before/base.vhd before/half.vhd
+(cd before && VHD_UTIL_TEST_FAIL_RESIZE_END=1 "$XENKIT" vhd-util resize -n half.vhd -s 600 -j half.journal >/dev/null)
+[ -s before/half.journal ] || skip_all "no journal of a resize"
+cp before/base.vhd before/bad.vhd
+dd if=/dev/zero of=before/bad.vhd bs=512 seek=1 count=2 conv=notrunc status=none
+
+# wanted NAME
+wanted() {
+    # shellcheck disable=SC2254
+    case $1 in $only) ;; *) return 1 ;; esac
+}
 
 # kill_at_random COMMAND…: in the folder `now`, a fresh copy of `before`; killed after a random part of its usual time.
 prepare() {
@@ -50,8 +73,9 @@ killed() {
 }
 
 # What a person does next: revert when there is a journal, repair when the check asks for it.
+journal=journal
 recover() {
-    [ ! -e now/journal ] || vhd_util revert -n "now/$1" -j now/journal >/dev/null || return 1
+    [ ! -e "now/$journal" ] || vhd_util revert -n "now/$1" -j "now/$journal" >/dev/null || return 1
     "$XENKIT" vhd check -q --only vhd --no-parents "now/$1" >/dev/null 2>&1 && return 0
     vhd_util repair -n "now/$1" >/dev/null 2>&1
     "$XENKIT" vhd check -q --only vhd --skip vhd.batmap --no-parents "now/$1" >"$tmp/why" 2>&1
@@ -60,6 +84,7 @@ recover() {
 # survives NAME FILE COMMAND…: FILE may be absent when it was not there before.
 survives() {
     name=$1 file=$2
+    wanted "$name" || return 0
     shift 2
     usual "$@"
     new=$(content "now/$file")
@@ -89,22 +114,60 @@ survives "repair" base.vhd "$XENKIT" vhd-util repair -n base.vhd
 survives "resize that moves blocks" base.vhd "$XENKIT" vhd-util resize -n base.vhd -s 600 -j journal
 survives "resize of a child" top.vhd "$XENKIT" vhd-util resize -n top.vhd -s 600 -j journal
 survives "resize of a fixed image" fixed.vhd "$XENKIT" vhd-util resize -n fixed.vhd -s 12 -j journal
+journal=half.journal
+survives "revert" half.vhd "$XENKIT" vhd-util revert -n half.vhd -j half.journal
+journal=journal
 survives "fill" top.vhd "$XENKIT" vhd-util fill -n top.vhd
 survives "copy" made.vhd "$XENKIT" vhd-util copy -n base.vhd -N made.vhd
-survives "convert" made.vhd "$XENKIT" vhd convert -q base.vhd made.vhd
+survives "convert" made.vhd "$XENKIT" vhd convert -q upper.vhd made.vhd
+survives "convert over another" base.vhd "$XENKIT" vhd convert -q --force upper.vhd base.vhd
+survives "export-delta" made.vhd "$XENKIT" vhd export-delta -q --from top.vhd upper.vhd made.vhd
 
 # A merge changes the parent's own disk; what must not change is the disk on top.
-usual "$XENKIT" vhd-util coalesce -n top.vhd
-old=$(content before/top.vhd)
-bad=
-for ((round = 0; round < kills; round++)); do
-    killed "$round" "$XENKIT" vhd-util coalesce -n top.vhd
-    recover base.vhd || bad="round $round: $(head -n 3 "$tmp/why")"
-    [ "$(content now/top.vhd)" = "$old" ] || bad="round $round: the disk on top holds something else"
-    (cd now && vhd_util coalesce -n top.vhd >/dev/null)
-    [ "$(content now/base.vhd)" = "$old" ] || bad="round $round: merging again does not complete it"
-    [ -z "$bad" ] || break
-done
-if [ -z "$bad" ]; then pass "coalesce, killed $kills times"; else fail "coalesce" "$bad"; fi
+# merges NAME TOP COMMAND…
+merges() {
+    name=$1 top=$2
+    wanted "$name" || return 0
+    shift 2
+    usual "$@"
+    old=$(content "before/$top")
+    bad=
+    [ "$(content now/base.vhd)" = "$old" ] && [ "$(content before/base.vhd)" != "$old" ] || bad="it merges nothing"
+    for ((round = 0; round < kills; round++)); do
+        killed "$round" "$@"
+        recover base.vhd || bad="round $round: $(head -n 3 "$tmp/why")"
+        [ "$(content "now/$top")" = "$old" ] || bad="round $round: the disk on top holds something else"
+        (cd now && "$@" >/dev/null)
+        [ "$(content now/base.vhd)" = "$old" ] || bad="round $round: merging again does not complete it"
+        [ -z "$bad" ] || break
+    done
+    if [ -z "$bad" ]; then pass "$name, killed $kills times"; else fail "$name" "$bad"; fi
+}
+merges "coalesce" top.vhd "$XENKIT" vhd-util coalesce -n top.vhd
+merges "coalesce of a chain" upper.vhd "$XENKIT" vhd coalesce -q --chain upper.vhd
+
+# A repair is completed by another, or taken back by its undo file.
+mends() {
+    name="repair by a plan"
+    wanted "$name" || return 0
+    usual "$@"
+    new=$(content now/bad.vhd)
+    bad=
+    [ "$new" = "$(content before/base.vhd)" ] || bad="it does not repair"
+    for ((round = 0; round < kills; round++)); do
+        killed "$round" "$@"
+        if ((round % 2)) && [ -e now/bad.vhd.undo ]; then
+            "$XENKIT" vhd repair -q --undo now/bad.vhd.undo now/bad.vhd >/dev/null 2>"$tmp/why" ||
+                bad="round $round: not undone: $(head -n 3 "$tmp/why")"
+            cmp -s now/bad.vhd before/bad.vhd || bad="round $round: undo gives something else"
+        else
+            (cd now && "$@" >/dev/null 2>"$tmp/why") || bad="round $round: repair again: $(head -n 3 "$tmp/why")"
+            [ "$(content now/bad.vhd)" = "$new" ] || bad="round $round: the disk holds something else"
+        fi
+        [ -z "$bad" ] || break
+    done
+    if [ -z "$bad" ]; then pass "$name, killed $kills times"; else fail "$name" "$bad"; fi
+}
+mends "$XENKIT" vhd repair -q --apply bad.vhd
 
 done_testing
