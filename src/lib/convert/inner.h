@@ -53,6 +53,7 @@ struct convert_reserve {
     atomic_bool on;
     struct convert_cursor ahead;
     uint64_t end;         /* of the file: nothing is taken from here on */
+    size_t window_units;  /* for so many it is taken the next time */
     atomic_uint returned; /* units that gave back space */
     atomic_bool shifted;  /* a unit had no data after all: what follows lies nearer than foreseen */
 };
@@ -66,6 +67,7 @@ struct convert_target {
     uint64_t file_bytes;   /* set by finish: the length of the target */
     uint64_t pushed;       /* bytes so far */
     size_t head_bytes;     /* of a unit in the file, before its data */
+    size_t grain_bytes;    /* what is written goes out in pieces of this size, pages of zeros among them; 0: a page */
     atomic_bool direct;    /* the file is written past the page cache */
     struct convert_reserve reserve;
     pthread_mutex_t writing;
@@ -98,7 +100,10 @@ int convert_qcow2_target(struct convert_target **ret, struct xk_err *err);
  * pages that are not zeros; all of them on a device.
  */
 int convert_put(struct convert_target *t, struct convert_unit *u, struct xk_err *err);
-/* Through the page cache one write at a time: writers of one file would wait for each other in the kernel, spinning. */
+/*
+ * Through the page cache one write at a time, in pieces: writers of one file would wait for each other in the kernel,
+ * spinning.
+ */
 int convert_write(struct convert_target *t, const void *buf, size_t bytes, uint64_t offset, struct xk_err *err);
 int convert_push_bytes(struct convert_target *t, const void *buf, size_t bytes, struct xk_err *err);
 /* Zeros up to a position of the output. */
@@ -106,9 +111,12 @@ int convert_push_zeros_to(struct convert_target *t, uint64_t position, struct xk
 /* Make a range of a device zeros. */
 int convert_zero_device(struct convert_target *t, uint64_t from, uint64_t to, struct xk_err *err);
 
-/* ---- writing past the page cache ---- */
+/* ---- space taken beforehand, writing past the page cache ---- */
 
-/* Where the file system can do it, and somebody waits for the disk. Whole pages until convert_direct_end(). */
+/*
+ * Past the page cache where the file system can do it, and somebody waits for the disk. Whole pages until
+ * convert_direct_end().
+ */
 void convert_direct_begin(struct convert_target *t);
 void convert_direct_end(struct convert_target *t);
 /* Take space for the unit that begins here and some after it, if that was not done yet. In order of the disk. */

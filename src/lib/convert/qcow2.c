@@ -99,6 +99,7 @@ int convert_qcow2_target(struct convert_target **ret, struct xk_err *err)
     if (!self)
         return xk_fail_memory(err);
     self->target.ops = &ops;
+    self->target.grain_bytes = CLUSTER;
     *ret = &self->target;
     return 0;
 }

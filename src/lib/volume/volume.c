@@ -20,6 +20,12 @@ const char *const volume_format_names[] = {"auto", "raw", "vhd", "vhdx", "qcow2"
 #define VHDX_MARK  "vhdxfile"
 #define QCOW2_MARK "QFI\xfb"
 
+/* Also one that an unfinished resize disabled: it is a damaged VHD, not a raw disk. */
+static bool is_vhd_mark(const uint8_t mark[8])
+{
+    return memcmp(mark, VHD_COOKIE, 8) == 0 || memcmp(mark, VHD_COOKIE_POISON, 8) == 0;
+}
+
 /* Does a file of `bytes` bytes end in a VHD footer? Old Virtual PC wrote one of 511 bytes. */
 static int ends_like_vhd(bool *ret, const struct xk_file *f, uint64_t bytes, struct xk_err *err)
 {
@@ -32,7 +38,7 @@ static int ends_like_vhd(bool *ret, const struct xk_file *f, uint64_t bytes, str
     const ssize_t got = xk_file_read_some(f, mark, sizeof(mark), bytes - XK_MIN(footer, bytes), err);
     if (got < 0)
         return (int)got;
-    *ret = got == (ssize_t)sizeof(mark) && memcmp(mark, VHD_COOKIE, sizeof(mark)) == 0;
+    *ret = got == (ssize_t)sizeof(mark) && is_vhd_mark(mark);
     return 0;
 }
 
@@ -47,10 +53,10 @@ static int look_for_marks(enum volume_format *ret, const struct xk_file *f, uint
     const int code = ends_like_vhd(&vhd, f, bytes, err);
     if (code < 0)
         return code;
-    *ret = memcmp(mark, VHDX_MARK, 8) == 0           ? VOLUME_VHDX
-           : memcmp(mark, QCOW2_MARK, 4) == 0        ? VOLUME_QCOW2
-           : vhd || memcmp(mark, VHD_COOKIE, 8) == 0 ? VOLUME_VHD
-                                                     : VOLUME_RAW;
+    *ret = memcmp(mark, VHDX_MARK, 8) == 0    ? VOLUME_VHDX
+           : memcmp(mark, QCOW2_MARK, 4) == 0 ? VOLUME_QCOW2
+           : vhd || is_vhd_mark(mark)         ? VOLUME_VHD
+                                              : VOLUME_RAW;
     return 0;
 }
 

@@ -118,7 +118,7 @@ struct input {
 static int check_mark(const struct input *in, struct xk_err *err)
 {
     const bool image = memcmp(in->mark, "vhdxfile", 8) == 0 || memcmp(in->mark, "conectix", 8) == 0 ||
-                       memcmp(in->mark, "QFI\xfb", 4) == 0;
+                       memcmp(in->mark, "v_poison", 8) == 0 || memcmp(in->mark, "QFI\xfb", 4) == 0;
 
     if (!image)
         return 0;
