@@ -23,6 +23,7 @@
 struct http_identity {
     EVP_PKEY *key;
     X509 *certificate;
+    STACK_OF(X509) * chain; /* NULL: none */
     SSL_CTX *context;
 };
 
@@ -37,6 +38,7 @@ void http_identity_free(struct http_identity *id)
         return;
     SSL_CTX_free(id->context);
     X509_free(id->certificate);
+    sk_X509_pop_free(id->chain, X509_free);
     EVP_PKEY_free(id->key);
     free(id);
 }
@@ -50,7 +52,7 @@ struct ssl_ctx_st *http_identity_context(struct http_identity *id)
         return id->context;
     SSL_CTX *const c = SSL_CTX_new(TLS_server_method());
     if (!c || !SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) || SSL_CTX_use_certificate(c, id->certificate) != 1 ||
-        SSL_CTX_use_PrivateKey(c, id->key) != 1) {
+        SSL_CTX_use_PrivateKey(c, id->key) != 1 || (id->chain && SSL_CTX_set1_chain(c, id->chain) != 1)) {
         SSL_CTX_free(c);
         return NULL;
     }
@@ -126,9 +128,58 @@ int http_identity_make(struct http_identity **ret, const struct http_identity_wi
     return code;
 }
 
+/* ---- of others ---- */
+
+static STACK_OF(X509) * read_chain(const char *pem)
+{
+    BIO *const in = BIO_new_mem_buf(pem, -1);
+    STACK_OF(X509) *const chain = sk_X509_new_null();
+    X509 *x;
+
+    while (in && chain && (x = PEM_read_bio_X509(in, NULL, NULL, NULL)))
+        if (sk_X509_push(chain, x) <= 0)
+            X509_free(x);
+    BIO_free(in);
+    if (chain && sk_X509_num(chain) > 0)
+        return chain;
+    sk_X509_free(chain);
+    return NULL;
+}
+
+int http_identity_take(struct http_identity **ret, EVP_PKEY *key, X509 *certificate, const char *chain,
+                       struct xk_err *err)
+{
+    if (X509_check_private_key(certificate, key) != 1)
+        return xk_fail(err, -EBADMSG, "TLS: the key is not that of the certificate");
+    STACK_OF(X509) *const others = chain ? read_chain(chain) : NULL;
+    if (chain && !others)
+        return xk_fail(err, -EBADMSG, "TLS: the chain has no certificate");
+    struct http_identity *const id = xk_zalloc(sizeof(*id));
+    if (!id) {
+        sk_X509_pop_free(others, X509_free);
+        return xk_fail_memory(err);
+    }
+    *id = (struct http_identity){.key = key, .certificate = certificate, .chain = others};
+    *ret = id;
+    return 0;
+}
+
 /* ---- saved ---- */
 
-/* Two lengths, little endian, then the key and the certificate as DER. */
+/* Two lengths, little endian, then the key and the certificate as DER, and those of its chain. */
+static int add_chain(struct xk_buf *ret, const struct http_identity *id)
+{
+    for (int i = 0; id->chain && i < sk_X509_num(id->chain); i++) {
+        unsigned char *der = NULL;
+        const int bytes = i2d_X509(sk_X509_value(id->chain, i), &der);
+        if (bytes <= 0)
+            return -ENOMEM;
+        xk_buf_add(ret, der, (size_t)bytes);
+        OPENSSL_free(der);
+    }
+    return ret->error;
+}
+
 int http_identity_save(struct xk_buf *ret, const struct http_identity *id, struct xk_err *err)
 {
     unsigned char *key = NULL, *certificate = NULL;
@@ -143,7 +194,7 @@ int http_identity_save(struct xk_buf *ret, const struct http_identity *id, struc
         xk_buf_add(ret, head, sizeof(head));
         xk_buf_add(ret, key, (size_t)key_bytes);
         xk_buf_add(ret, certificate, (size_t)bytes);
-        code = ret->error;
+        code = add_chain(ret, id);
     }
     if (key)
         OPENSSL_cleanse(key, (size_t)key_bytes);
@@ -152,12 +203,29 @@ int http_identity_save(struct xk_buf *ret, const struct http_identity *id, struc
     return code < 0 ? xk_fail_memory(err) : 0;
 }
 
+/* What stands behind the certificate. returns false: it is damaged, or there is no memory. */
+static bool load_chain(struct http_identity *id, const unsigned char *at, size_t left)
+{
+    const unsigned char *const end = at + left;
+
+    if (left && !(id->chain = sk_X509_new_null()))
+        return false;
+    while (at < end) {
+        X509 *const x = d2i_X509(NULL, &at, (long)(end - at));
+        if (!x || sk_X509_push(id->chain, x) <= 0) {
+            X509_free(x);
+            return false;
+        }
+    }
+    return true;
+}
+
 int http_identity_load(struct http_identity **ret, const void *bytes, size_t count, struct xk_err *err)
 {
     struct xk_reader r = xk_reader(bytes, count);
     const uint32_t key_bytes = xk_le32(&r), certificate_bytes = xk_le32(&r);
 
-    if (r.bad || count > HTTP_IDENTITY_BYTES_MAX || (uint64_t)key_bytes + certificate_bytes != xk_left(&r))
+    if (r.bad || count > HTTP_IDENTITY_BYTES_MAX || (uint64_t)key_bytes + certificate_bytes > xk_left(&r))
         return xk_fail(err, -EBADMSG, "TLS: the saved key has a wrong length");
     struct http_identity *const id = xk_zalloc(sizeof(*id));
     if (!id)
@@ -166,8 +234,10 @@ int http_identity_load(struct http_identity **ret, const void *bytes, size_t cou
     id->key = d2i_AutoPrivateKey(NULL, &at, (long)key_bytes);
     at = r.data + r.at + key_bytes;
     id->certificate = d2i_X509(NULL, &at, (long)certificate_bytes);
+    const size_t left = xk_left(&r) - key_bytes - certificate_bytes;
     int code = 0;
-    if (!id->key || !id->certificate || X509_check_private_key(id->certificate, id->key) != 1)
+    if (!id->key || !id->certificate || X509_check_private_key(id->certificate, id->key) != 1 ||
+        !load_chain(id, r.data + r.at + key_bytes + certificate_bytes, left))
         code = xk_fail(err, -EBADMSG, "TLS: the saved key and certificate are damaged");
     if (code < 0)
         http_identity_free(id);

@@ -9,10 +9,12 @@
 
 #include <netinet/in.h>
 
-#define HTTP_IDENTITY_BYTES_MAX 16384 /* of a saved one */
+#define HTTP_IDENTITY_BYTES_MAX 65536 /* of a saved one */
 
 struct http_identity;
 struct ssl_ctx_st;
+struct evp_pkey_st;
+struct x509_st;
 
 struct http_identity_wish {
     const char *name; /* the subject's common name, and the first DNS name */
@@ -23,6 +25,15 @@ struct http_identity_wish {
 
 /* P-256, SHA-256: made in well under a millisecond. */
 int http_identity_make(struct http_identity **ret, const struct http_identity_wish *wish, struct xk_err *err);
+/*
+ * One that somebody else made.
+ *
+ * key, certificate  taken over by the identity when it is made.
+ * chain             PEM of the certificates that lead to its authority; NULL: none.
+ * returns           0; -EBADMSG: the key is another certificate's, or the chain has none; -ENOMEM.
+ */
+int http_identity_take(struct http_identity **ret, struct evp_pkey_st *key, struct x509_st *certificate,
+                       const char *chain, struct xk_err *err);
 /* Key and certificate as bytes that http_identity_load() takes. They hold the private key. */
 int http_identity_save(struct xk_buf *ret, const struct http_identity *id, struct xk_err *err);
 /* returns   0; -EBADMSG: those bytes are none, or the key is not that of the certificate; -ENOMEM. */

@@ -1,29 +1,22 @@
 /*
- * Certificates that the pool trusts, lists of those that are withdrawn, and hosts' own.
+ * Certificates that the pool trusts, and lists of those that are withdrawn.
  *
- * A certificate is read by OpenSSL and checked against the pool's time, as the real server checks it. Only what a
- * client can read of it is kept: the record. Facts: xapi_pool.ml, certificates.ml of xapi (2026-08).
+ * A certificate is read by OpenSSL and checked against the pool's time, as the real server checks it. The record has
+ * what a client can read of it; its text is kept as hosts keep files. Facts: xapi_pool.ml, certificates.ml of xapi
+ * (2026-08).
  */
-#include "lib/simpool/hosts.h"
-
-#include "lib/http/identity.h"
+#include "lib/simpool/certificate.h"
 
 #include <ctype.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
 
-#define PEM_BYTES_MAX 65536
-#define IDENTITY_S    (INT64_C(3650) * 86400)
-#define CRLS_MAX      64
-#define CRL_NAME_MAX  128
-#define HEX_BYTES     (EVP_MAX_MD_SIZE * 3 + 1)
+#define PEM_BYTES_MAX SIM_KEPT_BYTES_MAX
 
 /* ---- reading ---- */
 
-static X509 *parse(const char *pem)
+X509 *sim_certificate_parse(const char *pem)
 {
     const size_t len = strlen(pem);
     BIO *const bio = len <= PEM_BYTES_MAX ? BIO_new_mem_buf(pem, (int)len) : NULL;
@@ -40,7 +33,7 @@ static int64_t seconds_of(const ASN1_TIME *t)
     return t && ASN1_TIME_to_tm(t, &tm) ? (int64_t)timegm(&tm) : 0;
 }
 
-static void fingerprint(const X509 *x, const EVP_MD *type, char ret[HEX_BYTES])
+void sim_certificate_fingerprint(const X509 *x, const EVP_MD *type, char ret[SIM_HEX_BYTES])
 {
     uint8_t digest[EVP_MAX_MD_SIZE];
     unsigned bytes = 0;
@@ -52,8 +45,7 @@ static void fingerprint(const X509 *x, const EVP_MD *type, char ret[HEX_BYTES])
         snprintf(ret + 3 * (size_t)i, 4, "%02X%s", digest[i], i + 1 < bytes ? ":" : "");
 }
 
-/* Names are those of files. */
-static bool is_safe(const char *name)
+bool sim_certificate_name_is_safe(const char *name)
 {
     const size_t len = strlen(name);
 
@@ -63,10 +55,9 @@ static bool is_safe(const char *name)
     return len > 4 && name[0] != '.' && strcmp(name + len - 4, ".pem") == 0;
 }
 
-/* The certificate of a text, when it is one and valid now; its error has the prefix CA_ or TRUSTED_. */
-static X509 *take(struct sim_call *c, const char *pem, const char *prefix)
+X509 *sim_certificate_take(struct sim_call *c, const char *pem, const char *prefix)
 {
-    X509 *const x = parse(pem);
+    X509 *const x = sim_certificate_parse(pem);
     const struct xapi_value now = xapi_time(&c->arena, sim_now_s(c->pool));
     const int64_t from = x ? seconds_of(X509_get0_notBefore(x)) : 0, to = x ? seconds_of(X509_get0_notAfter(x)) : 0;
     char code[64];
@@ -87,17 +78,37 @@ static X509 *take(struct sim_call *c, const char *pem, const char *prefix)
     return NULL;
 }
 
-static struct sim_object *add(struct simpool *p, const X509 *x, const char *name, const char *type)
+/* "" without memory: then it is not kept, and what would need it says so. */
+static char *pem_of(X509 *x)
 {
-    struct sim_object *const o = sim_create(p, "Certificate");
-    char sha256[HEX_BYTES], sha1[HEX_BYTES];
+    BIO *const out = BIO_new(BIO_s_mem());
+    char *text = NULL, *pem = NULL;
 
+    if (out && PEM_write_bio_X509(out, x) == 1) {
+        const long bytes = BIO_get_mem_data(out, &text);
+        pem = xk_strndup(text, (size_t)bytes);
+    }
+    BIO_free(out);
+    return pem;
+}
+
+struct sim_object *sim_certificate_add(struct simpool *p, X509 *x, const char *name, const char *type,
+                                       const struct sim_object *host)
+{
+    xk_autofree char *pem = pem_of(x);
+    char sha256[SIM_HEX_BYTES], sha1[SIM_HEX_BYTES];
+
+    sim_certificate_fingerprint(x, EVP_sha256(), sha256);
+    sim_certificate_fingerprint(x, EVP_sha1(), sha1);
+    if (!pem || sim_keep(p, SIM_KEPT_CERTIFICATE, sha256, pem) < 0)
+        return NULL;
+    struct sim_object *const o = sim_create(p, "Certificate");
     if (!o)
         return NULL;
-    fingerprint(x, EVP_sha256(), sha256);
-    fingerprint(x, EVP_sha1(), sha1);
     sim_put_text(p, o, "name", name);
     sim_put_text(p, o, "type", type);
+    if (host)
+        sim_put_text(p, o, "host", host->ref);
     sim_put_time(p, o, "not_before", seconds_of(X509_get0_notBefore(x)));
     sim_put_time(p, o, "not_after", seconds_of(X509_get0_notAfter(x)));
     sim_put_text(p, o, "fingerprint", sha256);
@@ -106,7 +117,7 @@ static struct sim_object *add(struct simpool *p, const X509 *x, const char *name
     return o;
 }
 
-static struct sim_object *find(const struct simpool *p, const char *field, const char *text)
+struct sim_object *sim_certificate_find(const struct simpool *p, const char *field, const char *text)
 {
     struct sim_object *o = sim_first(p, "Certificate");
 
@@ -115,23 +126,33 @@ static struct sim_object *find(const struct simpool *p, const char *field, const
     return o;
 }
 
+void sim_certificate_remove(struct simpool *p, struct sim_object *o)
+{
+    char sha256[SIM_HEX_BYTES];
+
+    snprintf(sha256, sizeof(sha256), "%s", sim_text(o, "fingerprint_sha256"));
+    sim_delete(p, o);
+    if (!sim_certificate_find(p, "fingerprint_sha256", sha256))
+        (void)sim_keep(p, SIM_KEPT_CERTIFICATE, sha256, NULL);
+}
+
 /* ---- authorities ---- */
 
 static enum sim_outcome install_ca(struct sim_call *c)
 {
     const char *const name = sim_arg_text(c, 0);
-    char sha256[HEX_BYTES];
-    X509 *const x = take(c, sim_arg_text(c, 1), "CA");
+    char sha256[SIM_HEX_BYTES];
+    X509 *const x = sim_certificate_take(c, sim_arg_text(c, 1), "CA");
     enum sim_outcome outcome = SIM_DONE;
 
     if (!x)
         return SIM_FAILED;
-    fingerprint(x, EVP_sha256(), sha256);
-    if (!is_safe(name))
+    sim_certificate_fingerprint(x, EVP_sha256(), sha256);
+    if (!sim_certificate_name_is_safe(name))
         outcome = sim_fail(c, "CERTIFICATE_NAME_INVALID", name, NULL);
-    else if (find(c->pool, "name", name))
+    else if (sim_certificate_find(c->pool, "name", name))
         outcome = sim_fail(c, "CERTIFICATE_ALREADY_EXISTS", name, NULL);
-    else if (!add(c->pool, x, name, "ca"))
+    else if (!sim_certificate_add(c->pool, x, name, "ca", NULL))
         outcome = sim_no_memory(c);
     X509_free(x);
     return outcome;
@@ -140,13 +161,13 @@ static enum sim_outcome install_ca(struct sim_call *c)
 static enum sim_outcome uninstall_ca(struct sim_call *c)
 {
     const char *const name = sim_arg_text(c, 0);
-    struct sim_object *const o = find(c->pool, "name", name);
+    struct sim_object *const o = sim_certificate_find(c->pool, "name", name);
     const bool force = c->message->params > 1 && c->args[1].truth;
 
-    if (!is_safe(name))
+    if (!sim_certificate_name_is_safe(name))
         return sim_fail(c, "CERTIFICATE_NAME_INVALID", name, NULL);
     if (o)
-        sim_delete(c->pool, o);
+        sim_certificate_remove(c->pool, o);
     return o || force ? SIM_DONE : sim_fail(c, "CERTIFICATE_DOES_NOT_EXIST", name, NULL);
 }
 
@@ -167,21 +188,21 @@ static enum sim_outcome list_ca(struct sim_call *c)
 static enum sim_outcome install_trusted(struct sim_call *c)
 {
     const bool ca = c->args[1].truth;
-    char sha256[HEX_BYTES];
+    char sha256[SIM_HEX_BYTES];
 
     if (!sim_arg(c, 0))
         return SIM_FAILED;
-    X509 *const x = take(c, sim_arg_text(c, 2), "TRUSTED");
+    X509 *const x = sim_certificate_take(c, sim_arg_text(c, 2), "TRUSTED");
     if (!x)
         return SIM_FAILED;
-    fingerprint(x, EVP_sha256(), sha256);
+    sim_certificate_fingerprint(x, EVP_sha256(), sha256);
     enum sim_outcome outcome = SIM_DONE;
     if (!ca && c->args[3].count == 0) {
         outcome = sim_fail(c, "CERTIFICATE_LACKS_PURPOSE", NULL);
-    } else if (find(c->pool, "fingerprint_sha256", sha256)) {
+    } else if (sim_certificate_find(c->pool, "fingerprint_sha256", sha256)) {
         outcome = sim_fail(c, "TRUSTED_CERTIFICATE_ALREADY_EXISTS", sha256, NULL);
     } else {
-        struct sim_object *const o = add(c->pool, x, "", ca ? "ca" : "pinned");
+        struct sim_object *const o = sim_certificate_add(c->pool, x, "", ca ? "ca" : "pinned", NULL);
         if (o)
             sim_put(c->pool, o, "purpose", c->args[3]);
         else
@@ -199,27 +220,13 @@ static enum sim_outcome uninstall_trusted(struct sim_call *c)
         return SIM_FAILED;
     if (strcmp(sim_text(o, "type"), "ca") != 0 && strcmp(sim_text(o, "type"), "pinned") != 0)
         return sim_fail(c, "NOT_TRUSTED_CERTIFICATE", o->ref, NULL);
-    sim_delete(c->pool, o);
+    sim_certificate_remove(c->pool, o);
     return SIM_DONE;
 }
 
 /* ---- lists of those that are withdrawn ---- */
 
-struct sim_crls {
-    char names[CRLS_MAX][CRL_NAME_MAX];
-    unsigned count;
-};
-
-static unsigned crl_find(const struct sim_crls *crls, const char *name)
-{
-    unsigned i = 0;
-
-    while (crls && i < crls->count && strcmp(crls->names[i], name) != 0)
-        i++;
-    return i;
-}
-
-static bool is_crl(const char *pem)
+bool sim_is_crl(const char *pem)
 {
     const size_t len = strlen(pem);
     BIO *const bio = len <= PEM_BYTES_MAX ? BIO_new_mem_buf(pem, (int)len) : NULL;
@@ -232,41 +239,34 @@ static bool is_crl(const char *pem)
 
 static enum sim_outcome crl_install(struct sim_call *c)
 {
-    struct simpool *const p = c->pool;
-    const char *const name = sim_arg_text(c, 0);
+    const char *const name = sim_arg_text(c, 0), *const pem = sim_arg_text(c, 1);
 
-    if (!is_safe(name) || strlen(name) >= CRL_NAME_MAX)
+    if (!sim_certificate_name_is_safe(name) || strlen(name) >= SIM_KEPT_NAME_MAX)
         return sim_fail(c, "CRL_NAME_INVALID", name, NULL);
-    if (!p->crls && (p->crls = xk_zalloc(sizeof(*p->crls))) == NULL)
-        return sim_no_memory(c);
-    if (crl_find(p->crls, name) < p->crls->count)
+    if (sim_kept(c->pool, SIM_KEPT_CRL, name))
         return sim_fail(c, "CRL_ALREADY_EXISTS", name, NULL);
-    if (!is_crl(sim_arg_text(c, 1)) || p->crls->count == CRLS_MAX)
+    if (!sim_is_crl(pem) || sim_keep(c->pool, SIM_KEPT_CRL, name, pem) < 0)
         return sim_fail(c, "CRL_CORRUPT", name, NULL);
-    snprintf(p->crls->names[p->crls->count++], CRL_NAME_MAX, "%s", name);
     return SIM_DONE;
 }
 
 static enum sim_outcome crl_uninstall(struct sim_call *c)
 {
-    struct sim_crls *const crls = c->pool->crls;
-    const unsigned i = crl_find(crls, sim_arg_text(c, 0));
+    const char *const name = sim_arg_text(c, 0);
 
-    if (!crls || i == crls->count)
-        return sim_fail(c, "CRL_DOES_NOT_EXIST", sim_arg_text(c, 0), NULL);
-    memmove(crls->names[i], crls->names[i + 1], (crls->count - i - 1) * sizeof(crls->names[0]));
-    crls->count--;
+    if (!sim_kept(c->pool, SIM_KEPT_CRL, name))
+        return sim_fail(c, "CRL_DOES_NOT_EXIST", name, NULL);
+    (void)sim_keep(c->pool, SIM_KEPT_CRL, name, NULL);
     return SIM_DONE;
 }
 
 static enum sim_outcome crl_list(struct sim_call *c)
 {
-    const struct sim_crls *const crls = c->pool->crls;
     xk_auto(xapi_build_done) struct xapi_build b = XAPI_BUILD_INIT(&c->arena);
 
     xapi_build_open(&b, XAPI_LIST);
-    for (unsigned i = 0; crls && i < crls->count; i++)
-        xapi_build_text(&b, crls->names[i]);
+    for (const struct sim_kept *k = NULL; (k = sim_kept_next(c->pool, SIM_KEPT_CRL, k));)
+        xapi_build_text(&b, k->name);
     xapi_build_close(&b);
     return xapi_build_end(&b, &c->result) < 0 ? sim_no_memory(c) : SIM_DONE;
 }
@@ -278,60 +278,6 @@ static enum sim_outcome sync_certificates(struct sim_call *c)
         if (!sim_host_is_live(c->pool, host))
             return sim_fail(c, "HOST_OFFLINE", host->ref, NULL);
     return SIM_DONE;
-}
-
-/* ---- a host's own ---- */
-
-/* Another key and certificate, for those who connect from now on. */
-static enum sim_outcome renew(struct sim_call *c, unsigned number)
-{
-    struct simpool *const p = c->pool;
-    const struct sim_object *const host = sim_host_object(p, number);
-    const int64_t now_s = p->settings.clock->utc_ns(p->settings.clock) / (int64_t)XK_NS_PER_S;
-    struct http_identity *fresh = NULL;
-
-    if (!host || !p->identities[number])
-        return sim_fail(c, "NOT_IMPLEMENTED", xapi_text(c->message->name), NULL); /* a pool without TLS has none */
-    const struct http_identity_wish wish = {.name = sim_text(host, "hostname"),
-                                            .also = number == 0 ? "localhost" : NULL,
-                                            .address = p->addresses[number].sin_addr,
-                                            .from_s = now_s - 86400,
-                                            .to_s = now_s + IDENTITY_S};
-    if (http_identity_make(&fresh, &wish, NULL) < 0)
-        return sim_no_memory(c);
-    struct http_identity *const old = p->identities[number];
-    p->identities[number] = fresh;
-    http_server_identify(p->server, number, fresh);
-    sim_identities_tell(p);
-    /* Connections of today still use it; it goes when the pool does. */
-    if (p->retired_count < XK_COUNT(p->retired))
-        p->retired[p->retired_count++] = old;
-    return SIM_DONE;
-}
-
-static enum sim_outcome reset_server(struct sim_call *c)
-{
-    const struct sim_object *const host = sim_host_arg(c, 0);
-
-    if (!host)
-        return SIM_FAILED;
-    if (c->pool->retired_count == XK_COUNT(c->pool->retired))
-        return sim_fail(c, "INTERNAL_ERROR", "Failure(\"too many certificates in one run\")", NULL);
-    return renew(c, sim_host_number(c->pool, host));
-}
-
-static enum sim_outcome emergency_reset(struct sim_call *c)
-{
-    if (c->pool->retired_count == XK_COUNT(c->pool->retired))
-        return sim_fail(c, "INTERNAL_ERROR", "Failure(\"too many certificates in one run\")", NULL);
-    return renew(c, c->host);
-}
-
-void sim_certificates_close(struct simpool *p)
-{
-    for (unsigned i = 0; i < p->retired_count; i++)
-        http_identity_free(p->retired[i]);
-    free(p->crls);
 }
 
 const struct sim_row sim_certificate_rows[] = {
@@ -346,7 +292,5 @@ const struct sim_row sim_certificate_rows[] = {
     {"pool.certificate_sync", sync_certificates},
     {"pool.install_trusted_certificate", install_trusted},
     {"pool.uninstall_trusted_certificate", uninstall_trusted},
-    {"host.reset_server_certificate", reset_server},
-    {"host.emergency_reset_server_certificate", emergency_reset},
     {NULL, NULL},
 };

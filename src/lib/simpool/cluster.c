@@ -278,6 +278,35 @@ static enum sim_outcome disable(struct sim_call *c)
     return set_enabled(c, false);
 }
 
+/* A member whose host is dead for good; the others have to know that first. */
+static enum sim_outcome member_forget(struct sim_call *c)
+{
+    struct simpool *const p = c->pool;
+    struct sim_object *const o = sim_arg(c, 0), *const cluster = o ? sim_follow(p, o, "cluster") : NULL;
+    const struct sim_object *const host = o ? sim_follow(p, o, "host") : NULL;
+
+    if (!o)
+        return SIM_FAILED;
+    if (host && sim_host_is_live(p, host))
+        return sim_fail(c, "CLUSTER_FORCE_DESTROY_FAILED", cluster ? cluster->ref : SIM_NULL, NULL);
+    sim_delete(p, o);
+    if (cluster) {
+        sim_put_list(p, cluster, "pending_forget", (const char *const[]){NULL});
+        count_hosts(p, cluster);
+    }
+    return SIM_DONE;
+}
+
+static enum sim_outcome stack_sync(struct sim_call *c)
+{
+    struct sim_object *const o = sim_arg(c, 0);
+
+    if (!o)
+        return SIM_FAILED;
+    count_hosts(c->pool, o);
+    return SIM_DONE;
+}
+
 const struct sim_row sim_cluster_rows[] = {
     {"Cluster.create", create},
     {"Cluster.pool_create", pool_create},
@@ -286,7 +315,9 @@ const struct sim_row sim_cluster_rows[] = {
     {"Cluster.pool_force_destroy", pool_destroy},
     {"Cluster.get_network", network_of},
     {"Cluster.pool_resync", resync},
+    {"Cluster.cstack_sync", stack_sync},
     {"Cluster_host.create", member_add},
+    {"Cluster_host.forget", member_forget},
     {"Cluster_host.destroy", member_remove},
     {"Cluster_host.force_destroy", member_remove},
     {"Cluster_host.enable", enable},

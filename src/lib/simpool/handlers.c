@@ -199,6 +199,16 @@ bool sim_http_allowed(struct simpool *p, struct http_exchange *x, const char *ac
 
 /* ---- routes ---- */
 
+const struct sim_route *sim_route_at(const struct simpool *p, unsigned at, struct sim_served *ret)
+{
+    _Static_assert(XK_COUNT(routes) <= SIM_ROUTES_MAX, "each is counted");
+
+    if (at >= XK_COUNT(routes) || !routes[at].method)
+        return NULL;
+    *ret = p->served[at];
+    return &routes[at];
+}
+
 static void route(void *pool, struct http_exchange *x)
 {
     struct simpool *const p = pool;
@@ -215,6 +225,10 @@ static void route(void *pool, struct http_exchange *x)
             best = r;
     if (!best)
         return http_refuse(x, 404);
+    const char *const connection = http_header(x, "connection");
+    struct sim_served *const served = &p->served[best - routes];
+    served->requests++;
+    served->closed += connection && strcasecmp(connection, "close") == 0;
     if (!best->action || sim_http_allowed(p, x, best->action))
         best->handle(p, x);
 }

@@ -515,6 +515,7 @@ void sim_host_remove(struct simpool *p, struct sim_object *host)
     }
     for (size_t i = 0; i < XK_COUNT(own); i++)
         delete_members(p, host, own[i]);
+    sim_drivers_forget(p, host);
     if (metrics)
         sim_delete(p, metrics);
     sim_delete(p, host);

@@ -85,7 +85,21 @@ void sim_pool_allowed(struct simpool *p, struct sim_object *pool);
 /* A host is the master from now on, and all the others know it. */
 void sim_master_move(struct simpool *p, unsigned host);
 
-/* ---- certificate.c ---- */
+/* ---- driver.c ---- */
+
+/* The devices of a new host. */
+void sim_seed_devices(struct simpool *p, struct sim_object *host);
+/* It started: what dom0 shall see of its devices from now on, it sees. */
+void sim_pci_booted(struct simpool *p, const struct sim_object *host);
+void sim_drivers_forget(struct simpool *p, const struct sim_object *host);
+
+/* ---- diagnose.c ---- */
+
+/* Remember the User-Agent of who logs in. */
+void sim_agent_note(struct sim_call *c);
+void sim_diagnose_close(struct simpool *p);
+
+/* ---- own-certificate.c ---- */
 
 void sim_certificates_close(struct simpool *p);
 
@@ -107,6 +121,7 @@ void sim_ha_update(struct simpool *p);
 void sim_ha_host_failed(struct simpool *p, struct sim_object *host);
 
 extern const struct sim_row sim_host_rows[], sim_host_config_rows[], sim_master_rows[], sim_ha_rows[],
-    sim_message_rows[], sim_certificate_rows[], sim_update_rows[], sim_pool_config_rows[], sim_cluster_rows[];
+    sim_message_rows[], sim_certificate_rows[], sim_update_rows[], sim_pool_config_rows[], sim_cluster_rows[],
+    sim_driver_rows[], sim_diagnose_rows[], sim_neighbour_rows[];
 
 #endif

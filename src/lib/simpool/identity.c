@@ -3,7 +3,7 @@
  *
  * They are valid by the real clock, which the client's TLS goes by, whatever time it is in the pool.
  */
-#include "lib/simpool/inner.h"
+#include "lib/simpool/keep.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,35 +11,50 @@
 #define VALID_S     (INT64_C(3650) * 86400)
 #define BACKDATED_S INT64_C(86400) /* so that a client whose clock is behind accepts it */
 #define PEM_MAX     (SIMPOOL_HOSTS_MAX * (size_t)4096)
+#define NAME_BYTES  64 /* of the longest common name there is */
 
 static const struct sim_object *host_at(const struct simpool *p, unsigned host)
 {
     return sim_find(p, p->host_refs[host], xapi_class_find("host"));
 }
 
-int sim_identities_make(struct simpool *p, struct xk_err *err)
+/* A loaded host may be called anything; a DNS name has no commas and blanks. */
+static void name_of(const struct simpool *p, unsigned host, char ret[NAME_BYTES])
+{
+    const struct sim_object *const object = host_at(p, host);
+
+    snprintf(ret, NAME_BYTES, "%.63s", object ? sim_text(object, "hostname") : "");
+    if (!*ret || ret[strspn(ret, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-")])
+        snprintf(ret, NAME_BYTES, "host-%u", host + 1);
+}
+
+int sim_identity_make(const struct simpool *p, unsigned host, struct http_identity **ret, struct xk_err *err)
 {
     const int64_t now_s = p->settings.clock->utc_ns(p->settings.clock) / (int64_t)XK_NS_PER_S;
+    char name[NAME_BYTES];
+
+    name_of(p, host, name);
+    const struct http_identity_wish wish = {
+        .name = name,
+        .also = p->addresses[host].sin_addr.s_addr == htonl(INADDR_LOOPBACK) ? "localhost" : NULL,
+        .address = p->addresses[host].sin_addr,
+        .from_s = now_s - BACKDATED_S,
+        .to_s = now_s + VALID_S,
+    };
+    return http_identity_make(ret, &wish, err);
+}
+
+int sim_identities_make(struct simpool *p, struct xk_err *err)
+{
     int code = 0;
 
     for (unsigned i = 0; i < p->settings.hosts && code == 0; i++) {
-        char name[64]; /* the longest common name there is */
-        const struct sim_object *const host = host_at(p, i);
+        char name[NAME_BYTES];
         struct http_identity *const old = p->identities[i];
         if (old && http_identity_is_for(old, p->addresses[i].sin_addr))
             continue;
-        /* A loaded host may be called anything; a DNS name has no commas and blanks. */
-        snprintf(name, sizeof(name), "%.63s", host ? sim_text(host, "hostname") : "");
-        if (!*name || name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-")])
-            snprintf(name, sizeof(name), "host-%u", i + 1);
-        const struct http_identity_wish wish = {
-            .name = name,
-            .also = p->addresses[i].sin_addr.s_addr == htonl(INADDR_LOOPBACK) ? "localhost" : NULL,
-            .address = p->addresses[i].sin_addr,
-            .from_s = now_s - BACKDATED_S,
-            .to_s = now_s + VALID_S,
-        };
-        code = http_identity_make(&p->identities[i], &wish, err);
+        code = sim_identity_make(p, i, &p->identities[i], err);
+        name_of(p, i, name);
         if (code == 0 && old) {
             sim_note(p, "host %s has a new certificate, for its new address", name);
             http_identity_free(old);
@@ -115,6 +130,15 @@ char *simpool_certificates(const struct simpool *pool)
 
 /* ---- messages ---- */
 
+/* A host without TLS shows nothing; what it would show may have been brought to it. */
+static const char *kept_of(const struct simpool *p, const struct sim_object *host)
+{
+    for (const struct sim_object *o = sim_first(p, "Certificate"); o; o = o->class_next)
+        if (strcmp(sim_text(o, "host"), host->ref) == 0 && strcmp(sim_text(o, "type"), "host") == 0)
+            return sim_kept(p, SIM_KEPT_CERTIFICATE, sim_text(o, "fingerprint_sha256"));
+    return NULL;
+}
+
 static enum sim_outcome get_certificate(struct sim_call *c)
 {
     const struct sim_object *const host = sim_arg(c, 0);
@@ -131,7 +155,11 @@ static enum sim_outcome get_certificate(struct sim_call *c)
         c->result = xapi_str(text);
         return SIM_DONE;
     }
-    return sim_fail(c, "CERTIFICATE_DOES_NOT_EXIST", sim_text(host, "uuid"), NULL); /* a pool without TLS */
+    const char *const kept = kept_of(c->pool, host);
+    if (!kept)
+        return sim_fail(c, "CERTIFICATE_DOES_NOT_EXIST", sim_text(host, "uuid"), NULL); /* a pool without TLS */
+    c->result = xapi_str(kept);
+    return SIM_DONE;
 }
 
 const struct sim_row sim_identity_rows[] = {

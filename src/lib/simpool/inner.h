@@ -118,6 +118,13 @@ struct sim_member {
     struct xk_buf dmesg;
 };
 
+#define SIM_ROUTES_MAX 64
+
+/* Requests that a route has had, and how many of them were their connection's last. */
+struct sim_served {
+    uint64_t requests, closed;
+};
+
 struct simpool {
     struct simpool_settings settings, asked; /* asked: as they were before a state was read */
     struct event_base *base;
@@ -136,7 +143,7 @@ struct simpool {
     int64_t saved_s;                   /* simulated time when that file was last written */
     struct http_identity *retired[16]; /* that connections may still use */
     unsigned retired_count;
-    struct sim_crls *crls;    /* NULL: none */
+    struct sim_kept *kept;    /* files of the hosts; see keep.h */
     struct stop *stops;       /* hosts that will stop soon */
     int64_t ha_quiet_until_s; /* until then no VM is started for a host that failed */
     /* database */
@@ -154,6 +161,7 @@ struct simpool {
     unsigned local_sessions;
     int64_t revalidated_s;           /* when subjects were last looked for */
     char secret[128];                /* that the hosts share; "": nobody asked for it yet */
+    char secret_other[128];          /* that is taken as well while the secret changes; "": none */
     struct sim_directory *directory; /* NULL: there is none */
     struct event *gc_timer;
     struct sim_log *log; /* NULL: none */
@@ -182,6 +190,9 @@ struct simpool {
     int cli_wake[2]; /* a pipe: a thread has ended */
     struct event *cli_event;
     bool cli_closed;
+    struct sim_served served[SIM_ROUTES_MAX];
+    struct sim_agents *agents;  /* that logged in; NULL: nobody */
+    unsigned compactions;       /* of the heap, that somebody asked for */
     struct event *wake;         /* those that wait for events look again */
     sim_behaviour **behaviours; /* by message; NULL: the table's own way */
 };
@@ -305,6 +316,8 @@ struct sim_route {
 };
 
 void sim_handle(void *pool, struct http_exchange *x);
+/* Row number `at` of the table, and what was asked of it. NULL: there is none. */
+const struct sim_route *sim_route_at(const struct simpool *p, unsigned at, struct sim_served *ret);
 /* A value of the cookie or the query, unescaped. returns whether it is there and fits; ret is "" when it is not. */
 bool sim_http_param(const struct http_exchange *x, const char *name, char *ret, size_t bytes);
 /*
@@ -333,6 +346,8 @@ int sim_seed(struct simpool *p, struct xk_err *err);
 
 /* Keys and certificates for the hosts that have none yet, or one for another address. */
 int sim_identities_make(struct simpool *p, struct xk_err *err);
+/* One more for a host, by its name and its address. */
+int sim_identity_make(const struct simpool *p, unsigned host, struct http_identity **ret, struct xk_err *err);
 /* Certificate objects that match them, instead of those that were there for these hosts. */
 void sim_identities_tell(struct simpool *p);
 void sim_identities_close(struct simpool *p);

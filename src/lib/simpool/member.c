@@ -178,6 +178,7 @@ void sim_member_start(struct simpool *p, unsigned host)
     if (m->booting) {
         lose_vms(p, object);
         sim_host_booted(p, object);
+        sim_pci_booted(p, object);
     }
     /* A host that was disabled only for its restart serves again; one that was told to stay so does not. */
     if (m->booting || !sim_is_in_emergency(p, host)) {

@@ -167,6 +167,28 @@ static enum sim_outcome create_vlan_everywhere(struct sim_call *c)
     return vlans_make(c, tagged, count, c->args[2].integer, net);
 }
 
+/* The host gets the VLANs that the master has, over its own interface on the same network. */
+static enum sim_outcome sync_vlans(struct sim_call *c)
+{
+    struct simpool *const p = c->pool;
+    const struct sim_object *const host = sim_arg(c, 0), *const master = sim_master(p);
+
+    if (!host || !master)
+        return SIM_FAILED;
+    for (const struct sim_object *vlan = sim_first(p, "VLAN"), *next; vlan; vlan = next) {
+        next = vlan->class_next;
+        const struct sim_object *const under = sim_follow(p, vlan, "tagged_PIF"), *const over = sim_follow(
+                                                                                      p, vlan, "untagged_PIF");
+        const struct sim_object *const net = over && sim_is(over, "host", master->ref) ? sim_follow(p, over, "network")
+                                                                                       : NULL,
+                                       *const below = under ? sim_follow(p, under, "network") : NULL;
+        struct sim_object *const own = net && below ? sim_pif_on(p, below, host->ref) : NULL;
+        if (own && !sim_pif_on(p, net, host->ref) && !vlan_make(p, own, sim_int(vlan, "tag"), net))
+            return sim_no_memory(c);
+    }
+    return SIM_DONE;
+}
+
 static enum sim_outcome vlan_pool_introduce(struct sim_call *c)
 {
     struct simpool *const p = c->pool;
@@ -223,18 +245,45 @@ static enum sim_outcome pif_destroy_message(struct sim_call *c)
 
 /* ---- tunnels ---- */
 
+/* NULL: no memory, or (why) it cannot be made; nothing is left of it then. */
+static struct sim_object *tunnel_make(struct simpool *p, const struct sim_object *transport,
+                                      const struct sim_object *net, const struct xapi_value *protocol,
+                                      struct sim_why *why)
+{
+    const char *const host = sim_text(transport, "host");
+    char device[24], mac[24];
+
+    why->code = NULL;
+    sim_pif_device_new(p, host, "tunnel", device);
+    sim_new_mac(p, mac);
+    struct sim_object *const access = sim_pif_create(p, device, net, host, mac), *const tunnel =
+                                                                                     access ? sim_create(p, "tunnel")
+                                                                                            : NULL;
+    if (!tunnel)
+        return NULL;
+    sim_put_int(p, access, "MTU", -1);
+    sim_put_text(p, access, "metrics", sim_text(transport, "metrics"));
+    sim_put_text(p, tunnel, "access_PIF", access->ref);
+    sim_put_text(p, tunnel, "transport_PIF", transport->ref);
+    sim_put(p, tunnel, "protocol", *protocol);
+    if (!sim_pif_can_plug(p, access, why)) {
+        sim_delete(p, tunnel);
+        sim_delete(p, access);
+        return NULL;
+    }
+    sim_pif_plug(p, access);
+    return tunnel;
+}
+
 static enum sim_outcome tunnel_create(struct sim_call *c)
 {
     struct simpool *const p = c->pool;
-    struct sim_object *const transport = sim_arg(c, 0);
-    const struct sim_object *const net = transport ? sim_arg(c, 1) : NULL;
-    char device[24], mac[24];
+    const struct sim_object *const transport = sim_arg(c, 0), *const net = transport ? sim_arg(c, 1) : NULL;
     struct sim_why why;
 
     if (!net)
         return SIM_FAILED;
-    const char *const host = sim_text(transport, "host");
-    if (!sim_network_is_free(p, net, host, &why) || !sim_pif_is_managed(transport, &why))
+    if (!sim_network_is_free(p, net, sim_text(transport, "host"), &why) || !sim_pif_is_managed(transport, &why))
         return sim_refuse(c, &why);
     if (sim_follow(p, transport, "bond_slave_of"))
         return sim_fail(c, "CANNOT_ADD_TUNNEL_TO_BOND_SLAVE", transport->ref, NULL);
@@ -245,25 +294,33 @@ static enum sim_outcome tunnel_create(struct sim_call *c)
         if (!backend || !sim_same(backend, "openvswitch"))
             return sim_fail(c, "OPENVSWITCH_NOT_ACTIVE", NULL);
     }
-    sim_pif_device_new(p, host, "tunnel", device);
-    sim_new_mac(p, mac);
-    struct sim_object *const access = sim_pif_create(p, device, net, host, mac), *const tunnel =
-                                                                                     access ? sim_create(p, "tunnel")
-                                                                                            : NULL;
-    if (!tunnel)
-        return sim_no_memory(c);
-    sim_put_int(p, access, "MTU", -1);
-    sim_put_text(p, access, "metrics", sim_text(transport, "metrics"));
-    sim_put_text(p, tunnel, "access_PIF", access->ref);
-    sim_put_text(p, tunnel, "transport_PIF", transport->ref);
-    sim_put(p, tunnel, "protocol", c->args[2]);
-    if (!sim_pif_can_plug(p, access, &why)) { /* nothing is left of it, as when the real one cannot come up */
-        sim_delete(p, tunnel);
-        sim_delete(p, access);
-        return sim_refuse(c, &why);
+    const struct sim_object *const tunnel = tunnel_make(p, transport, net, &c->args[2], &why);
+    if (tunnel)
+        return sim_done_ref(c, tunnel);
+    return why.code ? sim_refuse(c, &why) : sim_no_memory(c);
+}
+
+/* The host gets the tunnels that the master has, over its own interface on the same network. */
+static enum sim_outcome sync_tunnels(struct sim_call *c)
+{
+    struct simpool *const p = c->pool;
+    const struct sim_object *const host = sim_arg(c, 0), *const master = sim_master(p);
+    struct sim_why why;
+
+    if (!host || !master)
+        return SIM_FAILED;
+    for (const struct sim_object *o = sim_first(p, "tunnel"), *next; o; o = next) {
+        next = o->class_next;
+        const struct sim_object *const under = sim_follow(p, o, "transport_PIF"), *const over =
+                                                                                      sim_follow(p, o, "access_PIF");
+        const struct sim_object *const net = over && sim_is(over, "host", master->ref) ? sim_follow(p, over, "network")
+                                                                                       : NULL,
+                                       *const below = under ? sim_follow(p, under, "network") : NULL;
+        const struct sim_object *const own = net && below ? sim_pif_on(p, below, host->ref) : NULL;
+        if (own && !sim_pif_on(p, net, host->ref) && !tunnel_make(p, own, net, sim_get(o, "protocol"), &why))
+            return why.code ? sim_refuse(c, &why) : sim_no_memory(c);
     }
-    sim_pif_plug(p, access);
-    return sim_done_ref(c, tunnel);
+    return SIM_DONE;
 }
 
 static enum sim_outcome tunnel_destroy(struct sim_call *c)
@@ -331,6 +388,8 @@ const struct sim_row sim_overlay_rows[] = {
     {"VLAN.create", vlan_create},
     {"VLAN.pool_introduce", vlan_pool_introduce},
     {"VLAN.destroy", vlan_destroy},
+    {"host.sync_vlans", sync_vlans},
+    {"host.sync_tunnels", sync_tunnels},
     {"tunnel.create", tunnel_create},
     {"tunnel.destroy", tunnel_destroy},
     {"network_sriov.create", sriov_create},

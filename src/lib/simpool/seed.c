@@ -5,6 +5,7 @@
  */
 #include "lib/simpool/access.h"
 #include "lib/simpool/era.h"
+#include "lib/simpool/hosts.h"
 #include "lib/simpool/ops.h"
 
 #include <arpa/inet.h>
@@ -139,6 +140,7 @@ static void seed_host(struct seeding *s, unsigned i)
                  (const char *const[]){"vm_start", "vm_resume", "vm_migrate", "provision", "evacuate", NULL});
     seed_software(p, host);
     seed_metrics(s, host);
+    sim_seed_devices(p, host);
 
     snprintf(text, sizeof(text), "Local storage %u", i + 1);
     sim_put_text(p, sr, "name_label", text);

@@ -94,6 +94,11 @@ const char *sim_pool_secret(struct simpool *p)
     return p->secret;
 }
 
+static bool is_pool_secret(struct simpool *p, const char *text)
+{
+    return same_secret(sim_pool_secret(p), text) || (*p->secret_other && same_secret(p->secret_other, text));
+}
+
 /* Who guesses passwords has to wait; nobody else has to wait for them. */
 static enum sim_outcome refuse_end(struct sim_call *c)
 {
@@ -216,6 +221,7 @@ static enum sim_outcome login(struct sim_call *c)
     }
     if (!s || (standing.who && session_limit(c, s, &standing) < 0))
         return sim_no_memory(c);
+    sim_agent_note(c);
     sim_log_login(c, user, standing.who ? standing.who->sid : NULL);
     sim_log_session_create(c, s, user, originator);
     c->result = xapi_str(s->object->ref);
@@ -227,7 +233,7 @@ static enum sim_outcome slave_login(struct sim_call *c)
 {
     const struct sim_object *const host = sim_arg(c, 0);
 
-    if (!same_secret(sim_pool_secret(c->pool), sim_arg_text(c, 1)))
+    if (!is_pool_secret(c->pool, sim_arg_text(c, 1)))
         return sim_fail(c, "SESSION_AUTHENTICATION_FAILED", sim_arg_text(c, 0), "Pool credentials invalid", NULL);
     if (!sim_is_master(c->pool, c->host))
         return sim_fail(c, "HOST_IS_SLAVE", sim_master_address(c->pool, c->host), NULL);
@@ -270,7 +276,7 @@ static enum sim_outcome local_login(struct sim_call *c)
 
 static enum sim_outcome local_login_secret(struct sim_call *c)
 {
-    if (!same_secret(sim_pool_secret(c->pool), sim_arg_text(c, 0)))
+    if (!is_pool_secret(c->pool, sim_arg_text(c, 0)))
         return sim_fail(c, "SESSION_AUTHENTICATION_FAILED", "localhost", "Pool credentials invalid", NULL);
     return local_create(c, true);
 }

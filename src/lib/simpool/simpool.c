@@ -4,6 +4,7 @@
  * Simulated time runs from the start at `speed`; everything that waits asks sim_delay() for the real time to wait.
  */
 #include "lib/simpool/access.h"
+#include "lib/simpool/certificate.h"
 #include "lib/simpool/era.h"
 #include "lib/simpool/fault.h"
 #include "lib/simpool/load.h"
@@ -25,14 +26,20 @@
 #define NOTES_BYTES_MAX 65536
 #define COLLECT_US_MIN  5000
 
-const struct sim_row *const sim_all_rows[] = {
-    sim_session_rows,     sim_task_rows,    sim_event_rows,       sim_identity_rows, sim_role_rows,
-    sim_subject_rows,     sim_rrd_rows,     sim_vm_rows,          sim_vm_set_rows,   sim_vm_ask_rows,
-    sim_vm_copy_rows,     sim_vbd_rows,     sim_vif_rows,         sim_vdi_rows,      sim_sr_rows,
-    sim_appliance_rows,   sim_migrate_rows, sim_network_rows,     sim_pif_rows,      sim_bond_rows,
-    sim_overlay_rows,     sim_device_rows,  sim_blob_rows,        sim_pvs_rows,      sim_host_rows,
-    sim_host_config_rows, sim_master_rows,  sim_pool_config_rows, sim_ha_rows,       sim_message_rows,
-    sim_certificate_rows, sim_update_rows,  sim_cluster_rows,     sim_fault_rows,    NULL};
+const struct sim_row *const sim_all_rows[] = {sim_session_rows,     sim_task_rows,        sim_event_rows,
+                                              sim_identity_rows,    sim_role_rows,        sim_subject_rows,
+                                              sim_rrd_rows,         sim_vm_rows,          sim_vm_set_rows,
+                                              sim_vm_ask_rows,      sim_vm_copy_rows,     sim_vbd_rows,
+                                              sim_vif_rows,         sim_vdi_rows,         sim_sr_rows,
+                                              sim_appliance_rows,   sim_migrate_rows,     sim_network_rows,
+                                              sim_pif_rows,         sim_bond_rows,        sim_overlay_rows,
+                                              sim_device_rows,      sim_blob_rows,        sim_pvs_rows,
+                                              sim_host_rows,        sim_host_config_rows, sim_master_rows,
+                                              sim_pool_config_rows, sim_ha_rows,          sim_message_rows,
+                                              sim_certificate_rows, sim_update_rows,      sim_cluster_rows,
+                                              sim_fault_rows,       sim_caller_rows,      sim_driver_rows,
+                                              sim_diagnose_rows,    sim_neighbour_rows,   sim_own_certificate_rows,
+                                              sim_trade_rows,       sim_vdi_ask_rows,     NULL};
 
 /* ---- clock ---- */
 
@@ -282,6 +289,8 @@ void simpool_close(struct simpool *p)
     http_server_close(p->server);
     sim_members_close(p);
     sim_certificates_close(p);
+    sim_kept_close(p);
+    sim_diagnose_close(p);
     sim_stops_close(p);
     sim_sessions_close(p);
     sim_log_close(p);
@@ -347,17 +356,4 @@ unsigned simpool_hosts(const struct simpool *pool)
 struct sockaddr_in simpool_address(const struct simpool *pool, unsigned host)
 {
     return pool->addresses[host];
-}
-
-enum simpool_coverage simpool_coverage(unsigned message_index)
-{
-    const struct xapi_message *const m = &xapi_messages[message_index];
-
-    if (m->state == XAPI_REMOVED)
-        return SIMPOOL_REMOVED;
-    for (size_t i = 0; sim_all_rows[i]; i++)
-        for (const struct sim_row *row = sim_all_rows[i]; row->message; row++)
-            if (strcmp(row->message, xapi_text(m->name)) == 0)
-                return SIMPOOL_BEHAVIOUR;
-    return m->kind == XAPI_CUSTOM ? SIMPOOL_UNSUPPORTED : SIMPOOL_TABLE;
 }

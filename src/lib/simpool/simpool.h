@@ -76,8 +76,10 @@ enum simpool_coverage {
     SIMPOOL_TABLE,       /* from the data model alone: getters, setters, records */
     SIMPOOL_BEHAVIOUR,   /* something happens */
     SIMPOOL_REMOVED,     /* MESSAGE_REMOVED, as the real server */
+    SIMPOOL_REFUSED,     /* an error whatever is asked, as of a real server that is like the simulated hosts */
     SIMPOOL_UNSUPPORTED, /* NOT_IMPLEMENTED */
 };
-enum simpool_coverage simpool_coverage(unsigned message_index);
+/* ret_why: the reason for a refusal, or for whom it is alone; "" for neither. */
+enum simpool_coverage simpool_coverage(unsigned message_index, const char **ret_why);
 
 #endif

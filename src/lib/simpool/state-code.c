@@ -7,11 +7,14 @@
  *     G  an object that is gone
  *     P  the pool: its clock, and its hosts in the order of their addresses
  *     I  key and certificate of a host
+ *     K  a file that hosts keep, or that they no longer do
  *
  * Numbers are little endian; texts are a length of 4 bytes and as many bytes. Everything that is read is checked, also
  * behind a right checksum: a file can be made to have one.
  */
 #include "lib/simpool/state.h"
+
+#include "lib/simpool/keep.h"
 
 #include "core/bytes.h"
 
@@ -138,6 +141,15 @@ int sim_state_put_identity(struct xk_buf *b, const struct http_identity *id, uns
     }
     xk_buf_done(&saved);
     return code;
+}
+
+void sim_state_put_kept(struct xk_buf *b, const struct sim_kept *k)
+{
+    xk_buf_add_char(b, 'K');
+    xk_buf_add_char(b, k->kind);
+    put_name(b, k->name);
+    xk_buf_add_char(b, k->text != NULL);
+    put_name(b, k->text ? k->text : "");
 }
 
 /* ---- reading ---- */
@@ -372,6 +384,24 @@ static int take_identity(struct take *t)
     return http_identity_load(&p->identities[host], at, bytes, t->err);
 }
 
+static int take_kept(struct take *t)
+{
+    char name[SIM_KEPT_NAME_MAX], kind = (char)xk_u8(&t->r);
+
+    if (!take_name(&t->r, name, sizeof(name)))
+        return damaged(t, "a file without a name");
+    const bool there = xk_u8(&t->r);
+    size_t bytes = 0;
+    const char *const at = take_bytes(&t->r, &bytes);
+    if (t->r.bad || bytes > SIM_KEPT_BYTES_MAX)
+        return damaged(t, "a file that is not whole");
+    xk_autofree char *text = there ? xk_strndup(at, bytes) : NULL;
+    if (there && !text)
+        return xk_fail_memory(t->err);
+    const int code = sim_keep(t->pool, kind, name, text);
+    return code == -ENOMEM ? xk_fail_memory(t->err) : code < 0 ? damaged(t, "too many files") : 0;
+}
+
 int sim_state_take(struct simpool *p, struct sim_schema *s, const char *bytes, size_t count, struct xk_err *err)
 {
     struct take t = {.pool = p, .schema = s, .r = xk_reader(bytes, count), .err = err};
@@ -393,6 +423,9 @@ int sim_state_take(struct simpool *p, struct sim_schema *s, const char *bytes, s
             break;
         case 'I':
             code = take_identity(&t);
+            break;
+        case 'K':
+            code = take_kept(&t);
             break;
         default:
             code = damaged(&t, "an entry of an unknown kind");

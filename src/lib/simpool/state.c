@@ -15,6 +15,7 @@
  * SQLite was weighed: each group would be a transaction with its own syncs (or none at all), 10,000 objects would be
  * 60,000 rows to read, and what is wanted of a database here is nothing but this log.
  */
+#include "lib/simpool/keep.h"
 #include "lib/simpool/state.h"
 
 #include "core/bytes.h"
@@ -361,6 +362,19 @@ static int put_identities(struct sim_state *s, const struct simpool *p, bool all
     return code;
 }
 
+/* Files that changed since s->written. returns whether there are any. */
+static bool put_kept(struct sim_state *s, const struct simpool *p)
+{
+    bool any = false;
+
+    for (const struct sim_kept *k = p->kept; k; k = k->next)
+        if (k->modified > s->written) {
+            sim_state_put_kept(&s->frame, k);
+            any = true;
+        }
+    return any;
+}
+
 static int write_parts(struct sim_state *s, const struct simpool *p, const struct xk_file *file, uint64_t *end,
                        uint64_t *number, struct xk_err *err)
 {
@@ -372,6 +386,9 @@ static int write_parts(struct sim_state *s, const struct simpool *p, const struc
     sim_state_put_schema(&s->frame);
     if (code == 0)
         code = put_identities(s, p, true, err);
+    for (const struct sim_kept *k = p->kept; k; k = k->next)
+        if (k->text)
+            sim_state_put_kept(&s->frame, k);
     for (const struct sim_object *o = oldest_after(p, 0); o && code == 0; o = o->newer) {
         if (sim_state_keeps(o->class_row))
             sim_state_put_object(&s->frame, p, o);
@@ -429,6 +446,7 @@ static bool group(struct sim_state *s, const struct simpool *p, struct xk_err *e
         any |= p->identities[i] && s->identities[i] != p->identities[i];
     if (any)
         *ret = put_identities(s, p, false, err);
+    any |= put_kept(s, p);
     for (uint64_t i = s->deleted_count; i < p->deleted_count; i++) {
         const struct sim_deleted *const d = &p->deleted[i % SIM_DELETED_MAX];
         /* What was made and deleted since was never in the file. */
@@ -447,6 +465,15 @@ static bool group(struct sim_state *s, const struct simpool *p, struct xk_err *e
     return any;
 }
 
+static int snapshot_told(struct sim_state *s, struct simpool *p, struct xk_err *err)
+{
+    const int code = snapshot(s, p, err);
+
+    if (code == 0)
+        sim_kept_told(p);
+    return code;
+}
+
 int sim_state_flush(struct simpool *p, struct xk_err *err)
 {
     struct sim_state *const s = p->state;
@@ -457,7 +484,7 @@ int sim_state_flush(struct simpool *p, struct xk_err *err)
     /* More was deleted than is remembered, or the groups have outgrown the snapshot. */
     if (p->deleted_count - s->deleted_count > SIM_DELETED_MAX ||
         s->end - s->snapshot_bytes > XK_MAX(s->snapshot_bytes, (uint64_t)COMPACT_MIN))
-        return snapshot(s, p, err);
+        return snapshot_told(s, p, err);
     const bool any = group(s, p, err, &code);
     if (code == 0 && s->broken_tail)
         code = xk_file_truncate(&s->file, s->end, err);
@@ -474,6 +501,7 @@ int sim_state_flush(struct simpool *p, struct xk_err *err)
         s->number++;
     }
     flushed(s, p);
+    sim_kept_told(p);
     return 0;
 }
 
@@ -503,5 +531,5 @@ int sim_state_begin(struct simpool *p, struct xk_err *err)
     if (!s)
         return 0;
     s->tell = true;
-    return s->file.open ? sim_state_flush(p, err) : snapshot(s, p, err);
+    return s->file.open ? sim_state_flush(p, err) : snapshot_told(s, p, err);
 }

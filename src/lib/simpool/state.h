@@ -15,6 +15,7 @@
 #define SIM_STATE_PART      (1u << 20)          /* of a snapshot: as much as is written at once */
 
 struct sim_state;
+struct sim_kept;
 
 /*
  * Open the file, and take what is in it into the pool's database, which is empty. One process at a time: it is locked.
@@ -51,6 +52,8 @@ void sim_state_put_object(struct xk_buf *b, const struct simpool *p, const struc
 void sim_state_put_gone(struct xk_buf *b, const struct xapi_class *row, const char *ref);
 /* Hosts in the order of their addresses, and the time. */
 void sim_state_put_pool(struct xk_buf *b, const struct simpool *p);
+/* A file of the hosts, or that it is gone. */
+void sim_state_put_kept(struct xk_buf *b, const struct sim_kept *k);
 int sim_state_put_identity(struct xk_buf *b, const struct http_identity *id, unsigned host, struct xk_err *err);
 /* Take the content of a frame into the database. returns   0; -EBADMSG; -ENOMEM. */
 int sim_state_take(struct simpool *p, struct sim_schema *s, const char *bytes, size_t count, struct xk_err *err);

@@ -180,6 +180,34 @@ static enum sim_outcome plain_destroy(struct sim_call *c)
     return SIM_DONE;
 }
 
+/* Whoever attaches it finds no package on its disk. */
+static enum sim_outcome update_attach(struct sim_call *c)
+{
+    const struct sim_object *const o = sim_arg(c, 0);
+
+    if (!o)
+        return SIM_FAILED;
+    return sim_follow(c->pool, o, "vdi") ? sim_fail(c, "INVALID_UPDATE", "Please upload a valid package.", NULL)
+                                         : sim_fail(c, "CANNOT_FIND_UPDATE", NULL);
+}
+
+static enum sim_outcome update_detach(struct sim_call *c)
+{
+    return sim_arg(c, 0) ? SIM_DONE : SIM_FAILED; /* it is attached nowhere */
+}
+
+static enum sim_outcome repository_apply(struct sim_call *c)
+{
+    const struct sim_object *const host = sim_host_arg(c, 0);
+
+    return host ? sim_fail(c, "APPLY_UPDATES_FAILED", host->ref, NULL) : SIM_FAILED;
+}
+
+static enum sim_outcome livepatch_apply(struct sim_call *c)
+{
+    return sim_host_arg(c, 0) ? sim_fail(c, "APPLY_LIVEPATCH_FAILED", sim_arg_text(c, 1), NULL) : SIM_FAILED;
+}
+
 const struct sim_row sim_update_rows[] = {
     {"Repository.introduce", introduce},
     {"Repository.introduce_bundle", introduce_bundle},
@@ -192,6 +220,10 @@ const struct sim_row sim_update_rows[] = {
     {"pool_update.precheck", update_apply},
     {"pool_update.pool_clean", update_clean},
     {"pool_update.resync_host", resync},
+    {"pool_update.attach", update_attach},
+    {"pool_update.detach", update_detach},
+    {"Repository.apply", repository_apply},
+    {"Repository.apply_livepatch", livepatch_apply},
     {"pool_patch.destroy", patch_destroy},
     {"pool_patch.apply", patch_gone},
     {"pool_patch.pool_apply", patch_gone},

@@ -3,6 +3,10 @@
 
 #define SCRIPT_BYTES_MAX 1024
 
+/* What a simulated firmware's store of variables holds, in base64: the names of the keys that are there. */
+#define USER_MODE  "UEsgS0VLIGRiIGRieA==" /* PK KEK db dbx */
+#define SETUP_MODE "LQ=="                 /* none of them */
+
 static enum sim_outcome assert_operation_valid(struct sim_call *c)
 {
     const struct sim_object *const vm = sim_arg(c, 0);
@@ -260,8 +264,25 @@ static enum sim_outcome get_secureboot_readiness(struct sim_call *c)
 
     if (!vm)
         return SIM_FAILED;
-    const bool on = sim_pair_is_true(vm, "platform", "secureboot"), booted = sim_pair(vm, "NVRAM", "EFI-variables");
-    c->result = xapi_str(!is_uefi(vm) ? "not_supported" : !on ? "disabled" : booted ? "setup_mode" : "first_boot");
+    const bool on = sim_pair_is_true(vm, "platform", "secureboot");
+    const char *const variables = sim_pair(vm, "NVRAM", "EFI-variables");
+    c->result = xapi_str(!is_uefi(vm)                     ? "not_supported"
+                         : !on                            ? "disabled"
+                         : !variables                     ? "first_boot"
+                         : sim_same(variables, USER_MODE) ? "ready"
+                                                          : "setup_mode");
+    return SIM_DONE;
+}
+
+/* The firmware's store with the pool's keys in it, or with none. */
+static enum sim_outcome set_uefi_mode(struct sim_call *c)
+{
+    struct sim_object *const vm = sim_arg(c, 0);
+
+    if (!vm)
+        return SIM_FAILED;
+    sim_put_pair(c->pool, vm, "NVRAM", "EFI-variables", sim_same(sim_arg_text(c, 1), "user") ? USER_MODE : SETUP_MODE);
+    c->result = xapi_str("");
     return SIM_DONE;
 }
 
@@ -359,6 +380,7 @@ const struct sim_row sim_vm_ask_rows[] = {
     {"VM.call_host_plugin", call_host_plugin},
     {"VM.sysprep", sysprep},
     {"VM.get_secureboot_readiness", get_secureboot_readiness},
+    {"VM.set_uefi_mode", set_uefi_mode},
     {"VM.update_secureboot_certificates_on_boot", update_secureboot_certificates_on_boot},
     {"VM.retrieve_wlb_recommendations", retrieve_wlb_recommendations},
     {"VM.assert_can_be_recovered", assert_can_be_recovered},

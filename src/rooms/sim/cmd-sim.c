@@ -66,14 +66,18 @@ static int list_coverage(struct xk_app *app)
     static const char *const names[] = {[SIMPOOL_TABLE] = "table",
                                         [SIMPOOL_BEHAVIOUR] = "behaviour",
                                         [SIMPOOL_REMOVED] = "removed",
+                                        [SIMPOOL_REFUSED] = "refused",
                                         [SIMPOOL_UNSUPPORTED] = "unsupported"};
 
     xk_out_rows(app->out, "messages");
     for (unsigned i = 0; i < xapi_message_count; i++) {
+        const char *why;
+        const enum simpool_coverage how = simpool_coverage(i, &why);
         xk_row(app->out);
         xk_put_str(app->out, "message", xapi_text(xapi_messages[i].name));
-        xk_put_str(app->out, "answered", names[simpool_coverage(i)]);
+        xk_put_str(app->out, "answered", names[how]);
         xk_put_str(app->out, "since", xapi_text(xapi_messages[i].release));
+        xk_put_str(app->out, "why", why);
     }
     xk_out_end(app->out);
     return XK_EXIT_OK;

@@ -39,6 +39,14 @@ class Pool:
                 return record
             time.sleep(0.05)
 
+    def until(self, condition):
+        """Until it holds; after a minute the test ends."""
+        for _ in range(1200):
+            if condition():
+                return
+            time.sleep(0.05)
+        raise AssertionError("it never came")
+
     def get(self, kind, ref, field):
         return self("%s.get_%s" % (kind, field), ref)
 

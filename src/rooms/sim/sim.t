@@ -34,7 +34,7 @@ is "a bad reference names its class" "$(failure VM.get_name_label "$session" '"O
     '["HANDLE_INVALID","VM","OpaqueRef:none"]'
 is "a bad uuid, too" "$(failure VM.get_by_uuid "$session" '"none"')" '["UUID_INVALID","VM","none"]'
 like "a wrong type is an internal error" "$(failure VM.set_user_version "$session" '"x"' '[]')" '^\["INTERNAL_ERROR","Failure'
-is "what has no behaviour says so" "$(failure Diagnostics.gc_stats "$session" '"x"' | jq -r '.[0]')" NOT_IMPLEMENTED
+is "what no real server does either says so" "$(failure host.get_log "$session" "$(result host.get_all "$session" | jq '.[0]')")" '["NOT_IMPLEMENTED","get_log"]'
 is "the other spelling of a message" "$(result VM_get_by_name_label "$session" '"web-01"' | jq length)" 1
 is "parameters by name" "$(curl -s -d "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"VM.get_by_name_label\",\"params\":{\"label\":\"web-01\",\"session_id\":$session}}" "$url/jsonrpc" | jq -c '[.id, (.result | length)]')" '["a",1]'
 
@@ -204,4 +204,5 @@ run xenkit sim --password-file empty
 check "an empty password" 2 "" "~empty"
 run xenkit sim --coverage --csv
 is "every message is in the list" "$(wc -l <"$out")" "$(wc -l <"$XENKIT_SOURCE/data/xenapi/messages.tsv")"
+is "what is always refused has its reason" "$(grep -c ',refused,.*,$' "$out")" 0
 done_testing
