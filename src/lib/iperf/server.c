@@ -779,6 +779,16 @@ static void echo_readable(evutil_socket_t fd, short what, void *context)
     }
 }
 
+/* Answers that show whether a packet of their size passes must not go in pieces. */
+static void never_cut_up(int fd, int family)
+{
+    const int four = IP_PMTUDISC_PROBE, six = IPV6_PMTUDISC_PROBE;
+
+    (void)setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &four, sizeof(four));
+    if (family == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &six, sizeof(six));
+}
+
 static void first_echo(struct server *server, uint8_t *bytes, size_t count, const struct sockaddr_storage *from,
                        socklen_t from_bytes)
 {
@@ -794,6 +804,7 @@ static void first_echo(struct server *server, uint8_t *bytes, size_t count, cons
         if (fd < 0)
             return;
         iperf_echo_prepare(fd);
+        never_cut_up(fd, from->ss_family);
         x->echo = event_new(server->base, fd, EV_READ | EV_PERSIST, echo_readable, x);
         if (!x->echo || event_add(x->echo, NULL) < 0) {
             if (x->echo)
