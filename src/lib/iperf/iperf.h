@@ -150,7 +150,7 @@ struct iperf_test {
     bool got_results, peer_counts_omitted;
     int64_t utc_begin_ns;
     struct iperf_greeting greeting; /* client: version 0 when the server is none of ours */
-    int control_fd;                 /* client */
+    int control_fd;
     char *peer_account;
     void *view; /* of whoever listens to the events */
 };

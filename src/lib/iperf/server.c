@@ -509,7 +509,7 @@ static void begin_session(struct server *server, int fd, const char cookie[IPERF
     }
     x->server = server;
     x->test.wake_fd = -1;
-    x->control_fd = fd;
+    x->control_fd = x->test.control_fd = fd;
     x->test.server = true;
     x->test.number = ++server->served;
     memcpy(x->test.cookie, cookie, IPERF_COOKIE_BYTES - 1);

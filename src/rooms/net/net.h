@@ -1,10 +1,10 @@
-/* The room of the network: clocks, ports. */
+/* The room of the network: throughput, clocks, ports. */
 #ifndef ROOM_NET_H
 #define ROOM_NET_H
 
 #include "core/room.h"
 
 extern const struct xk_room net_room;
-extern const struct xk_command net_cmd_ntp, net_cmd_ports;
+extern const struct xk_command net_cmd_ntp, net_cmd_ports, net_cmd_run, net_cmd_serve;
 
 #endif
