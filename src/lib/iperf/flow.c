@@ -157,6 +157,7 @@ static void send_tcp(struct iperf_flow *f)
 
     if (!block)
         return iperf_flow_fail(f, ENOMEM);
+    iperf_place_sender(f);
     for (bool more = true; more;) {
         if (p->rate_bps && in_burst++ % XK_MAX(p->burst, 1u) == 0 &&
             !iperf_flow_sleep_until(f, begin + (uint64_t)((double)sent * 8e9 / (double)p->rate_bps), false))
@@ -209,7 +210,9 @@ static void receive_tcp(struct iperf_flow *f)
 
     if (!drop && !block)
         return iperf_flow_fail(f, ENOMEM);
+    struct iperf_place place = iperf_place_receiver(f);
     while (!atomic_load_explicit(&t->stop, memory_order_relaxed)) {
+        iperf_place_follow(&place);
         const ssize_t n = receive(f->fd, block, room);
         if (n > 0) {
             atomic_store_explicit(&f->last_ns, iperf_now_ns(), memory_order_relaxed);

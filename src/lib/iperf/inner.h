@@ -5,6 +5,8 @@
 #include "lib/iperf/iperf.h"
 #include "lib/resolve/resolve.h"
 
+#include <sched.h>
+
 #define IPERF_HELLO_TO_SERVER  0x36373839u /* little endian on the wire: "9876" */
 #define IPERF_HELLO_TO_CLIENT  0x39383736u
 #define IPERF_HELLO_BYTES      4
@@ -80,6 +82,21 @@ int64_t iperf_socket_drops(int fd);
 uint64_t iperf_socket_waiting(int fd, bool sending);
 /* tcp-info.c: the kernel's own view of a TCP connection. */
 void iperf_tcp_info(int fd, struct iperf_count *ret);
+
+/* ---- place.c: the processors of streams whose two ends are on this machine ---- */
+
+struct iperf_place {
+    cpu_set_t allowed;
+    int fd, processor;
+    bool follows;
+    unsigned reads;
+};
+
+/* To be called by the thread that sends: it stays on a processor from now on. */
+void iperf_place_sender(const struct iperf_flow *f);
+struct iperf_place iperf_place_receiver(const struct iperf_flow *f);
+/* To be called by the thread that receives, before each read: it goes where the sender is. */
+void iperf_place_follow(struct iperf_place *p);
 
 /* ---- auth.c ---- */
 

@@ -395,6 +395,14 @@ elif command -v strace >/dev/null; then
     ok "by MSG_TRUNC" grep -q "recvfrom.*MSG_TRUNC" trace
     run strace -f -o trace "$ours" -c 127.0.0.1 -p "$our_port" -n 100K -Z
     ok "a file in memory is sent" grep -q sendfile trace
+    for options in "" "-A 0" "-b 1G" "-R"; do
+        # shellcheck disable=SC2086
+        run strace -f -o trace "$ours" -c 127.0.0.1 -p "$our_port" -n 10M $options
+        placed=$(grep -c 'sched_setscheduler.*SCHED_BATCH' trace)
+        followed=$(grep -c 'getsockopt.*\(SO_INCOMING_CPU\|0x31\)' trace)
+        is "both ends here, ${options:-no options}: placed, followed" "$placed $((followed > 0))" \
+            "$(case $options in '') echo "1 0" ;; -R) echo "1 1" ;; *) echo "0 0" ;; esac)"
+    done
     run strace -f -o trace "$ours" -c 127.0.0.1 -p "$our_port" -n 100K -m
     ok "MPTCP is asked for" grep -q IPPROTO_MPTCP trace
 else
