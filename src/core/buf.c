@@ -78,7 +78,29 @@ void xk_buf_add_str(struct xk_buf *b, const char *text)
 
 void xk_buf_add_char(struct xk_buf *b, char c)
 {
-    xk_buf_add(b, &c, 1);
+    if (!buf_reserve(b, 1))
+        return;
+    b->data[b->len++] = c;
+    b->data[b->len] = '\0';
+}
+
+void xk_buf_add_u64(struct xk_buf *b, uint64_t v)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+
+    do {
+        digits[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v > 0);
+    xk_buf_add(b, digits + at, sizeof(digits) - at);
+}
+
+void xk_buf_add_i64(struct xk_buf *b, int64_t v)
+{
+    if (v < 0)
+        xk_buf_add_char(b, '-');
+    xk_buf_add_u64(b, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
 }
 
 void xk_buf_add_repeat(struct xk_buf *b, char c, size_t count)
@@ -155,10 +177,11 @@ static struct xk_arena_block *arena_block(struct xk_arena *a, size_t bytes)
     size_t total;
     if (xk_add(size, sizeof(struct xk_arena_block), &total))
         return NULL;
-    struct xk_arena_block *block = xk_zalloc(total);
+    struct xk_arena_block *block = xk_alloc(total);
     if (!block)
         return NULL;
     block->size = size;
+    block->used = 0;
     /* A block of one large object goes behind the first, which still has room for small ones. */
     struct xk_arena_block **where = alone && a->blocks ? &a->blocks->next : &a->blocks;
     block->next = *where;
@@ -166,7 +189,8 @@ static struct xk_arena_block *arena_block(struct xk_arena *a, size_t bytes)
     return block;
 }
 
-void *xk_arena_alloc(struct xk_arena *a, size_t bytes)
+/* Memory that nobody has written to. */
+static void *arena_take(struct xk_arena *a, size_t bytes)
 {
     assert(a->used <= a->max);
     const size_t wanted = XK_MAX(bytes, (size_t)1);
@@ -187,6 +211,14 @@ void *xk_arena_alloc(struct xk_arena *a, size_t bytes)
     return memory;
 }
 
+void *xk_arena_alloc(struct xk_arena *a, size_t bytes)
+{
+    void *memory = arena_take(a, bytes);
+    if (memory)
+        memset(memory, 0, bytes);
+    return memory;
+}
+
 char *xk_arena_strdup(struct xk_arena *a, const char *text)
 {
     return xk_arena_strndup(a, text, strlen(text));
@@ -195,9 +227,11 @@ char *xk_arena_strdup(struct xk_arena *a, const char *text)
 char *xk_arena_strndup(struct xk_arena *a, const char *text, size_t bytes)
 {
     const size_t length = strnlen(text, bytes);
-    char *copy = xk_arena_alloc(a, length + 1);
-    if (copy)
-        memcpy(copy, text, length);
+    char *copy = arena_take(a, length + 1);
+    if (!copy)
+        return NULL;
+    memcpy(copy, text, length);
+    copy[length] = '\0';
     return copy;
 }
 

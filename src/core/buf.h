@@ -27,6 +27,8 @@ void xk_buf_reset(struct xk_buf *b);
 void xk_buf_add(struct xk_buf *b, const void *bytes, size_t count);
 void xk_buf_add_str(struct xk_buf *b, const char *text);
 void xk_buf_add_char(struct xk_buf *b, char c);
+void xk_buf_add_u64(struct xk_buf *b, uint64_t v); /* decimal */
+void xk_buf_add_i64(struct xk_buf *b, int64_t v);
 void xk_buf_add_repeat(struct xk_buf *b, char c, size_t count);
 void xk_buf_printf(struct xk_buf *b, const char *format, ...) XK_PRINTF(2, 3);
 void xk_buf_vprintf(struct xk_buf *b, const char *format, va_list args) XK_PRINTF(2, 0);

@@ -6,7 +6,6 @@
 #include "core/text.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <math.h>
 
 void xk_json_init(struct xk_json *j, struct xk_buf *buf, int indent)
@@ -82,13 +81,13 @@ void xk_json_str(struct xk_json *j, const char *key, const char *text)
 void xk_json_u64(struct xk_json *j, const char *key, uint64_t v)
 {
     begin_value(j, key);
-    xk_buf_printf(j->buf, "%" PRIu64, v);
+    xk_buf_add_u64(j->buf, v);
 }
 
 void xk_json_i64(struct xk_json *j, const char *key, int64_t v)
 {
     begin_value(j, key);
-    xk_buf_printf(j->buf, "%" PRId64, v);
+    xk_buf_add_i64(j->buf, v);
 }
 
 void xk_json_double(struct xk_json *j, const char *key, double v)

@@ -159,21 +159,42 @@ static void add_visible(struct xk_buf *b, const struct piece *piece)
         xk_buf_printf(b, "\\u{%x}", (unsigned)piece->point);
 }
 
+/* Which of the printable ASCII characters mean something: one bit for each from the space on. */
+struct marks {
+    uint64_t low, high;
+};
+
+static bool is_marked(const struct marks *m, uint8_t c)
+{
+    const uint8_t bit = (uint8_t)(c - 0x20);
+
+    return (bit < 64 ? m->low >> bit : m->high >> (bit - 64)) & 1;
+}
+
 /* How many bytes from here on are printable ASCII, of no special meaning: nearly all text is. */
-static size_t common_bytes(const char *text, size_t bytes, const char *special)
+static size_t common_bytes(const char *text, size_t bytes, const struct marks *special)
 {
     size_t at = 0;
-    while (at < bytes && text[at] >= 0x20 && text[at] < 0x7f && !strchr(special, text[at]))
+    while (at < bytes && text[at] >= 0x20 && text[at] < 0x7f && !is_marked(special, (uint8_t)text[at]))
         at++;
     return at;
 }
 
-/* Append text; what is not printable ASCII, or is one of `special`, goes through add(). */
+/* Append text; what is not printable ASCII, or is one of `special` (printable), goes through add(). */
 static void add_pieces(struct xk_buf *b, const char *text, const char *special,
                        void (*add)(struct xk_buf *b, const struct piece *piece, const char *text))
 {
+    struct marks marks = {0};
+
+    for (; *special; special++) {
+        const unsigned bit = (unsigned)*special - 0x20;
+        if (bit < 64)
+            marks.low |= UINT64_C(1) << bit;
+        else
+            marks.high |= UINT64_C(1) << (bit - 64);
+    }
     for (size_t left = strlen(text); left > 0;) {
-        size_t used = common_bytes(text, left, special);
+        size_t used = common_bytes(text, left, &marks);
         if (used > 0) {
             xk_buf_add(b, text, used);
         } else {

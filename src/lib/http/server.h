@@ -98,6 +98,9 @@ void http_reply(struct http_exchange *x, const struct http_reply *reply, struct 
 /* The short page that goes with an error status; the connection ends. */
 void http_refuse(struct http_exchange *x, unsigned status);
 void http_refuse_with(struct http_exchange *x, unsigned status, const char *headers);
+/* Replies given between these two leave together: for many that are told the same. Nothing is read in between. */
+void http_server_hold(struct http_server *s);
+void http_server_release(struct http_server *s);
 /* What happens to the reply, whoever gives it. */
 struct http_spoil {
     bool cut; /* as in struct http_reply */

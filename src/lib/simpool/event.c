@@ -342,6 +342,7 @@ static void on_wake(evutil_socket_t fd, short what, void *pool)
 
     if (p->registered)
         weigh(p);
+    http_server_hold(p->server);
     for (struct sim_call *c = p->waiting, *next; c; c = next) {
         enum sim_outcome outcome;
         next = c->next;
@@ -358,6 +359,7 @@ static void on_wake(evutil_socket_t fd, short what, void *pool)
         }
     }
     answer_end(&a);
+    http_server_release(p->server);
     xk_buf_done(&a.xml);
     xk_buf_done(&a.json);
 }
