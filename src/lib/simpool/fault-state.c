@@ -92,7 +92,7 @@ static int host_silent(struct sim_fault *f, struct xk_err *err)
 
     if (code < 0)
         return code;
-    f->pool->members[f->host - 1].silent = true;
+    sim_member_silence(f->pool, (unsigned)f->host - 1, true);
     if (f->at_start) {
         notice(f);
         return 0;
@@ -174,7 +174,7 @@ static int host_begin(struct sim_fault *f, struct xk_err *err)
 static int host_end(struct sim_fault *f, struct xk_err *err)
 {
     if (f->dead || f->hung) {
-        f->pool->members[f->host - 1].silent = false;
+        sim_member_silence(f->pool, (unsigned)f->host - 1, false);
         return f->pool->members[f->host - 1].down
                    ? 0
                    : http_server_hear(f->pool->server, (unsigned)f->host - 1, HTTP_HEARS, err);

@@ -1,5 +1,5 @@
 /*
- * High availability: the flag, the plan, and VMs that start elsewhere when their host fails.
+ * High availability: the flag and the plan. What happens when a host fails stands in ha-restart.c.
  *
  * The plan counts memory and storage: for n failures it takes those n hosts away whose loss hurts most (their protected
  * VMs and their room together) and finds the others a place for what ran there. The real server searches further; with
@@ -21,7 +21,7 @@ static struct sim_object *pool_of(const struct simpool *p)
     return sim_first(p, "pool");
 }
 
-static bool is_protected(const struct sim_object *vm)
+bool sim_ha_protects(const struct sim_object *vm)
 {
     return sim_bool(vm, "ha_always_run") && strcmp(sim_text(vm, "ha_restart_priority"), "restart") == 0;
 }
@@ -37,7 +37,7 @@ struct scope {
 static bool in_scope(const struct scope *s, const struct sim_object *vm)
 {
     if (!s->vms)
-        return is_protected(vm);
+        return sim_ha_protects(vm);
     return strcmp(xapi_value_text(xapi_map_get(s->vms, vm->ref)), "restart") == 0;
 }
 
@@ -131,9 +131,14 @@ void sim_ha_update(struct simpool *p)
                   before = sim_int(pool, "ha_plan_exists_for");
     char text[24];
 
-    if (wanted > can && !sim_bool(pool, "ha_overcommitted"))
-        sim_alert(p, "HA_POOL_OVERCOMMITTED", 3, "Pool", pool,
-                  "The failover tolerance for pool has dropped and the original VMs cannot all be restarted");
+    if (wanted > can && !sim_bool(pool, "ha_overcommitted")) {
+        char body[400];
+        snprintf(body, sizeof(body),
+                 "The failover tolerance for pool '%.200s' has dropped and the initially specified number of host "
+                 "failures to tolerate can no longer be guaranteed",
+                 sim_text(pool, "name_label"));
+        sim_alert(p, "HA_POOL_OVERCOMMITTED", 3, "Pool", pool, body);
+    }
     sim_put_bool(p, pool, "ha_overcommitted", wanted > can);
     sim_put_int(p, pool, "ha_plan_exists_for", planned);
     snprintf(text, sizeof(text), "%lld", (long long)planned);
@@ -150,30 +155,6 @@ bool sim_ha_allows_disable(struct sim_call *c, const struct sim_object *host)
         return true;
     (void)sim_fail(c, "HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN", NULL);
     return false;
-}
-
-void sim_ha_host_failed(struct simpool *p, struct sim_object *host)
-{
-    struct sim_object *hosts[SIMPOOL_HOSTS_MAX];
-    const size_t targets = sim_targets(p, host, hosts);
-    xk_autofree struct sim_move *moves = NULL;
-    const size_t count = sim_residents(p, host, &moves);
-
-    sim_alert(p, "HA_HOST_FAILED", 3, "Host", host, "");
-    if (!moves)
-        return;
-    for (size_t i = 0; i < count; i++)
-        sim_vm_halt(p, moves[i].vm);
-    if (sim_now_s(p) >= p->ha_quiet_until_s)
-        (void)sim_plan(p, moves, count, hosts, targets);
-    for (size_t i = 0; i < count; i++) {
-        if (!is_protected(moves[i].vm))
-            continue;
-        const bool started = moves[i].to && sim_vm_run(p, moves[i].vm, moves[i].to, false, NULL);
-        if (!started && sim_now_s(p) >= p->ha_quiet_until_s)
-            sim_alert(p, "HA_PROTECTED_VM_RESTART_FAILED", 2, "VM", moves[i].vm, "");
-    }
-    sim_ha_update(p);
 }
 
 /* ---- on and off ---- */

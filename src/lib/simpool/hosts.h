@@ -26,6 +26,8 @@ void sim_members_open(struct simpool *p);
 /* The collector's look at who was heard of lately. */
 void sim_members_collect(struct simpool *p);
 
+/* A fault keeps the host from answering, or no longer does. */
+void sim_member_silence(struct simpool *p, unsigned host, bool silent);
 /* Nobody can talk to it: it is down, or a fault keeps it from answering. */
 bool sim_member_is_silent(const struct simpool *p, unsigned host);
 /* Whether the host takes itself for the master. */
@@ -117,8 +119,14 @@ void sim_messages_collect(struct simpool *p);
 bool sim_ha_allows_disable(struct sim_call *c, const struct sim_object *host);
 /* Compute the plan's fields anew. */
 void sim_ha_update(struct simpool *p);
-/* A host is gone: its protected VMs start elsewhere. */
+/* Whether the machine is one of those that shall always run. */
+bool sim_ha_protects(const struct sim_object *vm);
+
+/* ---- ha-restart.c ---- */
+
+/* A host is gone: its machines are halted, and those that are protected start elsewhere. */
 void sim_ha_host_failed(struct simpool *p, struct sim_object *host);
+void sim_ha_close(struct simpool *p);
 
 extern const struct sim_row sim_host_rows[], sim_host_config_rows[], sim_master_rows[], sim_ha_rows[],
     sim_message_rows[], sim_certificate_rows[], sim_update_rows[], sim_pool_config_rows[], sim_cluster_rows[],

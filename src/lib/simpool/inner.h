@@ -145,6 +145,7 @@ struct simpool {
     unsigned retired_count;
     struct sim_kept *kept;    /* files of the hosts; see keep.h */
     struct stop *stops;       /* hosts that will stop soon */
+    struct sim_restarts *restarts; /* machines that HA starts anew; NULL: none ever */
     int64_t ha_quiet_until_s; /* until then no VM is started for a host that failed */
     /* database */
     struct sim_class *classes; /* xapi_class_count of them */
@@ -305,6 +306,9 @@ const char *sim_arg_text(const struct sim_call *c, unsigned arg);
  */
 enum sim_outcome sim_work(struct sim_call *c, uint64_t work_ns, sim_behaviour *finish, struct sim_object *subject,
                           const char *operation, bool cancellable);
+
+/* From a call's `finish`: there is more to do. returns SIM_WORKING, or SIM_FAILED when memory is out. */
+enum sim_outcome sim_work_on(struct sim_call *c, uint64_t work_ns, sim_behaviour *finish);
 
 /* ---- handlers.c: what is not a call ---- */
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define ASSUMED_DEAD_S 600 /* without a heartbeat; the real server's host_assumed_dead_interval */
+#define HA_DEAD_S      60  /* without a beat, with high availability */
 #define RETRY_MS       200 /* when its port is taken by somebody else meanwhile */
 
 unsigned sim_host_number(const struct simpool *p, const struct sim_object *host)
@@ -193,9 +194,11 @@ void sim_member_start(struct simpool *p, unsigned host)
 
 void sim_members_open(struct simpool *p)
 {
+    const bool armed = sim_bool(sim_first(p, "pool"), "ha_enabled");
+
     for (unsigned i = 0; i < p->settings.hosts; i++) {
         struct sim_object *const host = sim_host_object(p, i);
-        p->members[i] = (struct sim_member){.pool = p, .number = i, .follows = p->master};
+        p->members[i] = (struct sim_member){.pool = p, .number = i, .follows = p->master, .armed = armed};
         if (!host) { /* it was thrown out of the pool before that was saved */
             p->members[i].down = true;
             (void)http_server_hear(p->server, i, HTTP_GONE, NULL);
@@ -226,18 +229,50 @@ void sim_member_follow(struct simpool *p, unsigned host, unsigned master)
     }
 }
 
+void sim_member_silence(struct simpool *p, unsigned host, bool silent)
+{
+    struct sim_member *const m = &p->members[host];
+    struct sim_object *const object = sim_host_object(p, host);
+
+    if (silent && !m->silent && !m->down)
+        m->down_s = sim_now_s(p);
+    m->silent = silent;
+    if (!silent && !m->down && object && !sim_host_is_live(p, object)) {
+        set_live(p, object, true);
+        sim_ha_update(p);
+    }
+}
+
+/* With high availability, the hosts that are left choose another master. returns whether there is one. */
+static bool elect(struct simpool *p, int64_t patience)
+{
+    if (sim_now_s(p) - p->members[p->master].down_s < patience)
+        return false;
+    for (unsigned i = 0; i < p->settings.hosts; i++) {
+        const struct sim_object *const host = sim_host_object(p, i);
+        if (!host || sim_member_is_silent(p, i) || !p->members[i].armed)
+            continue;
+        sim_alert(p, "POOL_MASTER_TRANSITION", 4, "Host", host, "");
+        sim_master_move(p, i);
+        return true;
+    }
+    return false;
+}
+
 void sim_members_collect(struct simpool *p)
 {
-    const struct sim_object *const pool = sim_first(p, "pool");
-    const int64_t patience = sim_bool(pool, "ha_enabled") ? 60 : ASSUMED_DEAD_S;
+    const bool ha = sim_bool(sim_first(p, "pool"), "ha_enabled");
+    const int64_t patience = ha ? HA_DEAD_S : ASSUMED_DEAD_S;
 
-    for (unsigned i = 0; i < p->settings.hosts && !p->members[p->master].down; i++) {
+    if (sim_member_is_silent(p, p->master) && !(ha && elect(p, patience)))
+        return;
+    for (unsigned i = 0; i < p->settings.hosts; i++) {
         struct sim_object *const host = sim_host_object(p, i);
-        if (!host || i == p->master || !p->members[i].down || !sim_host_is_live(p, host) ||
+        if (!host || i == p->master || !sim_member_is_silent(p, i) || !sim_host_is_live(p, host) ||
             sim_now_s(p) - p->members[i].down_s < patience)
             continue;
         set_live(p, host, false);
-        if (sim_bool(pool, "ha_enabled"))
+        if (ha)
             sim_ha_host_failed(p, host);
     }
 }

@@ -290,6 +290,7 @@ void simpool_close(struct simpool *p)
     sim_members_close(p);
     sim_certificates_close(p);
     sim_kept_close(p);
+    sim_ha_close(p);
     sim_diagnose_close(p);
     sim_stops_close(p);
     sim_sessions_close(p);

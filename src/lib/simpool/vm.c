@@ -340,8 +340,7 @@ static enum sim_outcome start_begin(struct sim_call *c, const char *op, const st
         return sim_refuse(c, &why);
     if (!resumes && !is_pinned(vm, &why))
         return sim_refuse(c, &why);
-    return sim_work(c, (uint64_t)((seconds + (resumes ? 0 : seconds_of(vm, "start_delay"))) * 1e9), finish, vm, op,
-                    true);
+    return sim_work(c, (uint64_t)(seconds * 1e9), finish, vm, op, true);
 }
 
 static void image_destroy(struct simpool *p, struct sim_object *vm)
@@ -384,18 +383,38 @@ static enum sim_outcome run(struct sim_call *c, struct sim_object *vm, struct si
     return sim_vm_run(c->pool, vm, host, paused, &why) ? SIM_DONE : sim_refuse(c, &why);
 }
 
+static enum sim_outcome delay_end(struct sim_call *c)
+{
+    return SIM_DONE;
+}
+
+/* The machine runs, or is halted; who waits for that waits a while longer. */
+static enum sim_outcome delay(struct sim_call *c, enum sim_outcome outcome, const struct sim_object *vm,
+                              const char *field)
+{
+    const double seconds = outcome == SIM_DONE ? seconds_of(vm, field) : 0;
+
+    return seconds > 0 ? sim_work_on(c, (uint64_t)(seconds * 1e9), delay_end) : outcome;
+}
+
 static enum sim_outcome start_end(struct sim_call *c)
 {
     struct sim_object *const vm = sim_arg(c, 0);
 
-    return vm ? run(c, vm, NULL, c->args[1].truth) : SIM_FAILED;
+    if (!vm)
+        return SIM_FAILED;
+    const enum sim_outcome outcome = run(c, vm, NULL, c->args[1].truth);
+    return xk_has_prefix(c->operation, "start") ? delay(c, outcome, vm, "start_delay") : outcome;
 }
 
 static enum sim_outcome start_on_end(struct sim_call *c)
 {
     struct sim_object *const vm = sim_arg(c, 0), *const host = vm ? sim_arg(c, 1) : NULL;
 
-    return host ? run(c, vm, host, c->args[2].truth) : SIM_FAILED;
+    if (!host)
+        return SIM_FAILED;
+    const enum sim_outcome outcome = run(c, vm, host, c->args[2].truth);
+    return xk_has_prefix(c->operation, "start") ? delay(c, outcome, vm, "start_delay") : outcome;
 }
 
 static enum sim_outcome start(struct sim_call *c)
@@ -469,7 +488,7 @@ static enum sim_outcome halt_end(struct sim_call *c)
         return SIM_FAILED;
     sim_vm_halt(c->pool, vm);
     tell(c->pool, vm, "VM_SHUTDOWN", sim_same(c->operation, "hard_shutdown") ? "shutdown forcibly" : "shutdown");
-    return SIM_DONE;
+    return delay(c, SIM_DONE, vm, "shutdown_delay");
 }
 
 static enum sim_outcome stop_begin(struct sim_call *c, const char *op, double seconds)
@@ -478,8 +497,7 @@ static enum sim_outcome stop_begin(struct sim_call *c, const char *op, double se
 
     if (!vm)
         return SIM_FAILED;
-    const enum sim_outcome outcome =
-        sim_vm_begin(c, 0, op, seconds + seconds_of(vm, "shutdown_delay"), halt_end, !sim_same(op, "hard_shutdown"));
+    const enum sim_outcome outcome = sim_vm_begin(c, 0, op, seconds, halt_end, !sim_same(op, "hard_shutdown"));
     if (outcome == SIM_WORKING)
         sim_put_bool(c->pool, vm, "ha_always_run", false);
     return outcome;

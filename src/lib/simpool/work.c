@@ -58,7 +58,23 @@ static void on_time(evutil_socket_t fd, short what, void *context)
         if (subject)
             sim_allowed(p, subject);
     }
-    sim_answer(c, outcome);
+    if (outcome != SIM_WORKING)
+        sim_answer(c, outcome);
+}
+
+enum sim_outcome sim_work_on(struct sim_call *c, uint64_t work_ns, sim_behaviour *finish)
+{
+    const struct timeval step = sim_delay(c->pool, XK_MIN(STEP_NS, work_ns));
+
+    if (event_add(c->timer, &step) < 0)
+        return sim_no_memory(c);
+    c->finish = finish;
+    c->started_ns = sim_monotonic_ns(c->pool);
+    c->work_ns = work_ns;
+    c->cancellable = false; /* what it was for is done */
+    if (*c->subject)
+        name_operation(c, true);
+    return SIM_WORKING;
 }
 
 /* Others see what a call without Async works on, too, for as long as it does. */
