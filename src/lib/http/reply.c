@@ -236,7 +236,8 @@ static void put_line(struct xk_buf *b, const char *name, const char *text)
     xk_buf_add_str(b, "\r\n");
 }
 
-static void put_head(struct xk_buf *b, const struct http_exchange *x, const struct http_reply *reply, size_t bytes)
+/* bytes     of the body; -1: it ends with the connection. */
+static void put_head(struct xk_buf *b, const struct http_exchange *x, const struct http_reply *reply, int64_t bytes)
 {
     const char *const server = x->server->settings.server_name;
 
@@ -247,9 +248,12 @@ static void put_head(struct xk_buf *b, const struct http_exchange *x, const stru
         put_line(b, "Server: ", server);
     if (reply->type)
         put_line(b, "Content-Type: ", reply->type);
-    xk_buf_add_str(b, "content-length: ");
-    xk_buf_add_u64(b, bytes);
-    put_line(b, "\r\nconnection: ", x->close ? "close" : "keep-alive");
+    if (bytes >= 0) {
+        xk_buf_add_str(b, "content-length: ");
+        xk_buf_add_u64(b, (uint64_t)bytes);
+        xk_buf_add_str(b, "\r\n");
+    }
+    put_line(b, "connection: ", x->close ? "close" : "keep-alive");
     if (reply->headers)
         xk_buf_add_str(b, reply->headers);
     xk_buf_add_str(b, "\r\n");
@@ -277,7 +281,7 @@ void http_reply(struct http_exchange *x, const struct http_reply *reply, struct 
     x->server->unsent += bytes;
     set_rate(x, reply->rate_byte_s ? reply->rate_byte_s : x->spoil.rate_byte_s);
     xk_buf_reset(&x->reply_head);
-    put_head(&x->reply_head, x, reply, bytes);
+    put_head(&x->reply_head, x, reply, (int64_t)bytes);
     if (x->reply_head.error) { /* nothing can be said: the connection ends */
         xk_buf_reset(&x->reply_head);
         x->close = true;
@@ -342,10 +346,25 @@ void http_take(struct http_exchange *x, const struct http_raw *raw)
     assert(x->state == HTTP_HANDLED);
     x->state = HTTP_TAKEN;
     x->readable = raw->readable;
+    x->writable = raw->writable;
     (void)bufferevent_enable(x->stream, EV_WRITE);
     http_on_gone(x, raw->gone, raw->context);
     if (evbuffer_get_length(bufferevent_get_input(x->stream)) > 0)
         bufferevent_trigger(x->stream, EV_READ, BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
+}
+
+int http_stream(struct http_exchange *x, const struct http_reply *reply, const struct http_raw *raw)
+{
+    x->close = true;
+    xk_buf_reset(&x->reply_head);
+    put_head(&x->reply_head, x, reply, -1);
+    if (x->reply_head.error)
+        return x->reply_head.error;
+    if (evbuffer_add(bufferevent_get_output(x->stream), x->reply_head.data, x->reply_head.len) < 0)
+        return -ENOMEM;
+    set_rate(x, x->spoil.rate_byte_s);
+    http_take(x, raw);
+    return 0;
 }
 
 int http_write(struct http_exchange *x, const void *bytes, size_t count)
@@ -353,10 +372,20 @@ int http_write(struct http_exchange *x, const void *bytes, size_t count)
     struct evbuffer *const out = bufferevent_get_output(x->stream);
 
     assert(x->state == HTTP_TAKEN);
+    if (x->spoil.cut) {
+        count = XK_MIN(count, x->spoil.cut_bytes);
+        x->spoil.cut_bytes -= count;
+    }
     if (count > HTTP_RAW_BYTES_MAX || evbuffer_get_length(out) > HTTP_RAW_BYTES_MAX - count)
         return -ENOBUFS;
     http_exchange_times(x, 0, HTTP_WRITE_S);
     return evbuffer_add(out, bytes, count) < 0 ? -ENOMEM : 0;
+}
+
+void http_expect(struct http_exchange *x, unsigned seconds)
+{
+    assert(x->state == HTTP_TAKEN);
+    http_exchange_times(x, (int)seconds, HTTP_WRITE_S);
 }
 
 void http_finish(struct http_exchange *x)

@@ -7,12 +7,14 @@
 #include "lib/http/server-parts.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
 
-#define HEAD_BYTES_KEPT 1024 /* a connection keeps its buffers between requests, as long as they are small */
-#define BODY_BYTES_KEPT 1024
+#define HEAD_BYTES_KEPT  1024 /* a connection keeps its buffers between requests, as long as they are small */
+#define BODY_BYTES_KEPT  1024
+#define EARLY_PATH_BYTES 64 /* as much of a path as is looked at */
 
 void http_request_reset(struct http_exchange *x)
 {
@@ -26,7 +28,7 @@ void http_request_reset(struct http_exchange *x)
     x->path = x->query = NULL;
     x->target_len = 0;
     x->header_count = 0;
-    x->in_value = x->begun = x->whole = false;
+    x->in_value = x->begun = x->whole = x->early = false;
     x->spoil = (struct http_spoil){0};
 }
 
@@ -87,7 +89,22 @@ static int on_value(http_parser *p, const char *at, size_t len)
     return part_add(x, at, len);
 }
 
-/* The server takes bodies only with a length, and looks at it before the first byte. */
+static bool is_early(const struct http_exchange *x)
+{
+    const struct http_settings *const s = &x->server->settings;
+    char path[EARLY_PATH_BYTES];
+
+    if (!s->early || x->parser.method != HTTP_PUT)
+        return false;
+    snprintf(path, sizeof(path), "%.*s", (int)XK_MIN(x->target_len, sizeof(path) - 1), x->head.data);
+    path[strcspn(path, "?")] = '\0';
+    return s->early(s->context, path);
+}
+
+/*
+ * The server takes bodies only with a length, and looks at it before the first byte. What is to be handed over early
+ * says itself what it takes.
+ */
 static int on_head_end(http_parser *p)
 {
     struct http_exchange *const x = p->data;
@@ -98,7 +115,10 @@ static int on_head_end(http_parser *p)
         x->refused = 500;
     else if (p->http_major != 1)
         x->refused = 505;
-    else if (p->flags & F_CHUNKED || ((p->method == HTTP_POST || p->method == HTTP_PUT) && !has_length))
+    else if ((x->early = is_early(x))) {
+        x->unread = has_length ? (int64_t)XK_MIN(p->content_length, (uint64_t)INT64_MAX) : -1;
+        return 1; /* for the parser there is no body */
+    } else if (p->flags & F_CHUNKED || ((p->method == HTTP_POST || p->method == HTTP_PUT) && !has_length))
         x->refused = 500;
     else if (has_length && p->content_length > x->server->settings.body_bytes_max)
         x->refused = 500;
@@ -118,7 +138,7 @@ static int on_whole(http_parser *p)
     struct http_exchange *const x = p->data;
 
     x->whole = true;
-    x->close = !http_should_keep_alive(p);
+    x->close = x->early || !http_should_keep_alive(p);
     http_parser_pause(p, 1);
     return 0;
 }
@@ -162,6 +182,11 @@ const char *http_body(const struct http_exchange *x, size_t *ret_bytes)
 {
     *ret_bytes = x->body.len;
     return xk_buf_str(&x->body);
+}
+
+int64_t http_unread(const struct http_exchange *x)
+{
+    return x->early ? x->unread : 0;
 }
 
 unsigned http_tag(const struct http_exchange *x)

@@ -40,6 +40,8 @@ struct http_exchange {
     enum http_state state;
     unsigned refused; /* status that ends the request while it is still read; 0: none */
     bool begun;       /* the first byte of a request was seen */
+    bool early;       /* handed over with its body unread */
+    int64_t unread;   /* of an early one: its body; -1: unknown */
     bool whole, close;
     bool plain;    /* no TLS: what is said can be written to the socket at once */
     bool parsing;  /* in go_on(), which looks at the state again afterwards */
@@ -62,6 +64,7 @@ struct http_exchange {
     void (*gone)(void *context);
     void *gone_context;
     void (*readable)(void *context, struct evbuffer *in);
+    void (*writable)(void *context);
 };
 
 struct http_listener {

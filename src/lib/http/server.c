@@ -127,7 +127,11 @@ static void on_read(struct bufferevent *stream, void *context)
 
 static void on_written(struct bufferevent *stream, void *context)
 {
-    http_exchange_go_on(context);
+    struct http_exchange *const x = context;
+
+    if (x->state == HTTP_TAKEN && x->writable)
+        return x->writable(x->gone_context);
+    http_exchange_go_on(x);
 }
 
 /* Who takes an HTTPS port for an HTTP one reads in plain words what is wrong. */

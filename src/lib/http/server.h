@@ -36,6 +36,11 @@ struct http_settings {
     unsigned connections;  /* 0: HTTP_CONNECTIONS */
     /* Called for every whole request; answers now or later with http_reply(). */
     void (*handle)(void *context, struct http_exchange *x);
+    /*
+     * Whether a PUT to that path is handed over as soon as its head is there, with a body of any length, or of none
+     * that is said, unread: the handler answers, or takes the connection and finds the body's bytes there. NULL: none.
+     */
+    bool (*early)(void *context, const char *path);
     void *context;
     const char *server_name; /* for the Server header; NULL: none */
 };
@@ -76,6 +81,8 @@ const char *http_path(const struct http_exchange *x);                     /* wit
 const char *http_query(const struct http_exchange *x);                    /* without '?', "" for none */
 const char *http_header(const struct http_exchange *x, const char *name); /* NULL: none */
 const char *http_body(const struct http_exchange *x, size_t *ret_bytes);
+/* Bytes of the body of a request that was handed over early; -1: it does not say how many. 0 for any other. */
+int64_t http_unread(const struct http_exchange *x);
 unsigned http_tag(const struct http_exchange *x);
 /* The client's address; "" when it is gone or has none. */
 void http_peer(char ret[INET_ADDRSTRLEN], const struct http_exchange *x);
@@ -120,6 +127,8 @@ void http_on_gone(struct http_exchange *x, void (*gone)(void *context), void *co
 struct http_raw {
     /* Bytes came, at first those that came behind the request; what is not taken out of `in` comes again with more. */
     void (*readable)(void *context, struct evbuffer *in);
+    /* All that was written has left; also once at the beginning. NULL: nobody waits for it. */
+    void (*writable)(void *context);
     /* The client is gone, or the server ends; the exchange is over. Not called after http_finish() or http_drop(). */
     void (*gone)(void *context);
     void *context;
@@ -127,8 +136,15 @@ struct http_raw {
 
 /* Instead of a reply: from now on the connection carries bytes as they are, until http_finish() or http_drop(). */
 void http_take(struct http_exchange *x, const struct http_raw *raw);
+/*
+ * The same after the head of a reply whose body ends with the connection: http_write() it.
+ * returns   0; -ENOMEM, -EFBIG (headers): the exchange is as it was.
+ */
+int http_stream(struct http_exchange *x, const struct http_reply *reply, const struct http_raw *raw);
 /* returns   0; -ENOBUFS: more than HTTP_RAW_BYTES_MAX would wait for a client that does not read; -ENOMEM. */
 int http_write(struct http_exchange *x, const void *bytes, size_t count);
+/* The client is gone when it sends nothing for so long. */
+void http_expect(struct http_exchange *x, unsigned seconds);
 /* All is said: what was written still goes out. */
 void http_finish(struct http_exchange *x);
 

@@ -20,6 +20,9 @@ void sim_role_ref(unsigned role, char ret[SIM_REF_BYTES]);
 enum sim_outcome sim_access_check(struct sim_call *c);
 /* Whether it may do something that is no message, "task.destroy/any" for one, and that `roles` may. */
 bool sim_access_has(const struct sim_session *s, unsigned roles);
+#define SIM_DENIAL_BYTES 512
+/* The sentence that says who would have had the permission. */
+void sim_access_denial(char ret[SIM_DENIAL_BYTES], unsigned roles);
 enum sim_outcome sim_access_deny(struct sim_call *c, const char *permission, unsigned roles);
 /* Names of all permissions that the roles have together. */
 void sim_access_list(struct xapi_build *b, unsigned roles);

@@ -82,7 +82,7 @@ static int store(struct simpool *p, struct sim_object *blob, const char *bytes, 
 /* ---- /blob ---- */
 
 /* The blob that a request names and may see. NULL: answered. */
-static struct sim_object *asked(struct simpool *p, struct http_exchange *x, const char *action)
+static struct sim_object *asked(struct simpool *p, struct http_exchange *x, const char *action, unsigned roles)
 {
     const struct xapi_class *const row = xapi_class_find("blob");
     char word[64];
@@ -95,7 +95,8 @@ static struct sim_object *asked(struct simpool *p, struct http_exchange *x, cons
         return NULL;
     }
     /* A public one is for everybody to read. */
-    if (!(blob && sim_bool(blob, "public") && sim_same(http_method(x), "GET")) && !sim_http_allowed(p, x, action))
+    if (!(blob && sim_bool(blob, "public") && sim_same(http_method(x), "GET")) &&
+        !sim_http_allowed(p, x, action, roles))
         return NULL;
     if (!blob)
         http_refuse(x, 404);
@@ -104,7 +105,7 @@ static struct sim_object *asked(struct simpool *p, struct http_exchange *x, cons
 
 void sim_blob_get(struct simpool *p, struct http_exchange *x)
 {
-    const struct sim_object *const blob = asked(p, x, "get_blob");
+    const struct sim_object *const blob = asked(p, x, "get_blob", ~0u);
     const struct sim_blob *const content = blob ? content_of(p, blob->ref) : NULL;
     struct xk_buf body = XK_BUF_INIT(BLOBS_BYTES_MAX);
 
@@ -118,7 +119,7 @@ void sim_blob_get(struct simpool *p, struct http_exchange *x)
 
 void sim_blob_put(struct simpool *p, struct http_exchange *x)
 {
-    struct sim_object *const blob = asked(p, x, "put_blob");
+    struct sim_object *const blob = asked(p, x, "put_blob", XAPI_ROLE_PA | XAPI_ROLE_PO | XAPI_ROLE_VPA);
     size_t size;
     const char *const bytes = http_body(x, &size);
 

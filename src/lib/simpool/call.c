@@ -454,26 +454,81 @@ void sim_rpc_options(struct simpool *p, struct http_exchange *x)
     http_reply(x, &(struct http_reply){.status = 200, .headers = rpc_headers}, NULL);
 }
 
-bool sim_call_inside(struct simpool *p, unsigned host, const char *message, const struct xapi_value *args, size_t count,
-                     const char *agent, char ret_ref[SIM_REF_BYTES])
+/* A call from inside, up to its outcome; NULL: no memory, or it works on and ends by itself, with nobody to tell. */
+static struct sim_call *call_inside(struct simpool *p, unsigned host, const char *message,
+                                    const struct xapi_value *args, size_t count, const char *agent,
+                                    enum sim_outcome *ret)
 {
     struct sim_call *const c = xk_zalloc(sizeof(*c));
 
+    *ret = SIM_FAILED;
     if (!c)
-        return false;
+        return NULL;
     c->pool = p;
     c->host = host;
     c->arena = XK_ARENA_INIT(SIM_CALL_BYTES_MAX);
     c->message = xapi_message_find(message);
     c->wire.method = message;
     c->agent = agent;
-    c->wire.params = xapi_list(args, count);
-    assert(c->message && !(c->message->flags & XAPI_MESSAGE_SESSION) && count <= c->message->params);
+    assert(c->message && count <= c->message->params);
+    const size_t first = (c->message->flags & XAPI_MESSAGE_SESSION) != 0;
+    struct xapi_value *const all = xk_arena_alloc(&c->arena, (count + 1) * sizeof(*all));
+    if (!all) {
+        call_free(c);
+        return NULL;
+    }
+    all[0] = xapi_str("");
+    memcpy(all + first, args, count * sizeof(*all));
+    c->wire.params = xapi_list(all, count + first);
     c->arg_count = count;
-    const enum sim_outcome outcome = take_args(c) == SIM_DONE ? behave(c) : SIM_FAILED;
-    if (outcome == SIM_WORKING) /* it ends by itself, with nobody to tell */
+    *ret = take_args(c) == SIM_DONE ? behave(c) : SIM_FAILED;
+    return *ret == SIM_WORKING ? NULL : c;
+}
+
+bool sim_call_inside(struct simpool *p, unsigned host, const char *message, const struct xapi_value *args, size_t count,
+                     const char *agent, char ret_ref[SIM_REF_BYTES])
+{
+    enum sim_outcome outcome;
+    struct sim_call *const c = call_inside(p, host, message, args, count, agent, &outcome);
+
+    if (!c)
         return false;
     snprintf(ret_ref, SIM_REF_BYTES, "%s", xapi_value_text(&c->result));
     call_free(c);
     return outcome == SIM_DONE;
+}
+
+bool sim_call_own(struct simpool *p, const char *message, const struct xapi_value *args, size_t count,
+                  char ret_ref[SIM_REF_BYTES], struct sim_error *ret_error)
+{
+    enum sim_outcome outcome;
+    struct sim_call *const c = call_inside(p, p->master, message, args, count, NULL, &outcome);
+
+    *ret_error = (struct sim_error){.count = 1};
+    snprintf(ret_error->texts[0], sizeof(ret_error->texts[0]), "INTERNAL_ERROR");
+    if (!c)
+        return false;
+    snprintf(ret_ref, SIM_REF_BYTES, "%s", outcome == SIM_DONE ? xapi_value_text(&c->result) : "");
+    if (outcome == SIM_FAILED)
+        sim_error_take(ret_error, &c->error);
+    call_free(c);
+    return outcome == SIM_DONE;
+}
+
+void sim_error_take(struct sim_error *ret, const struct xapi_value *texts)
+{
+    ret->count = 0;
+    for (size_t i = 0; i < texts->count && i < XK_COUNT(ret->texts); i++)
+        snprintf(ret->texts[ret->count++], sizeof(ret->texts[0]), "%s", xapi_value_text(&texts->items[i]));
+}
+
+void sim_error_set(struct sim_error *ret, const char *code, ...)
+{
+    va_list args;
+
+    ret->count = 0;
+    va_start(args, code);
+    for (const char *text = code; text && ret->count < XK_COUNT(ret->texts); text = va_arg(args, const char *))
+        snprintf(ret->texts[ret->count++], sizeof(ret->texts[0]), "%s", text);
+    va_end(args);
 }

@@ -5,6 +5,7 @@
  * A field is a packed value with a count of users: ten thousand VMs share the defaults that nobody changed. A record's
  * encoded form is kept until the object changes, so get_all_records is mostly copying.
  */
+#include "lib/simpool/disk.h"
 #include "lib/simpool/rrd.h"
 #include "lib/simpool/state.h"
 
@@ -74,12 +75,13 @@ int sim_db_open(struct simpool *p, struct xk_err *err)
     return 0;
 }
 
-static void object_free(struct sim_object *o)
+static void object_free(struct simpool *p, struct sim_object *o)
 {
     for (unsigned i = 0; o->fields && i < o->class_row->fields; i++)
         xapi_packed_unref(o->fields[i]);
     free(o->fields);
     sim_history_free(o->history);
+    sim_disk_free(p, o->disk);
     free(o->xml);
     free(o->json);
     free(o);
@@ -91,7 +93,7 @@ void sim_db_close(struct simpool *p)
         struct sim_class *const c = &p->classes[i];
         for (struct sim_object *o = c->first, *next; o; o = next) {
             next = o->class_next;
-            object_free(o);
+            object_free(p, o);
         }
         for (unsigned j = 0; c->defaults && j < xapi_classes[i].fields; j++)
             xapi_packed_unref(c->defaults[j]);
@@ -220,7 +222,7 @@ struct sim_object *sim_create(struct simpool *p, const char *class_name)
             xapi_packed_unref(o->fields[row->uuid]);
             o->fields[row->uuid] = packed;
         } else {
-            object_free(o);
+            object_free(p, o);
             p->error = -ENOMEM;
             return NULL;
         }
@@ -261,7 +263,7 @@ void sim_forget(struct simpool *p, struct sim_object *o)
     c->count--;
     p->objects--;
     unlink_age(p, o);
-    object_free(o);
+    object_free(p, o);
 }
 
 void sim_delete(struct simpool *p, struct sim_object *o)
@@ -276,6 +278,8 @@ void sim_delete(struct simpool *p, struct sim_object *o)
     }
     p->deleted[p->deleted_count++ % SIM_DELETED_MAX] =
         (struct sim_deleted){.class_row = o->class_row, .created = o->created, .deleted = ++p->generation};
+    if (strcmp(xapi_text(o->class_row->name), "VDI") == 0)
+        sim_disk_drop(p, o);
     memcpy(p->deleted[(p->deleted_count - 1) % SIM_DELETED_MAX].ref, o->ref, SIM_REF_BYTES);
     sim_forget(p, o);
     sim_state_changed(p);

@@ -7,6 +7,7 @@
  * Basic logs in through the same message as any client, so that limits, roles and log lines see it; the session ends
  * as soon as it has been looked at.
  */
+#include "lib/simpool/access.h"
 #include "lib/simpool/fault.h"
 #include "lib/simpool/log.h"
 #include "lib/simpool/rrd.h"
@@ -27,25 +28,35 @@ static void not_here(struct simpool *p, struct http_exchange *x)
     http_refuse(x, 404);
 }
 
+/* Who may do it, as http.tsv has it. */
+#define ADMINS    XAPI_ROLE_PA
+#define OPERATORS (ADMINS | XAPI_ROLE_PO)
+#define POWERFUL  (OPERATORS | XAPI_ROLE_VPA)
+#define VM_ADMINS (POWERFUL | XAPI_ROLE_VA)
+#define EVERYBODY (VM_ADMINS | XAPI_ROLE_VO | XAPI_ROLE_CC | XAPI_ROLE_RO)
+
 static const struct sim_route routes[] = {
-    {"POST", "/", NULL, sim_rpc_xml},
-    {"POST", "/json", NULL, sim_rpc_json},
-    {"POST", "/jsonrpc", NULL, sim_rpc_json},
-    {"POST", "/cli", NULL, sim_cli_handle},
-    {"OPTIONS", "/", NULL, sim_rpc_options},
-    {"GET", "/services", NULL, sim_page},
-    {"GET", "/services/", "get_services", not_here}, /* storage drivers and xenopsd are there on a real host */
-    {"GET", "/blob", NULL, sim_blob_get},            /* a public one needs no session */
-    {"PUT", "/blob", NULL, sim_blob_put},
-    {"GET", "/export", "get_export", sim_export},
-    {"GET", "/export_metadata", "get_export_metadata", sim_export_metadata},
-    {"PUT", "/import", "put_import", sim_import}, /* and /import_metadata, /import_raw_vdi */
-    {"GET", "/host_logs_download", "get_host_logs_download", sim_host_logs},
-    {"GET", "/rrd_updates", "rrd_updates", sim_rrd_updates},
-    {"GET", "/host_rrd", "host_rrd", sim_rrd_host}, /* and /host_rrds, /vm_rrds */
-    {"GET", "/vm_rrd", "vm_rrd", sim_rrd_vm},
-    {"GET", "/sr_rrd", "sr_rrd", sim_rrd_sr},
-    {NULL, NULL, NULL, NULL},
+    {"POST", "/", NULL, 0, sim_rpc_xml},
+    {"POST", "/json", NULL, 0, sim_rpc_json},
+    {"POST", "/jsonrpc", NULL, 0, sim_rpc_json},
+    {"POST", "/cli", NULL, 0, sim_cli_handle},
+    {"OPTIONS", "/", NULL, 0, sim_rpc_options},
+    {"GET", "/services", NULL, 0, sim_page},
+    {"GET", "/services/", "get_services", EVERYBODY, not_here}, /* drivers and xenopsd are there on a real host */
+    {"GET", "/blob", NULL, 0, sim_blob_get},                    /* a public one needs no session */
+    {"PUT", "/blob", NULL, 0, sim_blob_put},
+    {"GET", "/export", "get_export", VM_ADMINS, sim_export},
+    {"GET", "/export_metadata", "get_export_metadata", VM_ADMINS, sim_export_metadata},
+    {"GET", "/export_raw_vdi", "get_export_raw_vdi", VM_ADMINS, sim_export_raw_vdi},
+    {"PUT", "/import", "put_import", VM_ADMINS, sim_import},
+    {"PUT", "/import_metadata", "put_import_metadata", VM_ADMINS, sim_import_metadata},
+    {"PUT", "/import_raw_vdi", "put_import_raw_vdi", VM_ADMINS, sim_import_raw_vdi},
+    {"GET", "/host_logs_download", "get_host_logs_download", OPERATORS, sim_host_logs},
+    {"GET", "/rrd_updates", "rrd_updates", EVERYBODY, sim_rrd_updates},
+    {"GET", "/host_rrd", "host_rrd", EVERYBODY, sim_rrd_host}, /* and /host_rrds */
+    {"GET", "/vm_rrd", "vm_rrd", EVERYBODY, sim_rrd_vm},       /* and /vm_rrds */
+    {"GET", "/sr_rrd", "sr_rrd", EVERYBODY, sim_rrd_sr},
+    {NULL, NULL, NULL, 0, NULL},
 };
 
 /* ---- words of a request ---- */
@@ -99,13 +110,6 @@ bool sim_http_param(const struct http_exchange *x, const char *name, char *ret, 
 
 /* ---- who asks ---- */
 
-static bool session_is_good(struct simpool *p, const char *ref)
-{
-    const struct sim_session *const s = sim_session_find(p, ref);
-
-    return s && !s->local;
-}
-
 /* "user:password" of the Authorization header; -ENOENT when it has another scheme. */
 static int read_basic(char ret[BASIC_BYTES_MAX], const char *header)
 {
@@ -129,8 +133,29 @@ static int read_basic(char ret[BASIC_BYTES_MAX], const char *header)
     return memchr(ret, '\0', len) || !strchr(ret, ':') ? -EINVAL : 0;
 }
 
-/* A session that lasts as long as it takes to see that it can be had. */
-static bool login_is_good(struct simpool *p, const struct http_exchange *x, const char *user, const char *password)
+static void fail_task(struct simpool *p, const struct http_exchange *x, const char *const *error)
+{
+    char ref[SIM_REF_BYTES];
+    struct sim_object *task =
+        sim_http_param(x, "task_id", ref, sizeof(ref)) ? sim_find(p, ref, xapi_class_find("task")) : NULL;
+
+    if (!task || strcmp(sim_text(task, "status"), "pending") != 0)
+        return;
+    sim_put_list(p, task, "error_info", error);
+    sim_put_text(p, task, "status", "failure");
+    sim_put_time(p, task, "finished", sim_now_s(p));
+}
+
+enum standing { STRANGER, FORBIDDEN, ALLOWED };
+
+static enum standing standing_of(const struct sim_session *s, unsigned roles)
+{
+    return !s || s->local ? STRANGER : sim_access_has(s, roles) ? ALLOWED : FORBIDDEN;
+}
+
+/* A session that lasts as long as it takes to see that it can be had, and what it may do. */
+static enum standing standing_at_login(struct simpool *p, const struct http_exchange *x, const char *user,
+                                       const char *password, unsigned roles)
 {
     const char *const agent = http_header(x, "user-agent");
     char originator[TEXT_BYTES_MAX];
@@ -143,58 +168,69 @@ static bool login_is_good(struct simpool *p, const struct http_exchange *x, cons
     args[3] = xapi_str(originator);
     char ref[SIM_REF_BYTES];
     if (!sim_call_inside(p, p->master, "session.login_with_password", args, XK_COUNT(args), agent, ref))
-        return false;
+        return STRANGER;
     struct sim_session *const s = sim_session_find(p, ref);
+    const enum standing standing = standing_of(s, roles);
     if (s) {
         sim_log_session_destroy(p, NULL, s);
         sim_session_end(p, s);
     }
-    return s != NULL;
+    return standing;
 }
 
 static void refuse(struct simpool *p, struct http_exchange *x, const char *action)
 {
-    char header[160], ref[SIM_REF_BYTES];
-    struct sim_object *task =
-        sim_http_param(x, "task_id", ref, sizeof(ref)) ? sim_find(p, ref, xapi_class_find("task")) : NULL;
+    char header[160];
 
-    if (task && strcmp(sim_text(task, "status"), "pending") == 0) {
-        sim_put_list(p, task, "error_info", (const char *const[]){"SESSION_AUTHENTICATION_FAILED", NULL});
-        sim_put_text(p, task, "status", "failure");
-        sim_put_time(p, task, "finished", sim_now_s(p));
-    }
+    fail_task(p, x, (const char *const[]){"SESSION_AUTHENTICATION_FAILED", NULL});
     snprintf(header, sizeof(header), "WWW-Authenticate: Basic realm=\"%.100s\"\r\n", action);
     http_refuse_with(x, 401, header);
 }
 
-bool sim_http_allowed(struct simpool *p, struct http_exchange *x, const char *action)
+static void forbid(struct simpool *p, struct http_exchange *x, const char *action, unsigned roles)
 {
-    char ref[SIM_REF_BYTES], basic[BASIC_BYTES_MAX];
+    char permission[128], text[SIM_DENIAL_BYTES];
+
+    snprintf(permission, sizeof(permission), "http/%.100s", action);
+    sim_access_denial(text, roles);
+    fail_task(p, x, (const char *const[]){"RBAC_PERMISSION_DENIED", permission, text, NULL});
+    http_refuse(x, 403);
+}
+
+/* Of the Authorization header. returns   -ENOENT: it has another scheme. */
+static int standing_of_header(struct simpool *p, const struct http_exchange *x, const char *header, unsigned roles,
+                              enum standing *ret)
+{
+    char basic[BASIC_BYTES_MAX];
+    const int code = read_basic(basic, header);
+    char *const colon = code == 0 ? strchr(basic, ':') : NULL;
+
+    *ret = STRANGER;
+    if (colon) {
+        *colon = '\0';
+        *ret = standing_at_login(p, x, basic, colon + 1, roles);
+    }
+    OPENSSL_cleanse(basic, sizeof(basic));
+    return code == -ENOENT ? code : 0;
+}
+
+bool sim_http_allowed(struct simpool *p, struct http_exchange *x, const char *action, unsigned roles)
+{
     const char *const header = http_header(x, "authorization");
+    enum standing standing = STRANGER;
+    char ref[SIM_REF_BYTES];
 
     if (sim_http_param(x, "session_id", ref, sizeof(ref)) || *ref) {
-        if (session_is_good(p, ref))
-            return true;
-        refuse(p, x, action);
+        standing = standing_of(sim_session_find(p, ref), roles);
+    } else if (header && standing_of_header(p, x, header, roles, &standing) < 0) {
+        http_refuse(x, 500); /* the real server knows no other scheme, and does not take it for a wrong password */
         return false;
     }
-    bool good = false;
-    if (header) {
-        const int code = read_basic(basic, header);
-        if (code == -ENOENT) { /* the real server knows no other scheme, and does not take it for a wrong password */
-            http_refuse(x, 500);
-            return false;
-        }
-        char *const colon = code == 0 ? strchr(basic, ':') : NULL;
-        if (colon) {
-            *colon = '\0';
-            good = login_is_good(p, x, basic, colon + 1);
-        }
-        OPENSSL_cleanse(basic, sizeof(basic));
-    }
-    if (!good)
+    if (standing == STRANGER)
         refuse(p, x, action);
-    return good;
+    else if (standing == FORBIDDEN)
+        forbid(p, x, action, roles);
+    return standing == ALLOWED;
 }
 
 /* ---- routes ---- */
@@ -229,7 +265,7 @@ static void route(void *pool, struct http_exchange *x)
     struct sim_served *const served = &p->served[best - routes];
     served->requests++;
     served->closed += connection && strcasecmp(connection, "close") == 0;
-    if (!best->action || sim_http_allowed(p, x, best->action))
+    if (!best->action || sim_http_allowed(p, x, best->action, best->roles))
         best->handle(p, x);
 }
 

@@ -25,6 +25,7 @@ struct sim_object {
     struct sim_object *ref_next, *uuid_next;    /* buckets */
     struct sim_session *session;                /* of a session's object */
     struct sim_history *history;                /* of a VM that ever ran: when and where */
+    struct sim_disk *disk;                      /* of a VDI: what was written to it; see disk.h */
     char *xml, *json;                           /* its record, encoded; NULL: has to be made again */
     size_t xml_bytes, json_bytes;
 };
@@ -179,11 +180,16 @@ struct simpool {
     size_t mark_count;
     /* calls */
     struct sim_call *working, *waiting, *delayed;
-    unsigned registered;         /* sessions with a position for event.next */
-    uint64_t heartbeat;          /* generation of the last one */
-    uint64_t weighed;            /* generation up to which queued_bytes counts */
-    uint64_t queued_bytes;       /* all that the real server would ever have queued */
-    struct sim_blob *blobs;      /* the bytes of blobs; see blob.c */
+    struct sim_transfer *transfers; /* see transfer.h */
+    unsigned registered;            /* sessions with a position for event.next */
+    uint64_t heartbeat;             /* generation of the last one */
+    uint64_t weighed;               /* generation up to which queued_bytes counts */
+    uint64_t queued_bytes;          /* all that the real server would ever have queued */
+    struct sim_blob *blobs;         /* the bytes of blobs; see blob.c */
+    /* what disks hold */
+    char *disk_folder; /* NULL: they are in memory */
+    uint64_t disk_bytes;
+    struct xk_buf disks_gone;    /* their uuids, a line for each */
     struct sim_allowed *allowed; /* lists of allowed operations that objects share; see ops.c */
     /* commands of xe */
     struct sim_cli *clis;
@@ -285,6 +291,21 @@ struct timeval sim_delay(const struct simpool *p, uint64_t simulated_ns);
 /* A message called from inside, without a session: login. agent: whose User-Agent. returns whether it gave a ref. */
 bool sim_call_inside(struct simpool *p, unsigned host, const char *message, const struct xapi_value *args, size_t count,
                      const char *agent, char ret_ref[SIM_REF_BYTES]);
+/* An error as its texts: the code first. */
+struct sim_error {
+    unsigned count; /* 0: none */
+    char texts[6][512];
+};
+void sim_error_set(struct sim_error *ret, const char *code, ...) __attribute__((sentinel));
+void sim_error_take(struct sim_error *ret, const struct xapi_value *texts);
+/*
+ * A message called by the pool itself, which may do everything, on its master.
+ *
+ * args      without the session.
+ * returns   false: it failed, and why; or it takes time.
+ */
+bool sim_call_own(struct simpool *p, const char *message, const struct xapi_value *args, size_t count,
+                  char ret_ref[SIM_REF_BYTES], struct sim_error *ret_error);
 void sim_rpc_xml(struct simpool *p, struct http_exchange *x);
 void sim_rpc_json(struct simpool *p, struct http_exchange *x);
 void sim_rpc_options(struct simpool *p, struct http_exchange *x);
@@ -316,6 +337,7 @@ enum sim_outcome sim_work_on(struct sim_call *c, uint64_t work_ns, sim_behaviour
 struct sim_route {
     const char *method, *path;
     const char *action; /* who asks has to show a session, or user and password, for this realm; NULL: anybody */
+    unsigned roles;     /* one of which that session has to have */
     void (*handle)(struct simpool *p, struct http_exchange *x);
 };
 
@@ -328,9 +350,10 @@ bool sim_http_param(const struct http_exchange *x, const char *name, char *ret, 
  * Whether the request shows a session (query or cookie session_id) or user and password (Basic) that are good.
  *
  * action    the realm, as http.tsv calls the request.
+ * roles     who may do it.
  * returns   false: refused and answered. A slave takes the pool's sessions, as the real one asks its master.
  */
-bool sim_http_allowed(struct simpool *p, struct http_exchange *x, const char *action);
+bool sim_http_allowed(struct simpool *p, struct http_exchange *x, const char *action, unsigned roles);
 
 /* ---- the rest ---- */
 
@@ -389,12 +412,17 @@ void sim_blobs_close(struct simpool *p);
 void sim_blob_get(struct simpool *p, struct http_exchange *x);
 void sim_blob_put(struct simpool *p, struct http_exchange *x);
 
-/* ---- host-logs.c, transfer.c ---- */
+/* ---- host-logs.c; files of machines and disks: export.c, import.c, raw-disk.c ---- */
 
 void sim_host_logs(struct simpool *p, struct http_exchange *x);
 void sim_export(struct simpool *p, struct http_exchange *x);
 void sim_export_metadata(struct simpool *p, struct http_exchange *x);
 void sim_import(struct simpool *p, struct http_exchange *x);
+void sim_import_metadata(struct simpool *p, struct http_exchange *x);
+void sim_import_raw_vdi(struct simpool *p, struct http_exchange *x);
+void sim_export_raw_vdi(struct simpool *p, struct http_exchange *x);
+/* Whether the body of a PUT to that path is taken as it comes. */
+bool sim_takes_early(void *pool, const char *path);
 
 struct sim_row {
     const char *message;

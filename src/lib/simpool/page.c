@@ -108,7 +108,7 @@ void sim_page(struct simpool *p, struct http_exchange *x)
     const struct sim_object *const pool = sim_first(p, "pool");
     struct report r = {0};
 
-    if (!is_open(p) && !sim_http_allowed(p, x, "get_services"))
+    if (!is_open(p) && !sim_http_allowed(p, x, "get_services", ~0u))
         return;
     report_begin(&r, &(struct report_head){.kind = "simulated pool",
                                            .title = *name_of(pool) ? name_of(pool) : "a pool",

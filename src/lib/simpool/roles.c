@@ -143,16 +143,23 @@ bool sim_access_has(const struct sim_session *s, unsigned wanted)
     return !s || s->local || s->superuser || s->roles & wanted;
 }
 
-enum sim_outcome sim_access_deny(struct sim_call *c, const char *permission, unsigned wanted)
+void sim_access_denial(char ret[SIM_DENIAL_BYTES], unsigned wanted)
 {
-    char names[NAME_BYTES_MAX] = "", text[2 * NAME_BYTES_MAX];
+    char names[NAME_BYTES_MAX] = "";
 
     for (size_t i = 0; i < XK_COUNT(roles); i++)
         if (wanted & roles[i].bit) {
             const size_t len = strlen(names);
             snprintf(names + len, sizeof(names) - len, "%s%s", len ? ", " : "", roles[i].name);
         }
-    snprintf(text, sizeof(text), "No permission in user session. (Roles with this permission: %s)", names);
+    snprintf(ret, SIM_DENIAL_BYTES, "No permission in user session. (Roles with this permission: %s)", names);
+}
+
+enum sim_outcome sim_access_deny(struct sim_call *c, const char *permission, unsigned wanted)
+{
+    char text[SIM_DENIAL_BYTES];
+
+    sim_access_denial(text, wanted);
     return sim_fail(c, "RBAC_PERMISSION_DENIED", permission, text, NULL);
 }
 

@@ -5,6 +5,7 @@
  */
 #include "lib/simpool/access.h"
 #include "lib/simpool/certificate.h"
+#include "lib/simpool/disk.h"
 #include "lib/simpool/era.h"
 #include "lib/simpool/fault.h"
 #include "lib/simpool/load.h"
@@ -13,6 +14,7 @@
 #include "lib/simpool/ops.h"
 #include "lib/simpool/rrd.h"
 #include "lib/simpool/state.h"
+#include "lib/simpool/transfer.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -186,6 +188,8 @@ static int populate(struct simpool *p, struct xk_err *err)
         addresses_tell(p);
     if (code == 0 && settings->tls)
         code = sim_identities_make(p, err);
+    if (code == 0 && settings->state)
+        code = sim_disks_open(p, settings->state, err);
     return code < 0 ? code : sim_state_begin(p, err);
 }
 
@@ -196,7 +200,7 @@ static int listen_all(struct simpool *p, struct xk_err *err)
 
     for (unsigned i = 0; i < PORT_TRIES && code == -EADDRINUSE; i++) {
         const struct http_settings settings = {
-            .body_bytes_max = SIM_BODY_BYTES_MAX, .handle = sim_handle, .context = p};
+            .body_bytes_max = SIM_BODY_BYTES_MAX, .handle = sim_handle, .early = sim_takes_early, .context = p};
         http_server_close(p->server);
         p->server = NULL;
         code = http_server_open(&p->server, p->base, &settings, err);
@@ -281,6 +285,7 @@ void simpool_close(struct simpool *p)
 {
     if (!p)
         return;
+    sim_transfers_close(p);
     sim_faults_close(p);
     calls_close(p->delayed);
     calls_close(p->working);
@@ -301,6 +306,7 @@ void simpool_close(struct simpool *p)
     if (p->wake)
         event_free(p->wake);
     sim_state_close(p);
+    sim_disks_close(p);
     sim_allowed_close(p);
     sim_blobs_close(p);
     sim_db_close(p);

@@ -18,6 +18,8 @@
 #include "lib/simpool/keep.h"
 #include "lib/simpool/state.h"
 
+#include "lib/simpool/disk.h"
+
 #include "core/bytes.h"
 #include "core/text.h"
 
@@ -342,7 +344,7 @@ static struct sim_object *oldest_after(const struct simpool *p, uint64_t generat
     return o;
 }
 
-static void flushed(struct sim_state *s, const struct simpool *p)
+static void flushed(struct sim_state *s, struct simpool *p)
 {
     s->written = p->generation;
     s->deleted_count = p->deleted_count;
@@ -350,6 +352,7 @@ static void flushed(struct sim_state *s, const struct simpool *p)
     s->tell = false;
     for (unsigned i = 0; i < SIMPOOL_HOSTS_MAX; i++)
         s->identities[i] = p->identities[i];
+    sim_disks_settle(p);
 }
 
 static int put_identities(struct sim_state *s, const struct simpool *p, bool all, struct xk_err *err)
@@ -402,7 +405,7 @@ static int write_parts(struct sim_state *s, const struct simpool *p, const struc
 }
 
 /* Everything into a new file, which then takes the place of the old one. */
-static int snapshot(struct sim_state *s, const struct simpool *p, struct xk_err *err)
+static int snapshot(struct sim_state *s, struct simpool *p, struct xk_err *err)
 {
     struct xk_newfile n = {0};
     uint64_t end = 0, number = 0;

@@ -5,6 +5,7 @@
  * not heed succeeds all the same, and a task that is destroyed while it runs is gone only when it is over.
  */
 #include "lib/simpool/access.h"
+#include "lib/simpool/transfer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -201,6 +202,7 @@ static enum sim_outcome cancel(struct sim_call *c)
     sim_put_map(p, task, "current_operations", (const char *const[]){*c->task_ref ? c->task_ref : ref, "cancel", NULL});
     while (worker && strcmp(worker->task_ref, task->ref) != 0)
         worker = worker->next;
+    sim_transfer_cancel(p, task->ref);
     if (worker && worker->cancellable) {
         const struct timeval now = {0};
         worker->cancelled = true;

@@ -1,9 +1,10 @@
 /*
  * Virtual disks.
  *
- * A simulated disk has a size and a place, but no content: what would have to be read from one (a checksum, a foreign
- * database) is refused. Blocks are only ever written by guests that do nothing, so changed blocks are none.
+ * A simulated disk has a size, a place, and what was imported into it (disk.h); guests write nothing, so changed blocks
+ * are none. What would have to be understood of its bytes (a foreign database) is refused.
  */
+#include "lib/simpool/disk.h"
 #include "lib/simpool/ops.h"
 
 #define DISK_BYTES_MIN  (2 * SIM_MIB)
@@ -98,6 +99,8 @@ struct sim_object *sim_vdi_copy(struct simpool *p, const struct sim_object *from
     if (!snapshot)
         sim_put_bool(p, copy, "cbt_enabled", false);
     sim_put_int(p, to, "virtual_allocation", sim_int(to, "virtual_allocation") + sim_int(copy, "virtual_size"));
+    if (sim_disk_share(p, from, copy) < 0)
+        p->error = -ENOMEM;
     sim_vdi_allowed(p, copy);
     return copy;
 }
@@ -369,6 +372,8 @@ static enum sim_outcome copy_end(struct sim_call *c)
     if (into) {
         sim_sr_take(p, sr, sim_int(vdi, "physical_utilisation") - sim_int(into, "physical_utilisation"));
         sim_put_int(p, into, "physical_utilisation", sim_int(vdi, "physical_utilisation"));
+        if (sim_disk_share(p, vdi, into) < 0)
+            return sim_fail(c, "VDI_IO_ERROR", "Device I/O error", NULL);
     } else {
         sim_put_bool(p, copy, "read_only", false);
         sim_sr_take(p, sr, sim_int(copy, "physical_utilisation"));

@@ -5,7 +5,6 @@
 requires python3
 
 cat >transfer.py <<'PYTHON'
-import hashlib
 import io
 import sys
 import tarfile
@@ -13,6 +12,7 @@ import urllib.error
 import urllib.request
 import xmlrpc.client
 from poolclient import *
+from xxh64 import xxh64
 url = sys.argv[1]
 api = Pool(url)
 none = "OpaqueRef:NULL"
@@ -71,9 +71,9 @@ objects = {o["id"]: o for o in content["objects"]}
 names = archive.getnames()
 disks = [i for i, o in objects.items() if o["class"] == "VDI"]
 last = {i: "%s/%08d" % (i, (int(objects[i]["snapshot"]["virtual_size"]) - 1) >> 20) for i in disks}
-same("the pieces of zeros at both ends", sorted(names), sorted(["ova.xml"] + [n + s for i in disks for n in (i + "/00000000", last[i]) for s in ("", ".checksum")]))
+same("the pieces of zeros at both ends", sorted(names), sorted(["ova.xml"] + [n + s for i in disks for n in (i + "/00000000", last[i]) for s in ("", ".xxhash")]))
 piece = archive.extractfile(last[disks[0]]).read()
-same("with their sums", [set(piece), archive.extractfile(last[disks[0]] + ".checksum").read().decode()], [{0}, hashlib.sha1(piece).hexdigest()])
+same("with their sums", [set(piece), archive.extractfile(last[disks[0]] + ".xxhash").read().decode()], [{0}, xxh64(piece)])
 record = api("task.get_record", task)
 same("its task is over", [record["status"], record["progress"], record["error_info"]], ["success", 1, []])
 
@@ -86,8 +86,6 @@ same("but its records are", ask("/export_metadata?ref=" + running + key)[0], 200
 task = api("task.create", "export", "")
 same("a machine that is none", [ask("/export_metadata?uuid=none" + key + "&task_id=" + task)[0], api.get("task", task, "error_info")], [500, ["UUID_INVALID", "VM", "none"]])
 same("nobody may ask", [ask("/export?ref=" + halted)[0], ask("/export_metadata?ref=" + halted)[0], ask("/import", b"x")[0]], [401, 401, 401])
-task = api("task.create", "import", "")
-same("archives are not read", [ask("/import_metadata?x=y" + key + "&task_id=" + task, b"x")[0], api.get("task", task, "error_info")], [501, ["NOT_IMPLEMENTED", "import_metadata"]])
 api("VM.destroy", snapshot)
 done()
 PYTHON
@@ -96,7 +94,7 @@ start
 PYTHONPATH="$XENKIT_SOURCE/src/rooms/sim" PYTHONDONTWRITEBYTECODE=1 run timeout 280 python3 transfer.py "$url"
 sed -n 's/^not ok [0-9]* - //p; s/^# /  /p' "$out" | while read -r line; do diag "$line"; done
 is "the statements hold" "$(grep -c '^not ok' "$out") $status $(cat "$err")" "0 0 "
-ok "and there are many" test "$(grep -c '^ok' "$out")" -ge 19
+ok "and there are many" test "$(grep -c '^ok' "$out")" -ge 18
 stop
 is "the pool ends, with nothing to complain of" "$sim_status$(cat "$tmp/sim.err")" 0
 done_testing
