@@ -230,6 +230,8 @@ static void one_message(struct receiver *r, const struct mmsghdr *m, const uint8
     const double arrival_s =
         stamp_ts.tv_sec ? (double)stamp_ts.tv_sec + (double)stamp_ts.tv_nsec / 1e9 : (double)iperf_now_ns() / 1e9;
     const size_t step = segment > 0 ? (size_t)segment : m->msg_len;
+    if (step)
+        f->segments_max = XK_MAX(f->segments_max, (uint32_t)((m->msg_len + step - 1) / step));
     for (size_t at = 0; at < m->msg_len; at += step)
         one_datagram(f, data + at, XK_MIN(step, m->msg_len - at), arrival_s);
 }

@@ -278,7 +278,7 @@ void iperf_flow_count(struct iperf_flow *f, struct iperf_count *ret)
     }
     if (f->sending)
         return;
-    ret->overflow = iperf_socket_drops(f->fd);
+    const int64_t drops = iperf_socket_drops(f->fd);
     pthread_mutex_lock(&f->lock);
     ret->packets = (int64_t)f->loss.highest;
     ret->errors = (int64_t)iperf_loss_lost(&f->loss);
@@ -288,5 +288,7 @@ void iperf_flow_count(struct iperf_flow *f, struct iperf_count *ret)
     ret->distance = (int64_t)f->loss.distance_max;
     ret->jitter_s = f->jitter_s;
     ret->bytes = f->bytes;
+    /* Datagrams that the kernel had put together are dropped as one, presumably full like the largest that came. */
+    ret->overflow = XK_MIN(drops * (int64_t)XK_MAX(f->segments_max, 1u), ret->errors);
     pthread_mutex_unlock(&f->lock);
 }

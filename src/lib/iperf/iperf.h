@@ -84,7 +84,8 @@ struct iperf_flow {
     _Atomic int failed;       /* errno value */
     _Atomic bool ended;       /* the far side closed, or the file is at its end */
     _Atomic uint64_t last_ns; /* receiver: when the newest bytes came */
-    pthread_mutex_t lock;     /* of the next two */
+    pthread_mutex_t lock;     /* of the next three */
+    uint32_t segments_max;    /* datagrams that the kernel gave as one */
     struct iperf_loss loss;
     double jitter_s, transit_s;
     struct iperf_count base, last; /* at the start after what is omitted, at the last interval */

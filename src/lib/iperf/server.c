@@ -75,7 +75,6 @@ struct server {
     struct event *tcp_event, *udp_event, *stop_timer;
     uint16_t port;
     struct session *sessions;
-    unsigned session_count;
     struct stranger *strangers;
     unsigned stranger_count;
     struct waiter *line; /* first come, first served */
@@ -170,7 +169,6 @@ static void end_session(struct session *x)
     *x->link = x->next;
     if (x->next)
         x->next->link = x->link;
-    server->session_count--;
     if (x->control && evbuffer_get_length(bufferevent_get_output(x->control))) {
         bufferevent_setcb(x->control, NULL, control_flushed, control_lost, NULL);
         (void)bufferevent_set_timeouts(x->control, NULL, &patience);
@@ -325,6 +323,7 @@ static void take_results(struct session *x, const char *json, size_t bytes)
     say_state(x, IPERF_DISPLAY_RESULTS);
     enter(x, AWAIT_DONE, IPERF_STREAMS_S);
     set_timer(x, x->deadline_ns);
+    next_in_line(server);
 }
 
 static void take_state(struct session *x, int state)
@@ -537,7 +536,6 @@ static void begin_session(struct server *server, int fd, const char cookie[IPERF
     if (x->next)
         x->next->link = &x->next;
     server->sessions = x;
-    server->session_count++;
     bufferevent_setcb(x->control, control_readable, NULL, control_event, x);
     bufferevent_setwatermark(x->control, EV_READ, 0, IPERF_RESULTS_BYTES + IPERF_PARAMS_BYTES);
     greet(server, fd, cookie, 0);
@@ -567,6 +565,16 @@ static bool take_stream(struct session *x, int fd)
 }
 
 /* ---- the line ---- */
+
+/* A client that has its results is in nobody's way, even when its goodbye never comes. */
+static unsigned tests_at_work(const struct server *server)
+{
+    unsigned count = 0;
+
+    for (const struct session *x = server->sessions; x; x = x->next)
+        count += x->step != AWAIT_DONE;
+    return count;
+}
 
 static void leave_line(struct waiter *w)
 {
@@ -634,7 +642,7 @@ static void next_in_line(struct server *server)
 {
     char cookie[IPERF_COOKIE_BYTES];
 
-    while (server->line && server->session_count < server->s->multi) {
+    while (server->line && tests_at_work(server) < server->s->multi) {
         struct waiter *const w = server->line;
         const int fd = event_get_fd(w->event);
         memcpy(cookie, w->cookie, sizeof(cookie));
@@ -656,7 +664,7 @@ static void cookie_known(struct server *server, int fd, const char cookie[IPERF_
             return;
         }
     }
-    if (server->session_count < server->s->multi && !server->line && !server->finished)
+    if (tests_at_work(server) < server->s->multi && !server->line && !server->finished)
         return begin_session(server, fd, cookie);
     if (server->s->waiting && !server->finished && join_line(server, fd, cookie))
         return;
@@ -794,7 +802,7 @@ static void first_echo(struct server *server, uint8_t *bytes, size_t count, cons
 {
     struct iperf_echo e;
 
-    if (iperf_echo_decode(&e, bytes, count) < 0)
+    if (iperf_echo_decode(&e, bytes, count) < 0 || e.kind == IPERF_ECHO_ANSWER)
         return;
     for (struct session *x = server->sessions; x; x = x->next) {
         if (!x->test.params.echo || x->echo || x->step < AWAIT_STREAMS || !same_host(&x->peer, from) ||

@@ -322,9 +322,14 @@ static void judge_udp(const struct way *w)
         return;
     }
     if (lost >= LOSS_SHARE) {
-        add(w->v, NETDIAG_LOSS, true, w->receive, "%lld of %lld datagrams (%.2g %%) were lost on the way%s",
-            (long long)(t->lost - overflow), (long long)t->packets, lost * 100,
-            t->overflow < 0 ? " or in the receiver's socket, which does not tell" : "; none of them in a socket");
+        if (t->overflow < 0)
+            add(w->v, NETDIAG_LOSS, true, w->receive,
+                "%lld of %lld datagrams (%.2g %%) were lost, on the way or in the receiver's socket: it does not tell",
+                (long long)t->lost, (long long)t->packets, lost * 100);
+        else
+            add(w->v, NETDIAG_LOSS, true, w->receive,
+                "%lld of %lld datagrams (%.2g %%) were lost on the way, and %lld in the receiver's socket",
+                (long long)(t->lost - overflow), (long long)t->packets, lost * 100, (long long)overflow);
         return;
     }
     if (judge_rate(w))

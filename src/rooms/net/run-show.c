@@ -49,9 +49,9 @@ void run_sum(struct run_sum *ret, const struct run_leg *leg, bool sending)
         ret->lost += x->errors;
         if (leg->peer_account.known)
             ret->lost += XK_MAX(x->sender_packets - x->receiver_packets, INT64_C(0)); /* at the end, unseen */
-        ret->duplicates += x->duplicates;
-        ret->reordered += x->out_of_order;
-        ret->late += x->late;
+        ret->duplicates += XK_MAX(x->duplicates, INT64_C(0));
+        ret->reordered += XK_MAX(x->out_of_order, INT64_C(0));
+        ret->late += XK_MAX(x->late, INT64_C(0));
         ret->distance = x->distance < 0 || ret->distance < 0 ? -1 : XK_MAX(ret->distance, x->distance);
         ret->overflow = x->overflow < 0 || ret->overflow < 0 ? -1 : ret->overflow + x->overflow;
     }

@@ -11,7 +11,7 @@
 #define RUN_WAYS       2 /* [0] from us, [1] to us */
 
 struct run_opts {
-    uint64_t port, streams, seconds_ns, omit_ns, interval_ns, rate_bps, window_bytes, block_bytes, mss;
+    uint64_t port, streams, seconds_ns, omit_ns, interval_ns, rate_bps, pace_bps, window_bytes, block_bytes, mss;
     bool udp, send, reverse, both, latency, nodelay, fast, four, six, dont_fragment;
     const char *congestion, *bind, *file, *save, *html, *title;
 };
