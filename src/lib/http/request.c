@@ -189,6 +189,11 @@ int64_t http_unread(const struct http_exchange *x)
     return x->early ? x->unread : 0;
 }
 
+bool http_is_of(const struct http_exchange *x, const struct http_server *s)
+{
+    return x->server == s;
+}
+
 unsigned http_tag(const struct http_exchange *x)
 {
     return x->tag;

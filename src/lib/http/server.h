@@ -83,6 +83,7 @@ const char *http_header(const struct http_exchange *x, const char *name); /* NUL
 const char *http_body(const struct http_exchange *x, size_t *ret_bytes);
 /* Bytes of the body of a request that was handed over early; -1: it does not say how many. 0 for any other. */
 int64_t http_unread(const struct http_exchange *x);
+bool http_is_of(const struct http_exchange *x, const struct http_server *s); /* which server it came to */
 unsigned http_tag(const struct http_exchange *x);
 /* The client's address; "" when it is gone or has none. */
 void http_peer(char ret[INET_ADDRSTRLEN], const struct http_exchange *x);

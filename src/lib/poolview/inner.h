@@ -48,7 +48,7 @@ typedef int poolview_check(const struct xk_check *check, const void *subject, st
 /* checks-host.c */
 extern poolview_check poolview_check_live, poolview_check_enabled, poolview_check_master, poolview_check_versions,
     poolview_check_clocks, poolview_check_ntp, poolview_check_certificates, poolview_check_ports, poolview_check_memory,
-    poolview_check_cpu, poolview_check_latency;
+    poolview_check_cpu, poolview_check_latency, poolview_check_silent, poolview_check_metrics;
 /* checks-pool.c */
 extern poolview_check poolview_check_reached, poolview_check_slave, poolview_check_tasks, poolview_check_messages,
     poolview_check_space, poolview_check_chains, poolview_check_ha, poolview_check_tools, poolview_check_old_tools,

@@ -61,7 +61,8 @@ struct poolview_certificate {
 struct poolview_role {
     bool known, is_master;
     char master[RESOLVE_NAME_BYTES]; /* the address that a slave names */
-    char why[128];                   /* it does not say, and this came instead */
+    char why[128];                   /* known: the error that it answers with instead; else why it was not asked */
+    int code;                        /* not known: as client_call() returned it */
 };
 
 struct poolview_series {

@@ -158,6 +158,7 @@ static bool ask_role(struct poolview_role *ret, struct client *c)
         snprintf(ret->master, sizeof(ret->master), "%.253s", failure->params[0]);
     } else {
         ret->known = failure != NULL;
+        ret->code = code;
         put_why(ret->why, failure ? failure->code : err.text);
     }
     xk_arena_done(&arena);
@@ -184,23 +185,31 @@ static void ask_load(struct poolview_load *ret, struct client *c, const struct v
     xk_buf_done(&body);
 }
 
+/* Through a socket nobody shows one: the host's own address does. */
+static void look_at_certificate(struct visiting *a, struct poolview_certificate *ret, uint32_t host)
+{
+    const char *const address = poolview_text(poolview_record(a->view, POOLVIEW_HOST, host), "address");
+    const struct client_manner manner = manner_of(a->app);
+    xk_auto(client_closep) struct client *c = NULL;
+
+    if (client_open_beside(&c, a->client, a->view->port ? poolview_place(a->view, host) : address, NULL, &manner,
+                           NULL) == 0)
+        ret->known = client_look_at_certificate(c, &ret->from_s, &ret->until_s, NULL) == 0;
+}
+
 static void ask_host(struct visiting *a, struct poolview_visit *visit, uint32_t host)
 {
     struct client_manner manner = manner_of(a->app);
     xk_auto(client_closep) struct client *c = NULL;
     struct xk_err err = {0};
-    struct poolview_certificate *const shown = &visit->certificate;
 
-    if (open_host(&c, a->view, a->client, host, &manner, &err) < 0)
-        return;
     if (a->asks & POOLVIEW_ASK_CERTIFICATE)
-        shown->known = client_look_at_certificate(c, &shown->from_s, &shown->until_s, &err) == 0;
-    if (!(a->asks & (POOLVIEW_ASK_ROLE | POOLVIEW_ASK_LOAD)))
+        look_at_certificate(a, &visit->certificate, host);
+    if (!(a->asks & (POOLVIEW_ASK_ROLE | POOLVIEW_ASK_LOAD)) ||
+        open_host(&c, a->view, a->client, host, &manner, &err) < 0)
         return;
-    if (!ask_role(&visit->role, c)) {
-        put_why(visit->load.why, visit->role.why);
+    if (!ask_role(&visit->role, c))
         return;
-    }
     client_close(c);
     c = NULL;
     manner = manner_of(a->app);
@@ -211,8 +220,8 @@ static void ask_host(struct visiting *a, struct poolview_visit *visit, uint32_t 
 /* ---- ports ---- */
 
 /*
- * Those that this machine needs: that of the XenAPI, and the shell's. Behind an unusual port of the XenAPI there is
- * something that forwards it, and whether the shell's is forwarded, too, nobody knows.
+ * Those that this machine needs: that of the XenAPI, and the shell's unless this is a host itself. Behind an unusual
+ * port of the XenAPI there is something that forwards it, and whether the shell's is forwarded, too, nobody knows.
  */
 static int list_ports(struct portscan_list *list, const struct poolview *v, const struct xapi_value *record)
 {
@@ -220,7 +229,7 @@ static int list_ports(struct portscan_list *list, const struct poolview *v, cons
     const struct xapi_value *const ssh = xapi_map_get(record, "ssh_enabled");
     int code = portscan_list_add(list, port, false);
 
-    if (code == 0 && (port == PORT_HTTPS || port == PORT_HTTP) && (!ssh || ssh->truth))
+    if (code == 0 && (v->port == PORT_HTTPS || v->port == PORT_HTTP) && (!ssh || ssh->truth))
         code = portscan_list_add(list, PORT_SSH, false);
     return code;
 }
@@ -256,7 +265,6 @@ static void visit_host(struct visiting *a, uint32_t host)
 
     if (!poolview_host_lives(a->view, poolview_record(a->view, POOLVIEW_HOST, host))) {
         put_why(visit->clock.why, "the host is not live");
-        put_why(visit->load.why, "the host is not live");
         return;
     }
     if (a->asks & (POOLVIEW_ASK_CLOCK | POOLVIEW_ASK_NTP))

@@ -243,6 +243,8 @@ static enum sim_outcome check_session(struct sim_call *c)
                  xapi_text(c->message->name));
         return sim_fail(c, "INTERNAL_ERROR", text, NULL);
     }
+    if (!s->local && !s->pool && !sim_is_master(p, c->host) && sim_strike_error(c) == SIM_FAILED)
+        return SIM_FAILED; /* a slave may be wished to answer otherwise */
     if (!s->local && !s->pool && !sim_is_master(p, c->host))
         return sim_fail(c, "HOST_IS_SLAVE", sim_master_address(p, c->host), NULL);
     c->session = s;

@@ -168,6 +168,8 @@ static int host_begin(struct sim_fault *f, struct xk_err *err)
         f->pool->skew_ns[f->host - 1] = f->skew_ns;
         return 0;
     }
+    if (f->cpu > 0) /* its metrics ask */
+        return 0;
     return *f->version ? host_old(f) : host_expired(f, err);
 }
 
@@ -265,9 +267,61 @@ static bool is_meant(const struct sim_fault *f, const struct sim_object *sr)
 
 static void storage_begin(struct sim_fault *f)
 {
+    if (!f->full)
+        return;
     for (struct sim_object *sr = sim_first(f->pool, "SR"); sr; sr = sr->class_next)
         if (is_meant(f, sr))
             change(f, sr, "physical_utilisation", sim_get(sr, "physical_size"));
+}
+
+/* ---- machines ---- */
+
+static bool is_machine(const struct sim_fault *f, const struct sim_object *vm)
+{
+    return !sim_bool(vm, "is_control_domain") && !sim_bool(vm, "is_a_template") &&
+           (sim_glob(f->vm, sim_text(vm, "name_label")) || strcmp(f->vm, sim_text(vm, "uuid")) == 0);
+}
+
+static void machines_begin(struct sim_fault *f)
+{
+    const struct xapi_value none = xapi_str(SIM_NULL);
+
+    for (struct sim_object *vm = sim_first(f->pool, "VM"); vm; vm = vm->class_next) {
+        if (!is_machine(f, vm))
+            continue;
+        change(f, vm, "guest_metrics", &none);
+        sim_allowed(f->pool, vm);
+    }
+}
+
+/* ---- what metrics have of it ---- */
+
+/* Which part of a time a fault was there. */
+static double share_of(const struct sim_fault *f, int64_t from_s, int64_t to_s)
+{
+    const int64_t begin_s = XK_MAX(f->began_s, from_s);
+
+    return !f->begun || to_s <= from_s || begin_s >= to_s ? 0 : (double)(to_s - begin_s) / (double)(to_s - from_s);
+}
+
+double sim_fault_cpu(const struct simpool *p, unsigned host, int64_t from_s, int64_t to_s)
+{
+    double sum = 0;
+
+    for (const struct sim_fault *f = p->faults; f; f = f->next)
+        if (f->kind == SIM_FAULT_HOST && f->host == host + 1)
+            sum += f->cpu * share_of(f, from_s, to_s);
+    return sum;
+}
+
+double sim_fault_latency_s(const struct simpool *p, const struct sim_object *sr, int64_t from_s, int64_t to_s)
+{
+    double sum = 0;
+
+    for (const struct sim_fault *f = p->faults; f; f = f->next)
+        if (f->kind == SIM_FAULT_STORAGE && f->latency_ns && is_meant(f, sr))
+            sum += (double)f->latency_ns / 1e9 * share_of(f, from_s, to_s);
+    return sum;
 }
 
 /* ---- all ---- */
@@ -282,7 +336,7 @@ static bool is_same_state(const struct sim_fault *a, const struct sim_fault *b)
 {
     return a->kind == SIM_FAULT_HOST && b->kind == SIM_FAULT_HOST && a->host == b->host &&
            (((a->dead || a->hung) && (b->dead || b->hung)) || (a->skew_ns && b->skew_ns) ||
-            (*a->version && *b->version) || (*a->certificate && *b->certificate));
+            (*a->version && *b->version) || (*a->certificate && *b->certificate) || (a->cpu > 0 && b->cpu > 0));
 }
 
 int sim_state_fault_check(const struct simpool *p, const struct sim_fault *f, struct xk_err *err)
@@ -297,6 +351,12 @@ int sim_state_fault_check(const struct simpool *p, const struct sim_fault *f, st
         return fail(f, err, "certificates are there with --tls only");
     if (strcmp(f->version, "old") == 0 && p->settings.era == 0)
         return fail(f, err, "there is no older release");
+    if (f->kind == SIM_FAULT_VM) {
+        const struct sim_object *vm = sim_first(p, "VM");
+        while (vm && !is_machine(f, vm))
+            vm = vm->class_next;
+        return vm ? 0 : fail(f, err, "there is no such VM");
+    }
     if (f->kind != SIM_FAULT_STORAGE)
         return 0;
     const struct sim_object *sr = sim_first(p, "SR");
@@ -307,6 +367,7 @@ int sim_state_fault_check(const struct simpool *p, const struct sim_fault *f, st
 
 int sim_state_fault_begin(struct sim_fault *f, struct xk_err *err)
 {
+    f->began_s = f->at_start ? INT64_MIN : sim_now_s(f->pool);
     switch (f->kind) {
     case SIM_FAULT_HOST:
         return host_begin(f, err);
@@ -319,6 +380,9 @@ int sim_state_fault_begin(struct sim_fault *f, struct xk_err *err)
         return 0;
     case SIM_FAULT_STORAGE:
         storage_begin(f);
+        return 0;
+    case SIM_FAULT_VM:
+        machines_begin(f);
         return 0;
     case SIM_FAULT_CALL:
         break;

@@ -58,6 +58,10 @@ enum key {
     MASTER,
     STORAGE,
     FULL,
+    LATENCY,
+    CPU,
+    MACHINE,
+    NO_TOOLS,
     KEYS,
 };
 
@@ -99,27 +103,34 @@ static const struct {
     [MASTER] = {"master", NUMBER, AT(master), 1, SIMPOOL_HOSTS_MAX},
     [STORAGE] = {"sr", TEXT, AT(storage), 0, SIM_FAULT_WORD},
     [FULL] = {"full", FLAG, AT(full), 0, 0},
+    [LATENCY] = {"latency", DURATION, AT(latency_ns), 1, 0},
+    [CPU] = {"cpu", SHARE, AT(cpu), 0, 0},
+    [MACHINE] = {"vm", TEXT, AT(vm), 0, SIM_FAULT_WORD},
+    [NO_TOOLS] = {"no-tools", FLAG, AT(no_tools), 0, 0},
 };
 
-_Static_assert(KEYS <= 32, "a bit for each");
+_Static_assert(KEYS <= 64, "a bit for each");
 
-#define BIT(key)   (UINT32_C(1) << (key))
-#define TIMES      (BIT(AFTER) | BIT(FOR))
-#define CHOICES    (BIT(NTH) | BIT(EVERY) | BIT(PROBABILITY))
-#define CALL_ENDS  (BIT(ERROR) | BIT(DROP) | BIT(RESET) | BIT(HTTP) | BIT(WRONG_TYPE) | BIT(TRUNCATE))
-#define CALL_DOES  (CALL_ENDS | BIT(DELAY) | BIT(SLOW))
-#define HOST_DOES  (BIT(DEAD) | BIT(HUNG) | BIT(SKEW) | BIT(VERSION) | BIT(CERTIFICATE))
-#define CALL_MEETS (BIT(METHOD) | BIT(PATH) | BIT(HOST) | CHOICES)
+#define BIT(key)     (UINT64_C(1) << (key))
+#define TIMES        (BIT(AFTER) | BIT(FOR))
+#define CHOICES      (BIT(NTH) | BIT(EVERY) | BIT(PROBABILITY))
+#define CALL_ENDS    (BIT(ERROR) | BIT(DROP) | BIT(RESET) | BIT(HTTP) | BIT(WRONG_TYPE) | BIT(TRUNCATE))
+#define CALL_DOES    (CALL_ENDS | BIT(DELAY) | BIT(SLOW))
+#define HOST_DOES    (BIT(DEAD) | BIT(HUNG) | BIT(SKEW) | BIT(VERSION) | BIT(CERTIFICATE) | BIT(CPU))
+#define STORAGE_DOES (BIT(FULL) | BIT(LATENCY))
+#define CALL_MEETS   (BIT(METHOD) | BIT(PATH) | BIT(HOST) | CHOICES)
 
 /* In the order in which they are tried: a fault is of the first kind of which it has one of the keys that make it. */
 static const struct {
     enum sim_fault_kind kind;
-    uint32_t makes, needs, allows;
+    uint64_t makes, needs, allows;
     const char *what;
 } kinds[] = {
     {SIM_FAULT_MASTER, BIT(MASTER), 0, BIT(MASTER) | BIT(AFTER), "a change of the master"},
-    {SIM_FAULT_STORAGE, BIT(STORAGE) | BIT(FULL), BIT(STORAGE) | BIT(FULL), BIT(STORAGE) | BIT(FULL) | TIMES,
+    {SIM_FAULT_STORAGE, BIT(STORAGE) | STORAGE_DOES, BIT(STORAGE), BIT(STORAGE) | STORAGE_DOES | TIMES,
      "a state of storage"},
+    {SIM_FAULT_VM, BIT(MACHINE) | BIT(NO_TOOLS), BIT(MACHINE) | BIT(NO_TOOLS), BIT(MACHINE) | BIT(NO_TOOLS) | TIMES,
+     "a state of machines"},
     {SIM_FAULT_CLIENT, BIT(CLIENT), BIT(CLIENT_RATE),
      BIT(CLIENT) | BIT(CLIENT_RATE) | BIT(ORIGINATOR) | BIT(USER_AGENT) | TIMES, "a client"},
     {SIM_FAULT_TASK, BIT(TASK), 0, BIT(TASK) | BIT(METHOD) | TIMES, "a state of tasks"},
@@ -249,15 +260,15 @@ static int parse_word(struct sim_fault *f, const char *text, char *word, struct 
 
 /* ---- what goes together ---- */
 
-static const char *name_of(uint32_t mask)
+static const char *name_of(uint64_t mask)
 {
-    return mask ? keys[__builtin_ctz(mask)].name : "";
+    return mask ? keys[__builtin_ctzll(mask)].name : "";
 }
 
 /* At most one of them. */
-static int one_of(const struct sim_fault *f, uint32_t mask, const char *text, struct xk_err *err)
+static int one_of(const struct sim_fault *f, uint64_t mask, const char *text, struct xk_err *err)
 {
-    const uint32_t given = f->keys & mask, rest = given & (given - 1);
+    const uint64_t given = f->keys & mask, rest = given & (given - 1);
 
     return rest ? fail(err, text, "'%s' does not go with '%s'", name_of(rest), name_of(given)) : 0;
 }
@@ -268,7 +279,7 @@ static int check_kind(struct sim_fault *f, const char *text, struct xk_err *err)
         if (!(f->keys & kinds[i].makes))
             continue;
         f->kind = kinds[i].kind;
-        const uint32_t wrong = f->keys & ~kinds[i].allows, missing = kinds[i].needs & ~f->keys;
+        const uint64_t wrong = f->keys & ~kinds[i].allows, missing = kinds[i].needs & ~f->keys;
         if (wrong)
             return fail(err, text, "'%s' does not go with '%s', which is %s", name_of(wrong),
                         name_of(f->keys & kinds[i].makes), kinds[i].what);
@@ -353,6 +364,9 @@ int sim_fault_parse(struct sim_fault *ret, const char *text, struct xk_err *err)
         code = check_words(ret, text, err);
     if (code == 0 && ret->kind == SIM_FAULT_HOST)
         code = one_of(ret, HOST_DOES, text, err);
+    if (code == 0 && ret->kind == SIM_FAULT_STORAGE)
+        code = ret->keys & STORAGE_DOES ? one_of(ret, STORAGE_DOES, text, err)
+                                        : fail(err, text, "'full' or 'latency' is missing");
     if (code == 0 && ret->kind == SIM_FAULT_CALL)
         code = check_call(ret, text, err);
     ret->has_truncate = (ret->keys & BIT(TRUNCATE)) != 0; /* also after no byte at all */

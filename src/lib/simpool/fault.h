@@ -23,11 +23,12 @@
 
 enum sim_fault_kind {
     SIM_FAULT_CALL, /* what a call or a request meets */
-    SIM_FAULT_HOST, /* dead, hung, skew, version, certificate */
+    SIM_FAULT_HOST, /* dead, hung, skew, version, certificate, cpu */
     SIM_FAULT_TASK,
     SIM_FAULT_CLIENT,
     SIM_FAULT_MASTER,
     SIM_FAULT_STORAGE,
+    SIM_FAULT_VM,
 };
 
 /* The one thing that ends an exchange in another way than by its reply. */
@@ -54,7 +55,7 @@ struct sim_saved {
 struct sim_fault {
     char text[SIM_FAULT_BYTES_MAX];
     enum sim_fault_kind kind;
-    uint32_t keys; /* which were given */
+    uint64_t keys; /* which were given */
     /* whom it meets */
     char method[SIM_FAULT_WORD], path[SIM_FAULT_WORD];
     uint64_t host; /* from 1; 0: any */
@@ -72,13 +73,17 @@ struct sim_fault {
     double rate;
     char originator[SIM_FAULT_WORD], agent[SIM_FAULT_WORD];
     uint64_t master;
-    char storage[SIM_FAULT_WORD];
+    char storage[SIM_FAULT_WORD], vm[SIM_FAULT_WORD];
+    double cpu;          /* at least that share of all processors is busy */
+    uint64_t latency_ns; /* longer for each request */
+    bool no_tools;
     /* its life */
     struct simpool *pool;
     struct sim_fault *next;
     unsigned id;
     bool begun, at_start;
     uint64_t met, struck, began_ns;
+    int64_t began_s;     /* simulated; INT64_MIN: it has always been so */
     struct event *timer; /* begins it, then ends it */
     struct event *tick;  /* of a client, or until a dead host is noticed */
     struct sim_saved saved[SIM_FAULT_SAVED_MAX];
@@ -128,6 +133,11 @@ int sim_state_fault_begin(struct sim_fault *f, struct xk_err *err);
 int sim_state_fault_end(struct sim_fault *f, struct xk_err *err);
 /* Whether a call has to fail because of the state that it finds: its error is recorded. */
 enum sim_outcome sim_state_fault_meet(struct sim_call *c);
+
+/* What metrics of a time have of it: how busy a host (a number) is besides, how much longer a request at a storage
+ * takes. */
+double sim_fault_cpu(const struct simpool *p, unsigned host, int64_t from_s, int64_t to_s);
+double sim_fault_latency_s(const struct simpool *p, const struct sim_object *sr, int64_t from_s, int64_t to_s);
 
 extern const struct sim_row sim_fault_rows[];
 

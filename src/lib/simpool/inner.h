@@ -166,6 +166,8 @@ struct simpool {
     char secret_other[128];          /* that is taken as well while the secret changes; "": none */
     struct sim_directory *directory; /* NULL: there is none */
     struct event *gc_timer;
+    struct http_server *local_server; /* of the host's own programs; NULL: none */
+    struct evconnlistener *local_listener;
     struct sim_log *log; /* NULL: none */
     /* faults */
     struct sim_fault *faults;
@@ -411,6 +413,13 @@ void sim_allowed_close(struct simpool *p);
 void sim_blobs_close(struct simpool *p);
 void sim_blob_get(struct simpool *p, struct http_exchange *x);
 void sim_blob_put(struct simpool *p, struct http_exchange *x);
+
+/* ---- local.c ---- */
+
+int sim_local_open(struct simpool *p, struct xk_err *err);
+void sim_local_close(struct simpool *p);
+/* Whether a request came through the socket of the host's own programs. */
+bool sim_is_local(const struct simpool *p, const struct http_exchange *x);
 
 /* ---- host-logs.c; files of machines and disks: export.c, import.c, raw-disk.c ---- */
 

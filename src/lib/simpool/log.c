@@ -21,6 +21,7 @@
 #define COUNTS_EVERY_S  600
 #define SPLIT_BYTES_MAX 900 /* of a line, in releases that split */
 #define TASK_BYTES      16
+#define LOCAL_THREAD    "UNIX /var/lib/xcp/xapi"
 
 struct sim_log {
     struct sim_log_file *files; /* one, or one for each host */
@@ -255,7 +256,11 @@ static struct sim_source of_call(struct sim_call *c, const char *brand)
 {
     if (c->exchange && !*c->log_client)
         http_peer(c->log_client, c->exchange);
-    return (struct sim_source){.host = c->host, .client = c->log_client, .task = call_task(c), .brand = brand};
+    return (struct sim_source){.host = c->host,
+                               .thread = sim_is_local(c->pool, c->exchange) ? LOCAL_THREAD : NULL,
+                               .client = c->log_client,
+                               .task = call_task(c),
+                               .brand = brand};
 }
 
 static struct sim_source of_collector(struct simpool *p, const char *brand)
@@ -267,7 +272,8 @@ static void put_origin(struct sim_call *c, char *ret, size_t bytes)
 {
     const char *const agent = c->exchange ? http_header(c->exchange, "user-agent") : c->agent;
 
-    snprintf(ret, bytes, "HTTP request from Internet with User-Agent: %s", agent ? agent : "unknown");
+    snprintf(ret, bytes, "HTTP request from %s with User-Agent: %s",
+             sim_is_local(c->pool, c->exchange) ? "Unix domain socket" : "Internet", agent ? agent : "unknown");
 }
 
 void sim_log_start(struct simpool *p, unsigned host)

@@ -6,6 +6,7 @@
  * storage that of their disks; memory is what the records say. Each value is linear in series whose means are exact, so
  * all archives agree with each other.
  */
+#include "lib/simpool/fault.h"
 #include "lib/simpool/rrd-parts.h"
 
 #include <math.h>
@@ -194,9 +195,11 @@ static const struct sim_flow *flow_of(const struct sim_rrd *r, struct sim_device
         return f;
     f->requests_in = f->in / d->in_block;
     f->requests_out = f->out / d->out_block;
-    f->wait_s = f->requests_in * d->in_delay_s + f->requests_out * d->out_delay_s;
-    f->delay_in_s = d->in_delay_s * series(r, d->in_key + 7, LATENCY_DEPTH);
-    f->delay_out_s = d->out_delay_s * series(r, d->out_key + 7, LATENCY_DEPTH);
+    const double more_s =
+        sim_fault_latency_s(r->pool, r->places[d->place].on, r->from.t - r->skew_s, r->to.t - r->skew_s);
+    f->wait_s = f->requests_in * (d->in_delay_s + more_s) + f->requests_out * (d->out_delay_s + more_s);
+    f->delay_in_s = d->in_delay_s * series(r, d->in_key + 7, LATENCY_DEPTH) + more_s;
+    f->delay_out_s = d->out_delay_s * series(r, d->out_key + 7, LATENCY_DEPTH) + more_s;
     return f;
 }
 
@@ -242,7 +245,10 @@ static void sum_host(struct sim_rrd *r)
 
 static double host_cpu_avg(struct sim_rrd *r, const struct sim_object *host)
 {
-    return XK_MIN(r->load / sim_rrd_processors(host), CPUS_BUSY_MAX);
+    const double usual = XK_MIN(r->load / sim_rrd_processors(host), CPUS_BUSY_MAX);
+
+    /* What else is there fills it up to where a fault says. */
+    return XK_MAX(usual, sim_fault_cpu(r->pool, r->host, r->from.t - r->skew_s, r->to.t - r->skew_s));
 }
 
 /* Neighbours differ by the same amount to either side of the average, so their mean is the average. */
@@ -251,9 +257,10 @@ static double host_cpu(struct sim_rrd *r, const struct sim_ds *ds)
     const double average = host_cpu_avg(r, ds->owner);
     const bool odd_one = ds->index % 2 == 0 && ds->index + 1 == sim_rrd_processors(ds->owner);
     const uint64_t key = key_of(ds->owner, "pair", ds->index / 2);
-    const double by =
+    const double apart =
         average * (sim_series_share(key) - 0.5) + XK_MIN(CPU_RIPPLE, average / 4) * (series(r, key, USE_DEPTH) - 1);
 
+    const double by = XK_MAX(XK_MIN(apart, 1 - average), average - 1); /* no processor is more than busy */
     return odd_one ? average : ds->index % 2 == 0 ? average + by : average - by;
 }
 

@@ -247,6 +247,8 @@ int simpool_open(struct simpool **ret, struct event_base *base, const struct sim
     if (code == 0)
         code = listen_all(p, err);
     if (code == 0)
+        code = sim_local_open(p, err);
+    if (code == 0)
         sim_members_open(p);
     if (code == 0)
         code = sim_faults_open(p, err);
@@ -292,6 +294,7 @@ void simpool_close(struct simpool *p)
     calls_close(p->waiting);
     sim_cli_close(p);
     http_server_close(p->server);
+    sim_local_close(p);
     sim_members_close(p);
     sim_certificates_close(p);
     sim_kept_close(p);

@@ -34,6 +34,7 @@ struct simpool_settings {
     struct in_addr listen[SIMPOOL_HOSTS_MAX]; /* of each host, or of the first, whom the others follow */
     unsigned listen_count;                    /* 0: 127.0.0.1, .2, .3 … */
     bool tls;                                 /* HTTPS instead of HTTP */
+    const char *socket;                       /* path of a socket that its owner is root at; NULL: none */
     const char *user, *password;
     const char *users;       /* a directory of users (simpool-users in the manual); NULL: there is none */
     uint64_t login_delay_ns; /* a wrong password waits so long for its answer */

@@ -65,5 +65,5 @@ look xensource.log.1
 is "a leak in a log" "$status $(found)" '1 [["sessions.leak","originator backup, user root"]]'
 like "with its numbers" "$(evidence sessions.leak)" 'of 30 sessions 0 were logged out of, 30 are open'
 run xenkit checkup --list --json
-is "the checks are listed" "$(jq -r '.checks[].id' "$out" | grep -cE '^(pool|sessions)\.')" 24
+is "the checks are listed" "$(jq -r '.checks[].id' "$out" | grep -cE '^(pool|sessions)\.')" 26
 done_testing

@@ -26,6 +26,9 @@ static const struct planted {
     {"pool.clock-skew", "host-3", "host=3,skew=90s"},
     {"pool.version", "host-4", "host=4,version=old"},
     {"pool.task-stuck", NULL, "task=stuck"},
+    {"pool.cpu", "host-5", "host=5,cpu=97%"},
+    {"pool.latency", "NFS storage", "sr=NFS storage,latency=80ms"},
+    {"pool.tools", "web-01", "vm=web-01,no-tools"},
     {"pool.sessions", "originator:backup-script",
      "client=leak,rate=200,originator=backup-script,user-agent=backup/1.0"},
 };

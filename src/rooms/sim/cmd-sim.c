@@ -22,7 +22,7 @@
 
 struct sim {
     uint64_t hosts, vms, port, limit, gc_interval, login_delay, log_size;
-    const char *speed, *seed, *password_file, *users, *now, *log, *listen, *certificates, *state, *load;
+    const char *speed, *seed, *password_file, *users, *now, *log, *listen, *certificates, *state, *load, *socket;
     struct xk_words faults;
     int era;
     bool coverage, tls;
@@ -35,6 +35,8 @@ static const struct xk_opt sim_opts[] = {
     XK_OPT_U64(0, "port", struct sim, port, "N", 0, 65535, "port on every host's address; 0: any free one [0]"),
     XK_OPT_TEXT(0, "listen", struct sim, listen, "ADDRESS",
                 "address of the first host, or of all, with commas [127.0.0.1]"),
+    XK_OPT_TEXT(0, "socket", struct sim, socket, "PATH",
+                "listen at this socket, too, as a host does for its own programs: no password is asked for there"),
     XK_OPT_FLAG(0, "tls", struct sim, tls, "HTTPS, each host with a certificate of its own"),
     XK_OPT_TEXT(0, "certificates", struct sim, certificates, "FILE", "write the certificates of all hosts there (PEM)"),
     XK_OPT_TEXT(0, "password-file", struct sim, password_file, "FILE", "the password of root is its content [xenkit]"),
@@ -311,6 +313,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
         .load = opts->load,
         .port = (uint16_t)opts->port,
         .tls = opts->tls,
+        .socket = opts->socket,
         .user = USER,
         .limit = (unsigned)opts->limit,
         .gc_ns = opts->gc_interval,

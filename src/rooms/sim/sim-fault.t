@@ -266,7 +266,11 @@ refused 'task=slow' 'task=slow is not known'
 refused 'client=leak' "'rate' is missing"
 refused 'client=leak,rate=0' 'rate=0 is not possible'
 refused 'sr=none,full' 'there is no such SR'
-refused 'sr=NFS*' "'full' is missing"
+refused 'sr=NFS*' "'full' or 'latency' is missing"
+refused 'sr=NFS*,full,latency=1s' "'latency' does not go with 'full'"
+refused 'vm=nobody,no-tools' 'there is no such VM'
+refused 'vm=web-01' "'no-tools' is missing"
+refused 'host=1,cpu=2' 'cpu=2 is not possible'
 refused '' "'' is not known"
 refused 'host=2,,dead' "'' is not known"
 done_testing
