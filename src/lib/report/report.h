@@ -139,6 +139,13 @@ void report_cell_state(struct report *r, enum report_state state, const char *te
 void report_cell_usage(struct report *r, enum report_state state, double percent);   /* a small bar and the number */
 void report_cell_none(struct report *r);
 
+/*
+ * A square of `count` names by `count`, shaded from its best value to its worst.
+ * values   row by row: from a name to a name; what cannot be drawn (NAN) is left empty.
+ */
+void report_matrix(struct report *r, const char *caption, enum report_unit unit, const char *const *names,
+                   size_t count, const double *values, bool low_is_bad);
+
 /* ---- charts: SVG, drawn here; they need no script and print ---- */
 
 struct report_chart {

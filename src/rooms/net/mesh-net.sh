@@ -1,0 +1,140 @@
+#!/bin/bash
+# Hosts of a mesh: network namespaces on a bridge, their agents, and what is done to them. Results go into a folder:
+# NAME.json is what the mesh said, NAME.status how it ended.
+#
+#   mesh-net.sh XENKIT FOLDER        run as root of a network namespace (unshare -n, unshare -rn)
+set -eu
+xenkit=$1 to=$2
+export xenkit to
+
+# hN is a process whose network it is; its number stands in a file of that name.
+host() {
+    unshare -n sleep 600 &
+    echo $! >"$to/h$1"
+    until [ "$(readlink /proc/$!/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.02; done
+    ip link add "v$1" type veth peer name eth0 netns $!
+    ip link set "v$1" master br0 up
+    nsenter -t $! -n ip link set lo up
+    nsenter -t $! -n ip addr add "192.0.2.$1/24" dev eth0
+    nsenter -t $! -n ip link set eth0 up
+}
+
+at() {
+    number=$(cat "$to/$1")
+    shift
+    nsenter -t "$number" -n "$@"
+}
+
+mesh() {
+    name=$1
+    shift
+    status=0
+    "$xenkit" net mesh --json --shell "$to/agent {}" "$@" >"$to/$name.json" 2>"$to/$name.err" || status=$?
+    echo $status >"$to/$name.status"
+}
+
+hosts() {
+    for i; do
+        printf 'h%s=192.0.2.%s ' "$i" "$i"
+    done
+}
+
+cat >"$to/agent" <<'EOF'
+#!/bin/sh
+exec nsenter -t "$(cat "$to/$1")" -n "$xenkit" net agent
+EOF
+chmod +x "$to/agent"
+trap 'for i in 1 2 3 4 5 6 7 8; do kill "$(cat "$to/h$i")"; done 2>/dev/null' EXIT
+ip link set lo up
+ip link add name br0 type bridge
+ip link set br0 up
+for i in 1 2 3 4 5 6 7 8; do
+    host $i
+done
+
+# Only a busy machine makes differences where there are none.
+for _ in 1 2 3; do
+    # shellcheck disable=SC2046
+    mesh sound $(hosts 1 2 3 4) -t 1 -b 20M --pattern pairs --pattern incast --pattern outcast --pattern all \
+        --html "$to/sound.html" --prometheus "$to/sound.prom"
+    [ "$(cat "$to/sound.status")" != 0 ] || break
+done
+
+# One link that drops, one that is slow; both only in one direction and between two hosts that are fine otherwise.
+at h5 nft -f - <<'EOF'
+table ip t {
+    chain in {
+        type filter hook input priority 0;
+        ip saddr 192.0.2.2 numgen random mod 1000 < 30 drop
+    }
+}
+EOF
+at h7 nft -f - <<'EOF'
+table ip t {
+    chain in {
+        type filter hook input priority 0;
+        ip saddr 192.0.2.1 tcp dport 1024-65535 limit rate over 600 kbytes/second burst 64 kbytes drop
+    }
+}
+EOF
+# shellcheck disable=SC2046
+mesh links $(hosts 1 2 3 4 5 6 7 8) -t 1 -b 20M
+at h5 nft flush ruleset
+at h7 nft flush ruleset
+
+# A host that is slow with everybody.
+if at h3 tc qdisc add dev eth0 root tbf rate 8mbit burst 16k latency 20ms 2>/dev/null; then
+    tc qdisc add dev v3 root tbf rate 8mbit burst 16k latency 20ms
+    # shellcheck disable=SC2046
+    mesh host $(hosts 1 2 3 4 5 6) -t 1 -b 20M --probe-rate 0
+    at h3 tc qdisc del dev eth0 root
+    tc qdisc del dev v3 root
+fi
+
+# A smaller MTU.
+at h2 ip link set eth0 mtu 1400
+# shellcheck disable=SC2046
+mesh mtu $(hosts 1 2) -t 1 -b 20M --probe-rate 0
+at h2 ip link set eth0 mtu 1500
+
+# An agent that dies in the middle, one that never starts, one that is none.
+cat >"$to/dying" <<'EOF'
+#!/bin/sh
+case $1 in
+h2)
+    nsenter -t "$(cat "$to/$1")" -n "$xenkit" net agent &
+    agent=$!
+    sleep 2.5
+    kill -9 $agent
+    ;;
+h4) echo "no such host" >&2; exit 255 ;;
+h5) echo hello; sleep 5 ;;
+h6) yes | tr -d '\n' ;;
+*) exec "$to/agent" "$1" ;;
+esac
+EOF
+chmod +x "$to/dying"
+# shellcheck disable=SC2046
+mesh dying $(hosts 1 2 3 4 5 6) --shell "$to/dying {}" -t 2 -b 20M --probe-rate 0
+
+# Agents that listen: with the key, with another one, and with none at all.
+(umask 077 && echo "one key for all of us" >"$to/key" && echo "another key for another" >"$to/other")
+cp "$to/key" "$to/open"
+chmod 644 "$to/open"
+for i in 1 2; do
+    at h$i "$xenkit" net agent --listen 192.0.2.$i:5299 --key-file "$to/key" >"$to/listen$i" &
+    until grep -q listening "$to/listen$i"; do sleep 0.05; done
+done
+ip addr add 192.0.2.100/24 dev br0
+# shellcheck disable=SC2046
+mesh listening $(hosts 1 2) --agent-port 5299 --key-file "$to/key" -t 1 -b 20M --probe-rate 0
+# shellcheck disable=SC2046
+mesh stranger $(hosts 1 2) --agent-port 5299 --key-file "$to/other" -t 1
+# shellcheck disable=SC2046
+mesh readable $(hosts 1 2) --agent-port 5299 --key-file "$to/open" -t 1
+# shellcheck disable=SC2046
+mesh keyless $(hosts 1 2) --agent-port 5299 -t 1
+exec 3<>/dev/tcp/192.0.2.1/5299
+echo '{"mesh":"clock","number":1}' >&3
+timeout 5 cat <&3 >"$to/plain.answer" || true
+exec 3>&-

@@ -1,0 +1,102 @@
+# Meshes of hosts in networks of their own: what is planted between them is named, and nothing else.
+
+. "$XENKIT_SOURCE/tests/tap.sh"
+requires jq
+
+# ---- without a network ----
+
+run xenkit net mesh
+check "a mesh of nobody" 2 "" "~two hosts"
+run xenkit net mesh a a
+check "a host twice" 2 "" "~named twice"
+run xenkit net mesh a -- -oProxyCommand=x
+check "a name that would be an option of ssh" 2 "" "~no host's name"
+run xenkit net mesh a b --pattern ring
+check "a pattern that is none" 2 "" "~no pattern"
+run xenkit net mesh a=127.0.0.1 b=127.0.0.1 --shell "false"
+check "nobody answers" 4 "" "~none of 2 agents"
+run xenkit net mesh a=127.0.0.1 b=127.0.0.1 --shell /no/such/program
+check "a command that is not there" 4 "" "~No such file"
+for plan in '' '[]' '{"hosts":3}' '{"hosts":[{}]}' '{"hosts":[{"name":"a"}]}' '{"hosts":[{"name":"a","command":"x"}]}' \
+    '{"hosts":[{"name":"a","command":["x"],"agent":"a:1"},{"name":"b","command":["x"]}]}' \
+    '{"hosts":[{"name":"a","command":["x"]},{"name":"b","command":["x"]}],"second":2}' \
+    '{"hosts":[{"name":"a","command":["x"]},{"name":"b","command":["x"]}],"seconds":0}' \
+    '{"hosts":[{"name":"a","command":["x"]},{"name":"b","command":["x"]}],"patterns":["round"]}'; do
+    echo "$plan" >plan.json
+    run xenkit net mesh --plan plan.json
+    check "no plan: $plan" 2 "" "~."
+done
+run xenkit net agent --listen 127.0.0.1:0
+check "an agent does not listen without a key" 2 "" "~would serve anybody"
+echo short >key
+chmod 600 key
+run xenkit net agent --listen 127.0.0.1:0 --key-file key
+check "a key that is too short" - "" "~less than 16 characters"
+printf '{"mesh":"clock","number":7}\n' | "$XENKIT" net agent >agent.out
+is "an agent says who it is, then what time it is" "$(jq -sc '[.[0].mesh, .[0].version, (.[] | select(.mesh == "clock") | .number)]' agent.out)" \
+    '["hello",1,7]'
+for line in garbage '{}' '{"mesh":"dance"}' '{"mesh":"run","port":70000}' '{"mesh":"result"}'; do
+    run sh -c "echo '$line' | '$XENKIT' net agent"
+    check "an agent hears $line" 5 - "~."
+done
+run sh -c "head -c 100000 /dev/zero | tr '\\0' x | '$XENKIT' net agent"
+check "an agent hears a line without an end" 5 - "~no message"
+run sh -c "echo '{\"mesh\":\"run\",\"number\":3,\"host\":\"127.0.0.1\",\"port\":1,\"seconds\":1,\"streams\":1}' | (cat; sleep 1) | '$XENKIT' net agent"
+like "a test against nobody fails with its number" "$(cat "$out")" '"failed".*"number":3.*Connection refused'
+
+# ---- in networks of their own ----
+
+for program in ip nsenter nft; do
+    command -v $program >/dev/null || {
+        skip "meshes in networks of their own" "$program is not installed"
+        done_testing
+    }
+done
+if unshare -n true 2>/dev/null; then
+    apart="unshare -n"
+elif unshare -rn true 2>/dev/null; then
+    apart="unshare -rn"
+else
+    skip "meshes in networks of their own" "no network namespaces here"
+    done_testing
+fi
+mkdir results
+run $apart bash "$XENKIT_SOURCE/src/rooms/net/mesh-net.sh" "$XENKIT" "$PWD/results"
+check "the hosts stood" 0 - -
+cd results || exit 99
+findings='[.findings[] | [.check, .object]] | sort'
+
+is "a sound mesh: status, findings" "$(cat sound.status) $(jq -c "$findings" sound.json)" '0 []'
+is "each pair in each direction, and every step of the others" \
+    "$(jq -c '[.links[] | .pattern] | group_by(.) | map([.[0], length])' sound.json)" '[["all",12],["incast",12],["outcast",12],["pairs",12]]'
+is "nobody has two partners in a round" \
+    "$(jq -c '[.links[] | select(.pattern == "pairs")] | group_by(.step) | map([.[] | .from, .to] | length == (unique | length)) | all' sound.json)" true
+ok "flows of a step began together" jq -e '.start.spread_ns > 0 and .start.spread_ns < 2000000000' sound.json
+ok "rates are those that were asked for" jq -e '[.links[] | select(.pattern == "pairs") | .rate_bps | . > 15e6 and . < 23e6] | all' sound.json
+is "four hosts with their interfaces" "$(jq -c '[.hosts[] | [.host, .interface, .mtu, .alive]]' sound.json)" \
+    '[["h1","eth0",1500,true],["h2","eth0",1500,true],["h3","eth0",1500,true],["h4","eth0",1500,true]]'
+is "metrics for every flow" "$(grep -c '^xenkit_mesh_rate_bits_per_second{' sound.prom)" 48
+is "a page with its heat maps" "$(grep -c '<table class="heat">' sound.html)" 3
+
+is "one lossy and one slow link are named, and nothing else" "$(cat links.status) $(jq -c "[.findings[] | [.check, .object, (.evidence | split(\":\")[0])]] | sort" links.json)" \
+    '1 [["mesh.link-bad","h1 to h7","rate"],["mesh.link-bad","h2 to h5","loss"]]'
+ok "the loss is the planted one" jq -e '.links[] | select(.from == "h2" and .to == "h5") | .loss_percent | . > 1 and . < 6' links.json
+like "the numbers are said" "$(jq -r '.findings[].evidence' links.json)" 'rate: [0-9.]+ Mbit/s; all 56 links have a median of (19|2[0-9])'
+if [ -f host.json ]; then
+    is "a slow host is named, not its links" "$(jq -c '[.findings[] | select(.check != "mesh.different") | [.check, .object]] | unique' host.json)" '[["mesh.host-bad","h3"]]'
+    is "and its queue differs" "$(jq -c '[.findings[] | select(.check == "mesh.different") | .object]' host.json)" '["queue discipline"]'
+else
+    skip "a slow host" "the kernel has no tbf"
+fi
+is "another MTU is named" "$(cat mtu.status) $(jq -c "$findings" mtu.json)" '1 [["mesh.different","MTU"]]'
+is "hosts without an agent are named" "$(cat dying.status) $(jq -c '[.findings[] | select(.check == "mesh.host-gone") | .object] | sort' dying.json)" '1 ["h2","h4","h5","h6"]'
+like "with what their command said" "$(jq -r '.hosts[] | select(.host == "h4") | .error' dying.json)" 'no such host'
+is "the others were measured to the end" "$(jq -c '[.links[] | select((.from == "h1" or .from == "h3") and (.to == "h1" or .to == "h3")) | .rate_bps > 1e6]' dying.json)" '[true,true]'
+is "agents that listen" "$(cat listening.status) $(jq '[.links[] | select(.rate_bps > 1e6)] | length' listening.json)" '0 2'
+is "another key" "$(cat stranger.status)" 4
+like "another key: why" "$(cat stranger.err stranger.json)" 'does not have the same key'
+like "a key that others may read" "$(cat readable.status readable.err readable.json)" 'others than its owner'
+like "no key" "$(cat keyless.status keyless.err keyless.json)" 'key-file'
+is "who has no TLS gets nothing" "$(tr -d '\000-\037\025\003' <plain.answer | grep -c mesh)" 0
+
+done_testing
