@@ -3,7 +3,7 @@
 #include "rooms/net/net.h"
 
 static const struct xk_command *const commands[] = {
-    &net_cmd_ntp, &net_cmd_ports, &net_cmd_run, &net_cmd_serve, &net_cmd_mesh, &net_cmd_agent, NULL,
+    &net_cmd_ntp, &net_cmd_path, &net_cmd_ports, &net_cmd_run, &net_cmd_serve, &net_cmd_mesh, &net_cmd_agent, NULL,
 };
 
 static const struct xk_classic *const classics[] = {
