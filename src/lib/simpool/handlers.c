@@ -10,6 +10,7 @@
 #include "lib/simpool/access.h"
 #include "lib/simpool/fault.h"
 #include "lib/simpool/log.h"
+#include "lib/simpool/migrate.h"
 #include "lib/simpool/rrd.h"
 
 #include "core/text.h"
@@ -43,7 +44,8 @@ static const struct sim_route routes[] = {
     {"OPTIONS", "/", NULL, 0, sim_rpc_options},
     {"GET", "/services", NULL, 0, sim_page},
     {"GET", "/services/", "get_services", EVERYBODY, not_here}, /* drivers and xenopsd are there on a real host */
-    {"GET", "/blob", NULL, 0, sim_blob_get},                    /* a public one needs no session */
+    {"POST", "/services/xenops", "post_services_xenops", VM_ADMINS, sim_migrate_in},
+    {"GET", "/blob", NULL, 0, sim_blob_get}, /* a public one needs no session */
     {"PUT", "/blob", NULL, 0, sim_blob_put},
     {"GET", "/export", "get_export", VM_ADMINS, sim_export},
     {"GET", "/export_metadata", "get_export_metadata", VM_ADMINS, sim_export_metadata},

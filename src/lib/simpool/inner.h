@@ -100,6 +100,7 @@ struct sim_call {
     char operation_ref[SIM_REF_BYTES];
     const char *operation;
     struct sim_call *next, **link; /* of pool->working or pool->waiting */
+    struct sim_peer *peer; /* it waits for another pool; NULL: for none */
     /* A blocked event.from. */
     uint64_t token;
     uint8_t *wanted;             /* a flag for each class */
@@ -146,6 +147,7 @@ struct simpool {
     unsigned retired_count;
     struct sim_kept *kept;    /* files of the hosts; see keep.h */
     struct stop *stops;       /* hosts that will stop soon */
+    struct sim_peer *peers; /* requests to other pools */
     struct sim_restarts *restarts; /* machines that HA starts anew; NULL: none ever */
     int64_t ha_quiet_until_s; /* until then no VM is started for a host that failed */
     /* database */

@@ -1,9 +1,10 @@
 /*
  * Machines that move: to another host of the pool with their disks in place, or with disks to other storage.
  *
- * A move to another pool needs that pool's own server on the far side of a protocol that no client speaks; it is
- * refused by name, after everything that can be asked here.
+ * Moves to another pool stand in migrate-away.c.
  */
+#include "lib/simpool/hosts.h"
+#include "lib/simpool/migrate.h"
 #include "lib/simpool/pif.h"
 
 #include <arpa/inet.h>
@@ -158,25 +159,22 @@ static enum sim_outcome restart_device_models(struct sim_call *c)
 
 /* ---- with disks ---- */
 
-/* Parameters of migrate_send and its questions. */
-enum { VM, DEST, LIVE, VDI_MAP, VIF_MAP, OPTIONS };
-
 /* What migrate_receive gave: a host of this pool, or of another. */
 static bool read_dest(const struct sim_call *c, struct sim_object **ret_host, struct sim_why *why)
 {
     static const char *const needed[] = {"master", "xenops", "session_id", "host", "SM"};
-    const struct xapi_value *const dest = &c->args[DEST];
+    const struct xapi_value *const dest = &c->args[SIM_MIGRATE_DEST];
 
     for (size_t i = 0; i < XK_COUNT(needed); i++)
         if (!sim_option(dest, needed[i]))
             return sim_deny(why, "INTERNAL_ERROR", "Not_found", NULL);
-    *ret_host = sim_find(c->pool, sim_option(dest, "host"), xapi_class_find("host"));
-    return *ret_host || sim_deny(why, "NOT_IMPLEMENTED", "VM.migrate_send to another pool", NULL);
+    *ret_host = sim_find(c->pool, sim_option(dest, "host"), xapi_class_find("host")); /* NULL: of another pool */
+    return true;
 }
 
 static struct sim_object *mapped_sr(const struct sim_call *c, const struct sim_object *vdi)
 {
-    const char *const ref = sim_option(&c->args[VDI_MAP], vdi->ref);
+    const char *const ref = sim_option(&c->args[SIM_MIGRATE_VDIS], vdi->ref);
 
     return ref ? sim_find(c->pool, ref, xapi_class_find("SR")) : NULL;
 }
@@ -193,10 +191,10 @@ static bool disks_fit(const struct sim_call *c, const struct sim_object *vm, con
         const struct sim_object *const to = vdi ? mapped_sr(c, vdi) : NULL;
         if (!vdi)
             continue;
-        if (!to && !sim_option(&c->args[VDI_MAP], vdi->ref))
+        if (!to && !sim_option(&c->args[SIM_MIGRATE_VDIS], vdi->ref))
             return sim_deny(why, "VDI_NOT_IN_MAP", vdi->ref, NULL);
         if (!to)
-            return sim_deny(why, "HANDLE_INVALID", "SR", sim_option(&c->args[VDI_MAP], vdi->ref), NULL);
+            return sim_deny(why, "HANDLE_INVALID", "SR", sim_option(&c->args[SIM_MIGRATE_VDIS], vdi->ref), NULL);
         if (!sim_host_sees_sr(p, host, to->ref))
             return sim_deny(why, "VM_REQUIRES_SR", vm->ref, to->ref, NULL);
         if (sim_is(vdi, "SR", to->ref))
@@ -218,23 +216,28 @@ static bool can_migrate(const struct sim_call *c, const struct sim_object *vm, s
 
     if (!read_dest(c, ret_host, why))
         return false;
+    if (!*ret_host)
+        return sim_deny(why, "HANDLE_INVALID", "host", sim_option(&c->args[SIM_MIGRATE_DEST], "host"), NULL);
     if (!disks_fit(c, vm, *ret_host, why) || !sim_vm_can_boot(p, vm, *ret_host, SIM_BOOT_ANY_SR, why))
         return false;
     if (sim_vm_is_live(vm) && !has_memory(p, vm, *ret_host, why))
         return false;
-    if (c->args[VIF_MAP].count)
+    if (c->args[SIM_MIGRATE_VIFS].count)
         return sim_deny(why, "OPERATION_NOT_ALLOWED",
                         "VIF mapping is not allowed for intra-pool migration -all VIFs must be on the same network",
                         NULL);
-    if (option_is(&c->args[OPTIONS], "copy"))
-        return sim_deny(why, "NOT_IMPLEMENTED", "VM.migrate_send with options:copy inside of a pool", NULL);
+    if (option_is(&c->args[SIM_MIGRATE_OPTIONS], "copy"))
+        return sim_deny(why, "OPERATION_NOT_ALLOWED",
+                        "Copy mode is disallowed on intra pool storage migration, try efficient alternatives, for "
+                        "example, VM.copy/clone.",
+                        NULL);
     return true;
 }
 
 static enum sim_outcome migrate_send_end(struct sim_call *c)
 {
     struct simpool *const p = c->pool;
-    struct sim_object *const vm = sim_arg(c, VM), *host, *vbd;
+    struct sim_object *const vm = sim_arg(c, SIM_MIGRATE_VM), *host, *vbd;
     const struct sim_object *const from = vm ? sim_follow(p, vm, "resident_on") : NULL;
     struct sim_why why;
 
@@ -258,11 +261,15 @@ static enum sim_outcome migrate_send_end(struct sim_call *c)
 
 static enum sim_outcome migrate_send(struct sim_call *c)
 {
-    struct sim_object *const vm = sim_arg(c, VM), *host;
+    struct sim_object *const vm = sim_arg(c, SIM_MIGRATE_VM), *host;
     struct sim_why why;
 
     if (!vm)
         return SIM_FAILED;
+    if (!read_dest(c, &host, &why))
+        return sim_refuse(c, &why);
+    if (!host)
+        return sim_migrate_away(c);
     if (!sim_vm_may(c->pool, vm, "migrate_send", true, &why) || !can_migrate(c, vm, &host, &why))
         return sim_refuse(c, &why);
     return sim_work(c, MIGRATE_NS + XK_NS_PER_S / 2, migrate_send_end, vm, "migrate_send", true);
@@ -270,12 +277,16 @@ static enum sim_outcome migrate_send(struct sim_call *c)
 
 static enum sim_outcome assert_can_migrate(struct sim_call *c)
 {
-    const struct sim_object *const vm = sim_arg(c, VM);
+    const struct sim_object *const vm = sim_arg(c, SIM_MIGRATE_VM);
     struct sim_object *host;
     struct sim_why why;
 
     if (!vm)
         return SIM_FAILED;
+    if (!read_dest(c, &host, &why))
+        return sim_refuse(c, &why);
+    if (!host)
+        return sim_migrate_ask(c);
     return can_migrate(c, vm, &host, &why) ? SIM_DONE : sim_refuse(c, &why);
 }
 
@@ -285,7 +296,7 @@ static enum sim_outcome assert_can_migrate_sender(struct sim_call *c)
     struct sim_object *host;
     struct sim_why why;
 
-    if (!sim_arg(c, VM))
+    if (!sim_arg(c, SIM_MIGRATE_VM))
         return SIM_FAILED;
     return read_dest(c, &host, &why) ? SIM_DONE : sim_refuse(c, &why);
 }
@@ -309,10 +320,14 @@ static enum sim_outcome migrate_receive(struct sim_call *c)
                                                                      : "INTERFACE_HAS_NO_IP",
                         pif->ref, NULL);
     const char *const master = sim_text(sim_master(p), "address");
+    const unsigned number = sim_host_number(p, host);
+    const unsigned port = ntohs(p->addresses[number < SIMPOOL_HOSTS_MAX ? number : p->master].sin_port);
+    const char *const scheme = p->settings.tls ? "https" : "http";
+    /* Real hosts have ports of their own, which no URL has to name. */
     char *const texts[] = {
-        xk_arena_printf(&c->arena, "http://%s/services/SM?session_id=%s", ip, c->session_ref),
-        xk_arena_printf(&c->arena, "http://%s/services/xenops?session_id=%s", ip, c->session_ref),
-        xk_arena_printf(&c->arena, "http://%s/", master),
+        xk_arena_printf(&c->arena, "%s://%s:%u/services/SM?session_id=%s", scheme, ip, port, c->session_ref),
+        xk_arena_printf(&c->arena, "%s://%s:%u/services/xenops?session_id=%s", scheme, ip, port, c->session_ref),
+        xk_arena_printf(&c->arena, "%s://%s:%u/", scheme, master, port),
     };
     static const char *const keys[] = {"SM", "xenops", "master"};
     xapi_build_open(&b, XAPI_MAP);

@@ -12,6 +12,7 @@
 #include "lib/simpool/hosts.h"
 #include "lib/simpool/log.h"
 #include "lib/simpool/ops.h"
+#include "lib/simpool/peer.h"
 #include "lib/simpool/rrd.h"
 #include "lib/simpool/state.h"
 #include "lib/simpool/transfer.h"
@@ -289,6 +290,7 @@ void simpool_close(struct simpool *p)
         return;
     sim_transfers_close(p);
     sim_faults_close(p);
+    sim_peers_close(p);
     calls_close(p->delayed);
     calls_close(p->working);
     calls_close(p->waiting);

@@ -33,6 +33,8 @@ static void on_time(evutil_socket_t fd, short what, void *context)
     const uint64_t worked = sim_monotonic_ns(p) - c->started_ns;
     struct sim_object *const task = sim_find(p, c->task_ref, NULL);
 
+    if (c->peer) /* a stop that comes too late */
+        return;
     if (sim_fault_stuck(p, c)) { /* it neither gets on nor can be cancelled */
         const struct timeval again = {.tv_usec = STUCK_MS * 1000};
         (void)event_add(c->timer, &again);

@@ -1,0 +1,19 @@
+/* Machines that go to another pool: what the two sides of that share. */
+#ifndef LIB_SIMPOOL_MIGRATE_H
+#define LIB_SIMPOOL_MIGRATE_H
+
+#include "lib/simpool/ops.h"
+
+/* Parameters of VM.migrate_send and its questions. */
+enum { SIM_MIGRATE_VM, SIM_MIGRATE_DEST, SIM_MIGRATE_LIVE, SIM_MIGRATE_VDIS, SIM_MIGRATE_VIFS, SIM_MIGRATE_OPTIONS };
+
+/* The dest of the call's arguments is no host of this pool. */
+bool sim_migrate_leaves(const struct sim_call *c);
+/* Ask the other pool whether the machine may come. */
+enum sim_outcome sim_migrate_ask(struct sim_call *c);
+/* Ask, then send it there: the whole of VM.migrate_send. */
+enum sim_outcome sim_migrate_away(struct sim_call *c);
+/* POST /services/xenops: a machine comes from another pool. */
+void sim_migrate_in(struct simpool *p, struct http_exchange *x);
+
+#endif
