@@ -239,7 +239,7 @@ xenkit vhd create -q --size 24M half.vhd >/dev/null
 VHD_UTIL_TEST_FAIL_RESIZE_END=1 xenkit vhd-util resize -n half.vhd -s 600 -j half.journal >/dev/null
 run xenkit vhd convert half.vhd half.raw
 check "a disabled image is no raw disk" 5 "" "~unfinished resize"
-run xenkit vhd convert - half.raw <half.vhd
+run sh -c '"$XENKIT" vhd convert - half.raw <half.vhd'
 check "nor from a file on standard input" 5 "" "~unfinished resize"
 run sh -c 'cat half.vhd | "$XENKIT" vhd convert - half.raw'
 check "nor from a pipe" 2 "" "~standard input is a disk image"
