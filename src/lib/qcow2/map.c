@@ -109,7 +109,8 @@ static int map_cluster(const struct map *m, uint64_t start, uint64_t end, const 
         return map_subclusters(m, start, end, host, words[1]);
     if (q->version >= 3 && (entry & ZERO_FLAG))
         return emit(m, start, end - start, QCOW2_ZERO, 0);
-    return host ? emit_data(m, start, end - start, host) : emit(m, start, end - start, QCOW2_ABSENT, 0);
+    return host ? emit_data(m, start, end - start, host + start % qcow2_cluster_bytes(q))
+                : emit(m, start, end - start, QCOW2_ABSENT, 0);
 }
 
 /* The part of the range under one L1 entry. */

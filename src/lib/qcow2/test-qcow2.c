@@ -146,6 +146,26 @@ static void what_was_written_is_read(void **state)
     assert_int_equal(s.bytes[QCOW2_ABSENT], DISK_BYTES - 3 * CLUSTER);
 }
 
+static int keep(void *context, const struct qcow2_extent *e)
+{
+    *(struct qcow2_extent *)context = *e;
+    return 1;
+}
+
+static void a_range_may_begin_within_a_cluster(void **state)
+{
+    struct fixture *const f = *state;
+    struct qcow2_extent whole, part;
+
+    assert_int_equal(open_image(f), 0);
+    assert_int_equal(qcow2_map(&f->q, CLUSTER, CLUSTER, keep, &whole, &f->err), 1);
+    assert_int_equal(qcow2_map(&f->q, CLUSTER + 4608, 512, keep, &part, &f->err), 1);
+    assert_int_equal(part.kind, QCOW2_DATA);
+    assert_int_equal(part.start, CLUSTER + 4608);
+    assert_int_equal(part.bytes, 512);
+    assert_int_equal(part.file_offset, whole.file_offset + 4608);
+}
+
 /* Every cluster of the file is counted once, and none outside of it. */
 static void the_reference_counts_are_those_of_the_file(void **state)
 {
@@ -285,6 +305,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(what_was_written_is_read),
+        TEST(a_range_may_begin_within_a_cluster),
         TEST(the_reference_counts_are_those_of_the_file),
         TEST(tables_outside_the_file_are_refused),
         TEST(compressed_nonsense_is_refused),

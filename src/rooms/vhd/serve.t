@@ -177,6 +177,19 @@ pass "the socket of a killed server is taken over"
 ok "a client with --once" timeout 60 nbdcopy "$uri" got5.raw
 finish "ends it"
 
+# ---- requests that are smaller than what a format stores at once ----
+
+xenkit vhd convert -q want.raw small.qcow2 >/dev/null
+qemu-img convert -f raw -O vhdx want.raw small.vhdx
+qemu-img convert -c -f raw -O qcow2 want.raw compressed.qcow2
+for image in small.qcow2 small.vhdx compressed.qcow2 want.raw; do
+    start --socket small.sock "$image"
+    rm -f got.raw
+    ok "$image in requests of 4 KiB" nbdcopy --request-size=4096 "$uri" got.raw
+    ok "is the disk" cmp got.raw want.raw
+    finish "and it ends" TERM
+done
+
 # ---- usage ----
 
 run xenkit vhd serve --writable top.vhd
