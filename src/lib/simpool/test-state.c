@@ -381,6 +381,106 @@ static void a_failing_disk_loses_nothing(void **state)
         fail_msg("%s", why);
 }
 
+/* Reading it back: each operation fails, and reads come in pieces. */
+static int load_again(void *state, const struct xk_fs *fs, struct xk_err *err)
+{
+    struct loop *const l = state;
+    xk_fault_alloc_disarm(); /* memory_runs_out_while_it_is_read() has that */
+    struct simpool *const p = pool_open(l->f);
+
+    const int code = sim_state_open(p, fs, l->f->path, err);
+    if (code == 1 && sim_int(sim_first(p, "VM"), "memory_target") != 3)
+        return xk_fail(err, -EBADMSG, "another group than the last");
+    pool_close(p);
+    return code < 0 ? code : 0;
+}
+
+static int make_groups(void *state)
+{
+    struct loop *const l = state;
+    size_t ends[4];
+
+    (void)unlink(l->f->path);
+    free(three_groups(l->f, ends).data);
+    l->told = l->tried = 3;
+    return 0;
+}
+
+static void a_failing_disk_is_no_damage(void **state)
+{
+    struct loop l = {.f = *state};
+    const struct xk_fault_case c = {
+        .name = "load", .prepare = make_groups, .run = load_again, .verify = look, .state = &l};
+    char why[XK_FAULT_WHY_MAX] = "";
+
+    if (xk_fault_loop(&c, why) != 0)
+        fail_msg("%s", why);
+}
+
+/* The next allocation to fail: each of the first hundred, then some. */
+static uint64_t after(uint64_t at)
+{
+    return at < 100 ? at + 1 : at + 1 + at / 10;
+}
+
+static void memory_runs_out_while_it_is_read(void **state)
+{
+    struct fixture *const f = *state;
+    size_t ends[4];
+    struct bytes whole = three_groups(f, ends);
+    bool fired = true;
+
+    for (uint64_t at = 1; fired; at = after(at)) {
+        const size_t live_before = xk_fault_alloc_live();
+        struct simpool *const p = pool_open(f);
+        struct xk_err err = {0};
+        xk_fault_alloc_arm(at, at % 2);
+        const int code = sim_state_open(p, xk_fs_posix(), f->path, &err);
+        fired = xk_fault_alloc_fired();
+        xk_fault_alloc_disarm();
+        pool_close(p);
+        assert_int_equal(xk_fault_alloc_live(), live_before);
+        if (code != (fired ? -ENOMEM : 1))
+            fail_msg("allocation %u: %d %s", (unsigned)at, code, err.text);
+        struct bytes now = slurp(f->path);
+        assert_int_equal(now.count, whole.count);
+        assert_memory_equal(now.data, whole.data, whole.count);
+        free(now.data);
+    }
+    assert_int_equal(load_number(f, NULL, NULL), 3);
+    free(whole.data);
+}
+
+/* What could not be built is built by the next try: first the snapshot, then a group. */
+static void memory_runs_out_while_it_is_written(void **state)
+{
+    struct fixture *const f = *state;
+    bool fired = true;
+
+    for (uint64_t at = 1; fired; at = after(at)) {
+        (void)unlink(f->path);
+        const size_t live_before = xk_fault_alloc_live();
+        struct simpool *const p = pool_open(f);
+        fill(p);
+        assert_int_equal(sim_state_open(p, xk_fs_posix(), f->path, NULL), 0);
+        fired = false;
+        for (unsigned i = 0; i < 2; i++) {
+            if (i > 0)
+                sim_put_int(p, sim_first(p, "VM"), "memory_target", i);
+            xk_fault_alloc_arm(at, at % 2);
+            const int code = i == 0 ? sim_state_begin(p, NULL) : sim_state_flush(p, NULL);
+            const bool failed = xk_fault_alloc_fired();
+            xk_fault_alloc_disarm();
+            assert_int_equal(code, failed ? -ENOMEM : 0);
+            assert_int_equal(i == 0 ? sim_state_begin(p, NULL) : sim_state_flush(p, NULL), 0);
+            fired = fired || failed;
+        }
+        pool_close(p);
+        assert_int_equal(xk_fault_alloc_live(), live_before);
+        assert_int_equal(load_number(f, NULL, NULL), 1);
+    }
+}
+
 /* When there is room again, what could not be written follows. */
 static void a_full_disk_is_made_up_for(void **state)
 {
@@ -412,10 +512,11 @@ int main(void)
 {
 #define T(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(what_was_written_comes_back),    T(one_pool_at_a_time),
-        T(a_log_that_grows_is_made_anew),  T(a_group_that_was_not_whole_is_cut_off),
-        T(damage_is_named_and_left_alone), T(a_failing_disk_loses_nothing),
-        T(a_full_disk_is_made_up_for),
+        T(what_was_written_comes_back),         T(one_pool_at_a_time),
+        T(a_log_that_grows_is_made_anew),       T(a_group_that_was_not_whole_is_cut_off),
+        T(damage_is_named_and_left_alone),      T(a_failing_disk_loses_nothing),
+        T(a_failing_disk_is_no_damage),         T(memory_runs_out_while_it_is_read),
+        T(memory_runs_out_while_it_is_written), T(a_full_disk_is_made_up_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
