@@ -59,25 +59,44 @@ const struct http_pin *http_client_pin(const struct http_client *c)
     return c->has_pin ? &c->pin : NULL;
 }
 
+/* One line of the head, in up to three parts. */
+static void put_line(struct xk_buf *b, const char *first, const char *second, const char *third)
+{
+    xk_buf_add_str(b, first);
+    xk_buf_add_str(b, second);
+    xk_buf_add_str(b, third);
+    xk_buf_add_str(b, "\r\n");
+}
+
+static void put_host(struct xk_buf *b, const struct http_target *t)
+{
+    const bool v6 = !t->socket_path && strchr(t->host, ':');
+
+    xk_buf_add_str(b, v6 ? "Host: [" : "Host: ");
+    xk_buf_add_str(b, t->socket_path ? "localhost" : t->host);
+    if (v6)
+        xk_buf_add_char(b, ']');
+    if (!t->socket_path && t->port != (t->tls ? 443 : 80)) {
+        xk_buf_add_char(b, ':');
+        xk_buf_add_u64(b, t->port);
+    }
+    xk_buf_add_str(b, "\r\n");
+}
+
 static void put_request(struct xk_buf *b, const struct http_client *c, const struct http_request *q)
 {
-    const struct http_target *const t = &c->target;
-
-    xk_buf_printf(b, "%s %s HTTP/1.1\r\nHost: ", q->method, q->path);
-    if (t->socket_path)
-        xk_buf_add_str(b, "localhost");
-    else if (strchr(t->host, ':'))
-        xk_buf_printf(b, "[%s]", t->host);
-    else
-        xk_buf_add_str(b, t->host);
-    if (!t->socket_path && t->port != (t->tls ? 443 : 80))
-        xk_buf_printf(b, ":%u", t->port);
-    xk_buf_printf(b, "\r\nUser-Agent: %s\r\nAccept: */*\r\n", c->user_agent);
+    xk_buf_add_str(b, q->method);
+    put_line(b, " ", q->path, " HTTP/1.1");
+    put_host(b, &c->target);
+    put_line(b, "User-Agent: ", c->user_agent, "\r\nAccept: */*");
     if (q->type)
-        xk_buf_printf(b, "Content-Type: %s\r\n", q->type);
-    if (q->body)
-        xk_buf_printf(b, "Content-Length: %zu\r\n", q->bytes);
-    xk_buf_printf(b, "%s\r\n", q->headers ? q->headers : "");
+        put_line(b, "Content-Type: ", q->type, "");
+    if (q->body) {
+        xk_buf_add_str(b, "Content-Length: ");
+        xk_buf_add_u64(b, q->bytes);
+        xk_buf_add_str(b, "\r\n");
+    }
+    put_line(b, q->headers ? q->headers : "", "", "");
     if (q->body)
         xk_buf_add(b, q->body, q->bytes);
 }

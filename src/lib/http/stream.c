@@ -23,6 +23,7 @@ struct http_stream {
     SSL_CTX *context;
     SSL *ssl; /* NULL: plain */
     struct http_pin pin;
+    bool asked; /* what was written last has no answer yet: reading first waits, instead of first failing */
 };
 
 void http_stream_close(struct http_stream *s)
@@ -109,6 +110,7 @@ ssize_t http_stream_write(struct http_stream *s, const void *bytes, size_t count
             code = code == 1 ? -EPIPE : code;
         } else {
             const ssize_t sent = send(s->fd, bytes, count, MSG_NOSIGNAL);
+            s->asked = true;
             if (sent > 0)
                 return sent;
             code = errno == EAGAIN ? wait_for(s, POLLOUT, limits) : errno == EINTR ? 0 : -errno;
@@ -133,6 +135,9 @@ ssize_t http_stream_read(struct http_stream *s, void *bytes, size_t count, const
             if (code == 1)
                 return 0;
         } else {
+            if (s->asked && (code = wait_for(s, POLLIN, limits)) < 0)
+                return code;
+            s->asked = false;
             const ssize_t got = recv(s->fd, bytes, count, 0);
             if (got >= 0)
                 return got;

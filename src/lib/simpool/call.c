@@ -100,9 +100,10 @@ static void call_free(struct sim_call *c)
 static const char *reply_headers(const struct sim_call *c, bool failed, const struct xapi_value *v, char *text,
                                  size_t bytes)
 {
+    if (!failed || v->count == 0 || strcmp(xapi_value_text(&v->items[0]), "HOST_IS_SLAVE") != 0)
+        return rpc_headers;
     const char *const asked = http_header(c->exchange, "x-xenapi-request-host-certificate-thumbprint");
-
-    if (!asked || !failed || v->count == 0 || strcmp(xapi_value_text(&v->items[0]), "HOST_IS_SLAVE") != 0)
+    if (!asked)
         return rpc_headers;
     const char *const field = strcmp(asked, "sha-256:master") == 0 ? "fingerprint_sha256"
                               : strcmp(asked, "sha-1:master") == 0 ? "fingerprint_sha1"

@@ -97,10 +97,11 @@ static void XMLCALL on_start(void *context, const char *name, const char **attri
 {
     struct reading *const r = context;
     struct frame *const above = r->depth ? &r->frames[r->depth - 1] : NULL;
+    const unsigned above_bit = IN(parent(r));
     enum element element = NOTHING;
 
     for (size_t i = 0; i < XK_COUNT(elements) && element == NOTHING; i++)
-        if (strcmp(name, elements[i].name) == 0 && elements[i].parents & IN(parent(r)))
+        if (elements[i].parents & above_bit && *name == *elements[i].name && strcmp(name, elements[i].name) == 0)
             element = elements[i].element;
     if (element == NOTHING)
         return stop(r, "an element stands where it cannot");
@@ -205,7 +206,7 @@ static int read_document(struct reading *r, struct xapi_value *ret, const char *
     XML_SetDoctypeDeclHandler(r->parser, on_doctype, NULL);
     const bool whole = bytes <= INT32_MAX && XML_Parse(r->parser, body, (int)bytes, XML_TRUE) == XML_STATUS_OK;
     const char *const wrong = r->wrong ? r->wrong : XML_ErrorString(XML_GetErrorCode(r->parser));
-    const unsigned long line = XML_GetCurrentLineNumber(r->parser);
+    const unsigned long line = whole ? 0 : XML_GetCurrentLineNumber(r->parser); /* that counts all the bytes again */
     XML_ParserFree(r->parser);
 
     if (r->build.error == -ENOMEM)

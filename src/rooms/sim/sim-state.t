@@ -68,38 +68,88 @@ check "a folder that is missing" 6 "" "~missing/pool.state"
 run xenkit sim --state .
 check "a folder" 6 "" -
 
-# ---- killed at any moment ----
+# ---- killed at any moment, under a mixed load ----
 
-# One client counts up; what it was told last is in the file `told`.
-cat >count.sh <<'SCRIPT'
-i=$(cat told)
+# Three clients: one counts up in a VM's description, one in its other_config, one starts and stops another VM; a fourth
+# logs in and out. What a client was told last is in KIND.told, what it asked for last in KIND.tried.
+cat >load.sh <<'SCRIPT'
+# load.sh KIND: until there is no answer
+call() { # METHOD [ARGUMENTS BEHIND THE SESSION]
+    reply=$(curl -s -m 10 "$url/jsonrpc" -d "{\"id\":1,\"method\":\"$1\",\"params\":[\"$session\"${2:+,$2}]}")
+    [ "$reply" = '{"result":"","error":null,"id":1}' ]
+}
+i=$(cat "$1.told")
 while :; do
-    i=$((i + 1))
-    echo $i >tried
-    reply=$(curl -s -m 5 "$url/jsonrpc" -d "{\"id\":1,\"method\":\"VM.set_name_description\",\"params\":[\"$session\",\"$vm\",\"$i\"]}")
-    [ "$reply" = '{"result":"","error":null,"id":1}' ] || exit 0
-    echo $i >told
+    [ "$1" = logins ] || i=$((i + 1))
+    echo "$i" >"$1.tried"
+    case $1 in
+    description) call VM.set_name_description "\"$vm\",\"$i\"" ;;
+    config) call VM.set_other_config "\"$vm\",{\"n\":\"$i\"}" ;;
+    power) if [ $((i % 2)) = 1 ]; then call VM.start "\"$other\",false,false"; else call VM.hard_shutdown "\"$other\""; fi ;;
+    logins)
+        own=$(curl -s -m 10 "$url/jsonrpc" -d '{"id":1,"method":"session.login_with_password","params":["root","xenkit"]}' |
+            sed 's/.*"\(OpaqueRef:[^"]*\)".*/\1/')
+        i=$((i + 1))
+        [ "$own" ] && session=$own && call session.logout
+        ;;
+    esac || exit 0
+    echo "$i" >"$1.told"
 done
 SCRIPT
+# between KIND FOUND: not older than told, not newer than tried
+between() {
+    [ "$2" -ge "$(cat "$1.told")" ] || lost="$lost $1:$2<$(cat "$1.told")"
+    [ "$2" -le "$(cat "$1.tried")" ] || lost="$lost $1:$2>$(cat "$1.tried")"
+}
 rm -f pool.state
-echo 0 >told
-lost=0 ahead=0 kills=0
+for kind in description config power logins; do
+    echo 0 >$kind.told
+    echo 0 >$kind.tried
+done
+lost='' kills=0
 while [ $kills -lt "${XENKIT_KILLS:-6}" ]; do
     kills=$((kills + 1))
-    start --state pool.state
+    start --state pool.state --speed 100x
     session=$(login | jq -r .)
-    vm=$(result VM.get_all "\"$session\"" | jq -r '.[0]')
-    found=$(result VM.get_name_description "\"$session\"" "\"$vm\"" | jq -r .)
-    [ $kills = 1 ] || [ "$found" -ge "$(cat told)" ] || lost=$((lost + 1))
-    [ $kills = 1 ] || [ "$found" -le "$(cat tried)" ] || ahead=$((ahead + 1))
-    url=$url session=$session vm=$vm sh count.sh 2>/dev/null &
-    counter=$!
-    pause 0.$((kills * 37 % 41 + 10))
+    records=$(result VM.get_all_records "\"$session\"")
+    if [ $kills = 1 ]; then
+        vm=$(echo "$records" | jq -r 'keys[0]')
+        other=$(echo "$records" | jq -r --arg vm "$vm" 'to_entries | map(select(.value.power_state == "Halted" and
+            (.value.is_a_template | not) and .key != $vm)) | .[0].key')
+    else
+        between description "$(echo "$records" | jq -r --arg vm "$vm" '.[$vm].name_description')"
+        between config "$(echo "$records" | jq -r --arg vm "$vm" '.[$vm].other_config.n // "0"')"
+        # How often it was started and stopped cannot be seen, but in which state it is.
+        power=$(echo "$records" | jq -r --arg vm "$other" '.[$vm].power_state')
+        told=$(cat power.told)
+        tried=$(cat power.tried)
+        case $power in Running) odd=1 ;; *) odd=0 ;; esac
+        [ $((told % 2)) = $odd ] || [ $((tried % 2)) = $odd ] || lost="$lost power:$power"
+        case $power in Running | Halted) ;; *) lost="$lost power:$power" ;; esac
+        # What was asked for and not answered may have been done.
+        if [ $((tried % 2)) = $odd ]; then echo "$tried"; else echo "$told"; fi >power.new
+        mv power.new power.told
+    fi
+    clients=
+    for kind in description config power logins; do
+        url=$url session=$session vm=$vm other=$other sh load.sh $kind 2>/dev/null &
+        clients="$clients $!"
+    done
+    if [ $kills = 1 ]; then # once all of them have been answered; later at any moment
+        for kind in description config power logins; do
+            soon grep -q '[1-9]' $kind.told
+        done
+    else
+        pause 0.$((kills * 37 % 41 + 10))
+    fi
     kill -KILL $pid
     wait $pid 2>/dev/null
     pid=
-    wait $counter
+    # shellcheck disable=SC2086
+    wait $clients
 done
-is "killed $kills times, it never lost what it had told" "$lost $ahead" "0 0"
-ok "and it did something in between" test "$(cat told)" -gt "$kills"
+is "killed $kills times, it never lost what it had told" "$lost" ""
+for kind in description config power logins; do
+    ok "$(cat $kind.told) times there was an answer: $kind" test "$(cat $kind.told)" -gt 0
+done
 done_testing
