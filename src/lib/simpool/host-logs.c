@@ -8,40 +8,24 @@
 #include "lib/simpool/log.h"
 
 #include "core/text.h"
+#include "lib/xva/xva.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <zlib.h>
 
-#define BLOCK             512u
 #define MEMBER            "var/log/xensource.log"
 #define ARCHIVE_BYTES_MAX (256u << 20)
 
-struct header {
-    char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], sum[8], type, link[100], magic[6], version[2],
-        user[32], group[32], major[8], minor[8], prefix[155], rest[12];
-};
-_Static_assert(sizeof(struct header) == BLOCK, "a header is a block");
-
 static void add_member(struct xk_buf *tar, const char *name, const char *bytes, size_t size, int64_t mtime_s)
 {
-    struct header h = {.type = '0', .magic = "ustar", .version = {'0', '0'}};
-    unsigned sum = 0;
+    uint8_t head[XVA_BLOCK];
 
-    snprintf(h.name, sizeof(h.name), "%s", name);
-    snprintf(h.mode, sizeof(h.mode), "%07o", 0600);
-    snprintf(h.uid, sizeof(h.uid), "%07o", 0);
-    snprintf(h.gid, sizeof(h.gid), "%07o", 0);
-    snprintf(h.size, sizeof(h.size), "%011llo", (unsigned long long)size & 077777777777);
-    snprintf(h.mtime, sizeof(h.mtime), "%011llo", (unsigned long long)mtime_s & 077777777777);
-    memset(h.sum, ' ', sizeof(h.sum));
-    for (size_t i = 0; i < sizeof(h); i++)
-        sum += ((const unsigned char *)&h)[i];
-    snprintf(h.sum, sizeof(h.sum), "%06o", sum & 0777777);
-    xk_buf_add(tar, &h, sizeof(h));
+    xva_tar_head(head, name, size, mtime_s);
+    xk_buf_add(tar, head, sizeof(head));
     xk_buf_add(tar, bytes, size);
-    xk_buf_add_repeat(tar, '\0', (BLOCK - size % BLOCK) % BLOCK);
+    xk_buf_add_repeat(tar, '\0', xva_tar_padding(size));
 }
 
 /* A whole file, whatever its bytes. returns   NULL: it is not there, larger than `room`, or cannot be read. */
@@ -79,7 +63,7 @@ static bool add_piece(struct xk_buf *tar, const struct simpool *p, const char *p
     snprintf(name, sizeof(name), MEMBER "%s%s", dot, end);
     if (!piece || stat(piece, &st) < 0)
         return number == 0;
-    xk_autofree char *data = read_file(p, piece, ARCHIVE_BYTES_MAX - tar->len - 4 * BLOCK, &bytes);
+    xk_autofree char *data = read_file(p, piece, ARCHIVE_BYTES_MAX - tar->len - 4 * XVA_BLOCK, &bytes);
     if (data)
         add_member(tar, name, data, bytes, st.st_mtime);
     return data != NULL;
@@ -123,7 +107,7 @@ void sim_host_logs(struct simpool *p, struct http_exchange *x)
         return http_refuse(x, 403);
     for (unsigned number = 0; path && add_piece(&tar, p, path, number);)
         number++;
-    xk_buf_add_repeat(&tar, '\0', 2 * (size_t)BLOCK);
+    xk_buf_add_repeat(&tar, '\0', 2 * (size_t)XVA_BLOCK);
     if (tar.error || compress_into(&packed, &tar) < 0)
         http_refuse(x, 500);
     else

@@ -26,6 +26,8 @@ def answers(kind, number, question, count):
         "forged": lambda: [pack(b"\0" * 8), pack(bytes(8 * [255]))],
         "race": lambda: [pack(b"\0" * 8, ahead=1000.0), pack(origin)],
         "replay": lambda: [pack(first.setdefault(kind, origin), ahead=float(count - 1) * 50)],
+        "twice": lambda: [pack(origin), pack(origin, ahead=50.0)],
+        "late": lambda: [pack(late.get(kind, b"\0" * 8), ahead=50.0), pack(late.setdefault(kind, origin) and origin)],
         "zero": lambda: [pack(origin, sent=0)],
         "zero-received": lambda: [pack(origin, received=0)],
         "unsynchronised": lambda: [pack(origin, leap=3)],
@@ -42,7 +44,7 @@ def answers(kind, number, question, count):
     }[kind]()
 
 
-first = {}
+first, late = {}, {}
 sockets = {}
 for word in sys.argv[1:]:
     kind, _, number = word.partition("=")

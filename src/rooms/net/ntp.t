@@ -7,7 +7,7 @@ nap() {
     read -rt 0.05 _ <>"$tmp/never" || :
 }
 
-kinds='good ahead=2 ahead=-2 ahead=60 ahead=5000000000 forged race replay zero zero-received unsynchronised stratum=1 stratum=16 kiss deny distant mode short empty long silent deaf-twice'
+kinds='good ahead=2 ahead=-2 ahead=60 ahead=5000000000 forged race replay twice late zero zero-received unsynchronised stratum=1 stratum=16 kiss deny distant mode short empty long silent deaf-twice'
 # shellcheck disable=SC2086
 python3 "$XENKIT_SOURCE/src/rooms/net/ntp-server.py" $kinds >"$tmp/ports" 2>"$tmp/server.err" &
 liar=$!
@@ -78,6 +78,10 @@ is "nor spoils the true answer" "$status $(cell samples)" "0 4"
 ask replay --timeout 2500ms
 is "an answer that is sent again is none" "$(cell samples)" 1
 ok "and does not move the offset" jq -e '.servers[0].offset_s | fabs < 0.1' "$out"
+ask twice
+ok "an answer that comes twice counts once, the second time with another time" jq -e '.servers[0] | .samples == 4 and (.offset_s | fabs < 0.1)' "$out"
+ask late
+ok "an answer to an earlier question, which comes late, is none" jq -e '.servers[0] | .samples == 4 and (.offset_s | fabs < 0.1)' "$out"
 ask stratum=1
 is "a reference clock's stratum" "$(cell stratum)" 1
 ask long
