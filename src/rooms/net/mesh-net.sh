@@ -44,7 +44,7 @@ cat >"$to/agent" <<'EOF'
 exec nsenter -t "$(cat "$to/$1")" -n "$xenkit" net agent
 EOF
 chmod +x "$to/agent"
-trap 'for i in 1 2 3 4 5 6 7 8; do kill "$(cat "$to/h$i")"; done 2>/dev/null' EXIT
+trap 'kill $(jobs -p) 2>/dev/null' EXIT
 ip link set lo up
 ip link add name br0 type bridge
 ip link set br0 up
@@ -115,7 +115,7 @@ esac
 EOF
 chmod +x "$to/dying"
 # shellcheck disable=SC2046
-mesh dying $(hosts 1 2 3 4 5 6) --shell "$to/dying {}" -t 2 -b 20M --probe-rate 0
+mesh dying $(hosts 1 2 3 4 5 6) --shell "$to/dying {}" -t 1 -b 20M --probe-rate 0
 
 # Agents that listen: with the key, with another one, and with none at all.
 (umask 077 && echo "one key for all of us" >"$to/key" && echo "another key for another" >"$to/other")
@@ -138,3 +138,25 @@ exec 3<>/dev/tcp/192.0.2.1/5299
 echo '{"mesh":"clock","number":1}' >&3
 timeout 5 cat <&3 >"$to/plain.answer" || true
 exec 3>&-
+
+# The ranks of an MPI job, whose agents are in the namespaces; one of them cannot start.
+if [ -n "${XENKIT_MPI:-}" ] && command -v mpirun >/dev/null; then
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_vader_single_copy_mechanism=none
+    ranks() {
+        job=
+        for i in 1 2 3 "$1"; do
+            job="$job${job:+ : }-np 1 $XENKIT_MPI --json --address 192.0.2.$i --shell $to/rank --pattern pairs --pattern incast -t 1 -b 20M"
+        done
+        # shellcheck disable=SC2086
+        timeout 120 mpirun --oversubscribe $job
+    }
+    cat >"$to/rank" <<'EOF'
+#!/bin/sh
+exec "$to/agent" "h$((OMPI_COMM_WORLD_RANK + 1))"
+EOF
+    chmod +x "$to/rank"
+    export to
+    ranks 4 >"$to/ranks.json" 2>"$to/ranks.err" || true
+    rm "$to/h4"
+    ranks 4 >"$to/orphan.json" 2>"$to/orphan.err" || true
+fi

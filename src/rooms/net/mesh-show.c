@@ -91,7 +91,10 @@ static void put_hosts(struct xk_out *out, const struct net_mesh *m)
         xk_put_str(out, "offloads", *a->look.offloads ? a->look.offloads : NULL);
         xk_put_str(out, "kernel", *a->hello.kernel ? a->hello.kernel : NULL);
         xk_put_str(out, "program", *a->hello.program ? a->hello.program : NULL);
-        xk_put_duration(out, "clock_error", a->clock_error_ns);
+        if (a->clock_error_ns > 0)
+            xk_put_duration(out, "clock_error", a->clock_error_ns);
+        else
+            xk_put_none(out, "clock_error_ns");
         xk_put_str(out, "error", *a->why ? a->why : NULL);
     }
     xk_out_end(out);

@@ -97,6 +97,16 @@ is "another key" "$(cat stranger.status)" 4
 like "another key: why" "$(cat stranger.err stranger.json)" 'does not have the same key'
 like "a key that others may read" "$(cat readable.status readable.err readable.json)" 'others than its owner'
 like "no key" "$(cat keyless.status keyless.err keyless.json)" 'key-file'
+if [ -f ranks.json ]; then
+    is "ranks of an MPI job" "$(jq -c '[.links[] | select(.rate_bps > 15e6) | .pattern] | group_by(.) | map([.[0], length])' ranks.json)" \
+        '[["incast",12],["pairs",12]]'
+    is "nothing is wrong between them" "$(jq -c '[.findings[].check] - ["mesh.spread"]' ranks.json)" '[]'
+    is "a rank without an agent is named, the others are measured" \
+        "$(jq -c '[[.findings[] | select(.check == "mesh.host-gone") | .object[-2:]], ([.links[] | select(.pattern == "pairs" and .rate_bps > 1e6)] | length)]' orphan.json)" \
+        '[["-3"],6]'
+else
+    skip "ranks of an MPI job" "xenkit-mpi was not built, or mpirun is not installed"
+fi
 is "who has no TLS gets nothing" "$(tr -d '\000-\037\025\003' <plain.answer | grep -c mesh)" 0
 
 done_testing
