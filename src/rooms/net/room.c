@@ -1,4 +1,5 @@
 /* The room of the network: which commands it has, and under which classic names it answers. */
+#include "rooms/net/iperf.h"
 #include "rooms/net/iperf3.h"
 #include "rooms/net/net.h"
 
@@ -8,6 +9,7 @@ static const struct xk_command *const commands[] = {
 
 static const struct xk_classic *const classics[] = {
     &net_classic_iperf3,
+    &net_classic_iperf,
     NULL,
 };
 
