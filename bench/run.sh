@@ -7,7 +7,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
 shift
-[ $# -gt 0 ] || set -- startup scan vhd convert sim client xe sessions iperf
+[ $# -gt 0 ] || set -- startup scan vhd convert sim client xe sessions iperf iperf2
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

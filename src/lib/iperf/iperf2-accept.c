@@ -16,17 +16,18 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#define DRAIN_MAX       4096 /* datagrams at once; the rest in the next round */
-#define DESCRIPTORS     4096 /* wanted */
-#define CONTROL_BYTES   256
-#define TIME_SLACK_S    600 /* between two clocks, for trip times to mean anything */
+#define DRAIN_MAX     4096 /* datagrams at once; the rest in the next round */
+#define DESCRIPTORS   4096 /* wanted */
+#define CONTROL_BYTES 256
+#define REDIAL_NS     (20 * XK_NS_PER_MS)
+#define TIME_SLACK_S  600 /* between two clocks, for trip times to mean anything */
 
-enum kind { HEADER, DIAL };
+enum kind { HEADER, DIAL, REDIAL };
 
 struct iperf2_pending {
     enum kind kind;
     int fd;
-    uint64_t deadline_ns, began_ns;
+    uint64_t deadline_ns, began_ns, again_ns; /* again: of REDIAL */
     int64_t accepted_utc_ns;
     uint8_t data[IPERF2_HEADER_MAX];
     size_t have;
@@ -99,8 +100,11 @@ static void forget(struct iperf2_test *t, unsigned i)
 /* What a test of these kinds would measure is not measured here. */
 static const char *refused_kind(const struct iperf2_header *h)
 {
-    return h->isochronous ? "--isochronous" : h->periodic ? "--burst-period" : h->layer2 ? "--l2checks"
-           : h->bounce_back ? "--bounceback" : NULL;
+    return h->isochronous   ? "--isochronous"
+           : h->periodic    ? "--burst-period"
+           : h->layer2      ? "--l2checks"
+           : h->bounce_back ? "--bounceback"
+                            : NULL;
 }
 
 static void fill_sender(struct iperf2_flow *f, const struct iperf2_header *h)
@@ -157,7 +161,8 @@ static void describe(struct iperf2_flow *f, const struct iperf2_header *h, int64
     f->about.tos = s->override_tos ? s->tos_back : h->tos;
     f->about.prefetch_bytes = h->prefetch_bytes;
     f->about.trip_times = h->trip_times;
-    if (h->trip_times && !h->small_trip_times && !h->starts_later && (apart_s > TIME_SLACK_S || apart_s < -TIME_SLACK_S)) {
+    if (h->trip_times && !h->small_trip_times && !h->starts_later &&
+        (apart_s > TIME_SLACK_S || apart_s < -TIME_SLACK_S)) {
         f->about.trip_times = false;
         iperf2_test_warn(f->test,
                          "WARN: ignore --trip-times because client didn't provide valid start timestamp within %d "
@@ -283,6 +288,7 @@ static struct iperf2_flow *take(struct iperf2_test *t, int fd, const struct iper
     if (h->dual || h->tradeoff)
         f->back_id = ++t->next_id;
     f->back_later = h->tradeoff;
+    f->about.tcp.valid &= !t->only_peer && !t->settings->compatible; /* as the real one shows it */
     t->accepts_left -= t->accepts_left > 0;
     t->events->connected(t->events->context, &f->about);
     if (h->dual)
@@ -345,14 +351,41 @@ void iperf2_accept_dial(struct iperf2_test *t, const struct iperf2_flow *f)
     t->pending_count++;
 }
 
+/* A client may listen a little later than it asks. returns whether to wait for it. */
+static bool dial_later(struct iperf2_test *t, struct iperf2_pending *p)
+{
+    const uint64_t now = iperf2_now_ns();
+    const int fd = now + REDIAL_NS < p->deadline_ns ? iperf2_socket_open(t, p->about.peer.any.sa_family, true) : -1;
+
+    if (fd < 0)
+        return false;
+    (void)fcntl(fd, F_SETFL, O_NONBLOCK);
+    (void)close(p->fd);
+    p->fd = fd;
+    p->kind = REDIAL;
+    p->again_ns = now + REDIAL_NS;
+    return true;
+}
+
+static void dial_again(struct iperf2_pending *p)
+{
+    if (iperf2_now_ns() < p->again_ns)
+        return;
+    p->kind = DIAL;
+    if (connect(p->fd, &p->about.peer.any, p->about.peer.bytes) < 0 && errno != EINPROGRESS)
+        p->deadline_ns = 0; /* and dialed() tells why */
+}
+
 static void dialed(struct iperf2_test *t, unsigned i)
 {
-    const struct iperf2_pending p = t->pending[i];
     int error = 0;
     socklen_t bytes = sizeof(error);
 
+    (void)getsockopt(t->pending[i].fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
+    if (error == ECONNREFUSED && dial_later(t, &t->pending[i]))
+        return;
+    const struct iperf2_pending p = t->pending[i];
     forget(t, i);
-    (void)getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
     if (error == 0 && iperf2_now_ns() >= p.deadline_ns && !t->settings->udp) {
         struct iperf2_end peer = {.bytes = sizeof(peer.v6)};
         if (getpeername(p.fd, &peer.any, &peer.bytes) < 0)
@@ -360,8 +393,7 @@ static void dialed(struct iperf2_test *t, unsigned i)
     }
     struct iperf2_header h = p.asked;
     h.dual = h.tradeoff = h.trip_times = false;
-    struct iperf2_flow *const f =
-        error ? NULL : sender_for(t, p.fd, &h, p.id, true, t->clock->utc_ns(t->clock));
+    struct iperf2_flow *const f = error ? NULL : sender_for(t, p.fd, &h, p.id, true, t->clock->utc_ns(t->clock));
     if (!f) {
         iperf2_test_warn_errno(t, "tcp connect", error ? error : ENOMEM);
         (void)close(p.fd);
@@ -381,8 +413,7 @@ static bool is_peer(const struct iperf2_test *t, int fd)
 {
     struct iperf2_end peer = {.bytes = sizeof(peer.v6)};
 
-    return !t->only_peer ||
-           (getpeername(fd, &peer.any, &peer.bytes) == 0 && iperf2_socket_same_host(&peer, &t->peer));
+    return !t->only_peer || (getpeername(fd, &peer.any, &peer.bytes) == 0 && iperf2_socket_same_host(&peer, &t->peer));
 }
 
 static void accept_tcp(struct iperf2_test *t, const struct iperf2_listener *l)
@@ -620,7 +651,8 @@ static unsigned make_polls(const struct iperf2_test *t, struct pollfd *polls)
     for (unsigned i = 0; accepts(t) && i < t->listener_count; i++)
         polls[n++] = (struct pollfd){.fd = t->listeners[i].fd, .events = POLLIN};
     for (unsigned i = 0; i < t->pending_count; i++)
-        polls[n++] = (struct pollfd){.fd = t->pending[i].fd, .events = t->pending[i].kind == DIAL ? POLLOUT : POLLIN};
+        polls[n++] = (struct pollfd){.fd = t->pending[i].kind == REDIAL ? -1 : t->pending[i].fd,
+                                     .events = t->pending[i].kind == DIAL ? POLLOUT : POLLIN};
     return n;
 }
 
@@ -630,6 +662,10 @@ static void serve_polls(struct iperf2_test *t, const struct pollfd *polls, unsig
 
     /* From the end, since what is done is replaced by the last one. */
     for (unsigned i = t->pending_count; i-- > 0;) {
+        if (t->pending[i].kind == REDIAL) {
+            dial_again(&t->pending[i]);
+            continue;
+        }
         if (!polls[listeners + i].revents && now < t->pending[i].deadline_ns)
             continue;
         if (t->pending[i].kind == DIAL)

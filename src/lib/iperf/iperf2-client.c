@@ -98,7 +98,8 @@ static int bind_own(struct client *c, int fd, unsigned index)
     if (!s->bind_host)
         return 0;
     const bool next_port = s->next_own_port || !(s->next_port || s->next_host || s->next_own_host);
-    struct iperf2_end own = end_of(&c->own.list[0], (uint16_t)(s->bind_port ? s->bind_port + (next_port ? index : 0) : 0));
+    struct iperf2_end own =
+        end_of(&c->own.list[0], (uint16_t)(s->bind_port ? s->bind_port + (next_port ? index : 0) : 0));
     if (s->next_own_host)
         advance(&own, index);
     if (bind(fd, &own.any, own.bytes) == 0)
@@ -181,14 +182,14 @@ static void make_header(struct iperf2_flow *f)
 
     if (rate && s->rate_in_packets && back)
         rate *= 8 * (uint64_t)s->block_bytes; /* what older servers understand */
-    const struct iperf2_header h = {
+    struct iperf2_header h = {
         .wide = s->udp,
         .dual = s->mode == IPERF2_DUAL,
         .tradeoff = s->mode == IPERF2_TRADEOFF,
         .reverse = s->mode == IPERF2_REVERSE,
         .full_duplex = s->mode == IPERF2_FULL_DUPLEX,
-        .wants_ack = s->peer_detect,
-        .no_fin = s->no_fin,
+        .peer_detect = s->peer_detect,
+        .no_fin = f->about.no_fin,
         .trip_times = s->trip_times,
         .small_trip_times = s->udp && s->trip_times && s->block_bytes < 128 && !back,
         .starts_later = s->start_s > 0,
@@ -198,7 +199,9 @@ static void make_header(struct iperf2_flow *f)
         .port = s->listen_port ? s->listen_port : s->port,
         .block_bytes = s->has_block ? s->block_bytes : 0,
         .timed = s->timed || s->endless,
-        .amount = (uint32_t)XK_MIN(s->timed ? s->hundredths : s->endless ? UINT64_MAX : s->bytes,
+        .amount = (uint32_t)XK_MIN(s->timed     ? s->hundredths
+                                   : s->endless ? UINT64_MAX
+                                                : s->bytes,
                                    (uint64_t)IPERF2_AMOUNT_MAX),
         .version_upper = IPERF2_VERSION_UPPER,
         .version_lower = IPERF2_VERSION_LOWER,
@@ -209,9 +212,8 @@ static void make_header(struct iperf2_flow *f)
         .start_us = (uint32_t)(utc_ns % XK_NS_PER_S / 1000),
         .pacing_bytes = s->pacing_bytes,
     };
-    struct iperf2_header own = h;
-    memcpy(own.key, s->key, sizeof(own.key));
-    f->header_bytes = iperf2_header_encode(f->header, sizeof(f->header), &own, s->udp);
+    memcpy(h.key, s->key, sizeof(h.key));
+    f->header_bytes = iperf2_header_encode(f->header, sizeof(f->header), &h, s->udp);
     f->awaits_ack = s->peer_detect && !s->udp;
 }
 
@@ -280,13 +282,25 @@ static int begin_stream(struct iperf2_test *t, int fd, double connect_ms)
     return 0;
 }
 
-/* A server that can be reached only by asking sends nothing for the TCP client that asks: it says so first. */
+/* The server that is to send hears of it first. returns 0; -1 with errno. */
 static int ask(struct iperf2_flow *f)
 {
     if (f->about.udp || f->about.sending || !f->header_bytes || f->shares_fd)
         return 0;
     const ssize_t n = send(f->fd, f->header, f->header_bytes, MSG_NOSIGNAL);
     return n == (ssize_t)f->header_bytes ? 0 : -1;
+}
+
+static void start_streams(struct iperf2_test *t)
+{
+    for (unsigned i = 0; i < t->flow_count; i++) {
+        struct iperf2_flow *const f = t->flows[i];
+        if (f->started)
+            continue;
+        if (ask(f) < 0)
+            iperf2_flow_fail(f, "send_hdr", errno);
+        (void)iperf2_flow_start(f);
+    }
 }
 
 static int run_streams(struct client *c, struct xk_err *err)
@@ -302,14 +316,11 @@ static int run_streams(struct client *c, struct xk_err *err)
         if (begin_stream(t, fd, ms) < 0)
             return xk_fail_memory(err);
         if (s->no_connect_sync)
-            (void)ask(t->flows[t->flow_count - 1]), (void)iperf2_flow_start(t->flows[t->flow_count - 1]);
+            start_streams(t);
     }
-    for (unsigned i = 0; i < t->flow_count; i++) {
-        if (!t->flows[i]->started && ask(t->flows[i]) < 0)
-            iperf2_flow_fail(t->flows[i], "send_hdr", errno);
-    }
+    start_streams(t);
     const int code = iperf2_accept_loop(t, err);
-    if (s->enhanced && c->connect_ms.count > 1)
+    if (s->enhanced && !s->udp && !s->sum_only && c->connect_ms.count > 1)
         t->events->connects(t->events->context, &c->connect_ms, c->failed);
     return code;
 }

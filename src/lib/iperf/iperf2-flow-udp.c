@@ -2,9 +2,9 @@
  * Datagrams of iperf 2: numbered and stamped by the sender, counted exactly by the receiver.
  *
  * The last one has its number negated and is sent again until the receiver answers it with its report. Sent fast,
- * several go to the kernel as one message that it cuts up again (UDP_SEGMENT); at lower rates each goes at its own time,
- * counted from the beginning, so that the sum is right in the end. What comes is stamped by the kernel, since a busy
- * thread would measure its own delay.
+ * several go to the kernel as one message that it cuts up again (UDP_SEGMENT); at lower rates each goes at its own
+ * time, counted from the beginning, so that the sum is right in the end. What comes is stamped by the kernel, since a
+ * busy thread would measure its own delay.
  */
 #include "lib/iperf/iperf2-inner.h"
 
@@ -56,8 +56,13 @@ static bool sender_init(struct sender *s, struct iperf2_flow *f)
     else if ((double)f->block_bytes * 8e9 / gap_ns >= (double)BATCH_RATE_BPS)
         batch = (unsigned)XK_MIN((double)SEGMENTS_MAX, BATCH_NS / gap_ns);
     batch = XK_MIN(batch, IPERF2_UDP_MAX / f->block_bytes);
-    *s = (struct sender){.flow = f, .block = f->block_bytes, .batch = XK_MAX(batch, 1u), .segments = true,
-                         .file_fd = -1, .number = 1, .gap_ns = gap_ns};
+    *s = (struct sender){.flow = f,
+                         .block = f->block_bytes,
+                         .batch = XK_MAX(batch, 1u),
+                         .segments = true,
+                         .file_fd = -1,
+                         .number = 1,
+                         .gap_ns = gap_ns};
     s->data = xk_alloc(s->block * s->batch);
     if (!s->data)
         return false;
@@ -76,9 +81,9 @@ static void stamp(const struct sender *s, uint8_t *at, int64_t number)
     uint8_t words[IPERF2_DATAGRAM_BYTES];
 
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    iperf2_datagram_encode(words, &(struct iperf2_datagram){.number = number,
-                                                            .s = (uint32_t)now.tv_sec,
-                                                            .us = (uint32_t)(now.tv_nsec / 1000)});
+    iperf2_datagram_encode(
+        words,
+        &(struct iperf2_datagram){.number = number, .s = (uint32_t)now.tv_sec, .us = (uint32_t)(now.tv_nsec / 1000)});
     memcpy(at, words, XK_MIN(sizeof(words), s->block));
 }
 
@@ -89,10 +94,8 @@ static ssize_t send_segments(const struct sender *s, unsigned count)
         struct cmsghdr align;
     } control = {{0}};
     struct iovec vector = {s->data, s->block * count};
-    struct msghdr m = {.msg_iov = &vector,
-                       .msg_iovlen = 1,
-                       .msg_control = control.bytes,
-                       .msg_controllen = sizeof(control.bytes)};
+    struct msghdr m = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
     struct cmsghdr *const c = CMSG_FIRSTHDR(&m);
     const uint16_t size = (uint16_t)s->block;
 

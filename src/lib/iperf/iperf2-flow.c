@@ -287,8 +287,8 @@ static void send_blocks(struct iperf2_flow *f, struct source *s)
         if (bursts && in_block == 0)
             write_burst(f, s->block, block, ++id);
         const uint64_t before = times ? iperf2_now_ns() : 0;
-        const ssize_t n = bursts ? send(f->fd, s->block + in_block, block - in_block, MSG_NOSIGNAL)
-                                 : source_send(s, f, bytes);
+        const ssize_t n =
+            bursts ? send(f->fd, s->block + in_block, block - in_block, MSG_NOSIGNAL) : source_send(s, f, bytes);
         now = iperf2_now_ns();
         if (n == 0)
             return;

@@ -28,7 +28,7 @@ struct iperf2_group {
     unsigned active, most, reported; /* flows; at most at once; that have reported this interval */
     uint64_t start_ns, end_ns;
     double told_s; /* where the last interval ended */
-    bool masked; /* intervals were not summed, so neither is the end */
+    bool masked;   /* intervals were not summed, so neither is the end */
     struct iperf2_row since, total;
 };
 
@@ -55,7 +55,7 @@ struct iperf2_flow {
     double gap_s;
     uint32_t block_bytes;
     uint8_t header[IPERF2_HEADER_MAX + IPERF2_DATAGRAM_BYTES];
-    size_t header_bytes; /* sent first; of datagrams in each */
+    size_t header_bytes;  /* sent first; of datagrams in each */
     uint64_t first_bytes; /* already read */
     bool skips_header;    /* the stream begins with a header of the far side */
     bool awaits_ack;      /* of the header that is sent */
@@ -63,13 +63,13 @@ struct iperf2_flow {
     struct iperf2_ack ack;
     double ack_arrived_s;
     _Atomic bool saw_last; /* the last datagram came over the listener */
-    bool back_later;      /* when it is over, the client is connected to */
-    unsigned back_id;     /* of the flow that goes there */
+    bool back_later;       /* when it is over, the client is connected to */
+    unsigned back_id;      /* of the flow that goes there */
     struct iperf2_header asked;
     pthread_t thread;
     bool started, told_end;
-    uint64_t start_ns;      /* monotonic */
-    int64_t utc_offset_ns;  /* from the monotonic clock to the time of day */
+    uint64_t start_ns;        /* monotonic */
+    int64_t utc_offset_ns;    /* from the monotonic clock to the time of day */
     _Atomic bool ended, gone; /* its last packet is counted; its thread has nothing more to do */
     _Atomic int failed;       /* errno value */
     const char *_Atomic failed_at;

@@ -15,19 +15,19 @@
 #include <math.h>
 #include <string.h>
 
-#define FLAG_VERSION1    0x80000000u /* dual or tradeoff test */
-#define FLAG_EXTEND      0x40000000u
-#define FLAG_UDP_TESTS   0x20000000u
-#define FLAG_KEY         0x10000000u
-#define FLAG_WIDE        0x08000000u
-#define FLAG_VERSION2    0x04000000u
-#define FLAG_PEER_DETECT 0x02000000u
-#define FLAG_BOUNCE_BACK 0x00800000u
-#define FLAG_LENGTH      0x00010000u
-#define FLAG_RUN_NOW     0x00000001u
-#define LENGTH_MASK      0x000001feu
-#define FLAGS_UNKNOWN    0x017e0000u /* no client of this protocol sets one of these */
-#define SMALL_TRIP       0x0002u     /* the upper half of a short datagram's flags, which has no lower one */
+#define FLAG_VERSION1     0x80000000u /* dual or tradeoff test */
+#define FLAG_EXTEND       0x40000000u
+#define FLAG_UDP_TESTS    0x20000000u
+#define FLAG_KEY          0x10000000u
+#define FLAG_WIDE         0x08000000u
+#define FLAG_VERSION2     0x04000000u
+#define FLAG_PEER_DETECT  0x02000000u
+#define FLAG_BOUNCE_BACK  0x00800000u
+#define FLAG_LENGTH       0x00010000u
+#define FLAG_RUN_NOW      0x00000001u
+#define LENGTH_MASK       0x000001feu
+#define FLAGS_UNKNOWN     0x017e0000u /* no client of this protocol sets one of these */
+#define SMALL_TRIP        0x0002u     /* the upper half of a short datagram's flags, which has no lower one */
 
 #define UPPER_ISOCHRONOUS 0x0001u
 #define UPPER_LAYER2      0x0004u
@@ -175,7 +175,8 @@ int iperf2_header_decode(struct iperf2_header *ret, const uint8_t *data, size_t 
     const uint32_t upper = flags & FLAG_EXTEND ? read_extension(&h, &r, flags) : 0;
     if (r.bad)
         return xk_fail(err, -EBADMSG, "a header that ends after %zu bytes", bytes);
-    h.wants_ack = !datagram && ((flags & FLAG_PEER_DETECT) || (!(flags & FLAG_VERSION2) && (flags & FLAG_EXTEND)));
+    h.peer_detect = !datagram && (flags & FLAG_PEER_DETECT);
+    h.wants_ack = !datagram && (h.peer_detect || (!(flags & FLAG_VERSION2) && (flags & FLAG_EXTEND)));
     if (upper & (UPPER_TRIP_TIMES | UPPER_START | UPPER_PACING)) {
         if (datagram)
             xk_skip(&r, ISOCHRONOUS_BYTES);
@@ -197,11 +198,10 @@ int iperf2_header_decode(struct iperf2_header *ret, const uint8_t *data, size_t 
 
 static uint32_t upper_of(const struct iperf2_header *h)
 {
-    return (h->no_fin ? UPPER_NO_FIN : 0) | (h->trip_times ? UPPER_TRIP_TIMES : 0) |
-           (h->packets ? UPPER_PACKETS : 0) | (h->pacing_bytes ? UPPER_PACING : 0) |
-           (h->reverse ? UPPER_REVERSE : 0) | (h->full_duplex ? UPPER_FULL_DUPLEX : 0) |
-           (h->starts_later ? UPPER_START : 0) | (h->prefetch_bytes ? UPPER_PREFETCH : 0) |
-           (h->quick_ack ? UPPER_QUICK_ACK : 0);
+    return (h->no_fin ? UPPER_NO_FIN : 0) | (h->trip_times ? UPPER_TRIP_TIMES : 0) | (h->packets ? UPPER_PACKETS : 0) |
+           (h->pacing_bytes ? UPPER_PACING : 0) | (h->reverse ? UPPER_REVERSE : 0) |
+           (h->full_duplex ? UPPER_FULL_DUPLEX : 0) | (h->starts_later ? UPPER_START : 0) |
+           (h->prefetch_bytes ? UPPER_PREFETCH : 0) | (h->quick_ack ? UPPER_QUICK_ACK : 0);
 }
 
 static uint32_t flags_of(const struct iperf2_header *h, bool datagram)
@@ -217,7 +217,7 @@ static uint32_t flags_of(const struct iperf2_header *h, bool datagram)
         if (h->reverse || h->full_duplex || h->no_fin || h->trip_times || h->starts_later || h->pacing_bytes)
             flags |= FLAG_UDP_TESTS;
     } else {
-        flags |= h->wants_ack ? FLAG_PEER_DETECT | FLAG_VERSION2 : 0;
+        flags |= h->peer_detect ? FLAG_PEER_DETECT | (h->dual || h->tradeoff ? 0 : FLAG_VERSION2) : 0;
         flags |= h->has_key ? FLAG_KEY : 0;
     }
     return flags;
@@ -265,8 +265,10 @@ size_t iperf2_header_encode(uint8_t *ret, size_t room, const struct iperf2_heade
     const size_t key_bytes = h->has_key && !datagram ? strnlen(h->key, IPERF2_KEY_MAX) : 0;
     size_t bytes = from + BASE_BYTES + EXTEND_BYTES + (starts ? START_BYTES + (datagram ? ISOCHRONOUS_BYTES : 0) : 0);
     bytes += key_bytes ? 2 : 0;
+    /* As the real one counts, which forgets the last part of a datagram's. */
+    const size_t told = bytes - (datagram && starts ? START_BYTES : 0);
     struct xk_writer w = xk_writer(whole + from, sizeof(whole) - from);
-    write_parts(&w, h, flags_of(h, datagram) | ((uint32_t)bytes << 1 & LENGTH_MASK), starts, datagram);
+    write_parts(&w, h, flags_of(h, datagram) | ((uint32_t)told << 1 & LENGTH_MASK), starts, datagram);
     if (key_bytes) {
         xk_write_be16(&w, (uint16_t)key_bytes);
         xk_write_raw(&w, h->key, key_bytes);

@@ -13,30 +13,31 @@
 #define IPERF2_KEY_MAX          128
 #define IPERF2_HEADER_MAX       (255 + IPERF2_KEY_MAX) /* of a TCP connection, with its key */
 #define IPERF2_ACK_BYTES        28
-#define IPERF2_ACK_TIMED_BYTES  52 /* with the times that a test of trip times wants */
-#define IPERF2_REPORT_BYTES     128 /* a datagram's own words and the server's report */
-#define IPERF2_BURST_BYTES      92  /* before each write of a TCP test of trip times */
-#define IPERF2_SMALL_TRIP_BYTES 18  /* the shortest datagram, when trip times are wanted */
+#define IPERF2_ACK_TIMED_BYTES  52                  /* with the times that a test of trip times wants */
+#define IPERF2_REPORT_BYTES     128                 /* a datagram's own words and the server's report */
+#define IPERF2_BURST_BYTES      92                  /* before each write of a TCP test of trip times */
+#define IPERF2_SMALL_TRIP_BYTES 18                  /* the shortest datagram, when trip times are wanted */
 #define IPERF2_AMOUNT_MAX       INT64_C(0x7fffffff) /* bytes or hundredths of a second that can be asked for */
 #define IPERF2_VERSION_UPPER    0x00020001u         /* 2.1 */
 #define IPERF2_VERSION_LOWER    0x00080003u         /* .8, a release */
 
 /* What a client asks of its server. All false, all 0: nothing, its bytes are taken as they come. */
 struct iperf2_header {
-    bool wide;              /* numbers of datagrams have 64 bits */
-    bool dual, tradeoff;    /* connect back: at once, or when this test is over */
+    bool wide;           /* numbers of datagrams have 64 bits */
+    bool dual, tradeoff; /* connect back: at once, or when this test is over */
     bool reverse, full_duplex;
-    bool wants_ack;         /* TCP: an acknowledgement before the test */
-    bool no_fin;            /* UDP: no report behind the last datagram */
+    bool peer_detect; /* TCP: an acknowledgement is waited for */
+    bool wants_ack;   /* one is to be sent; some older clients expect it without a word. Only read */
+    bool no_fin;      /* UDP: no report behind the last datagram */
     bool trip_times, small_trip_times, starts_later;
     bool quick_ack, has_key;
     bool isochronous, periodic, layer2, bounce_back; /* kinds of test that are not served here */
     uint32_t threads, port, block_bytes;
-    bool timed;             /* the amount is in hundredths of a second, else in bytes */
+    bool timed; /* the amount is in hundredths of a second, else in bytes */
     uint32_t amount;
     uint32_t version_upper, version_lower;
     uint8_t tos;
-    uint64_t rate;          /* bits, or with `packets` datagrams, a second; 0: as fast as it goes */
+    uint64_t rate; /* bits, or with `packets` datagrams, a second; 0: as fast as it goes */
     bool packets;
     uint32_t prefetch_bytes;
     uint32_t start_s, start_us;

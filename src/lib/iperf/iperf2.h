@@ -1,8 +1,8 @@
 /*
  * Throughput tests that speak iperf 2's protocol, as its client or its server.
  *
- * One thread keeps the connections, the clock of the reports and the events; every direction of a stream has a thread of
- * its own. Nothing is printed: what happens is told through struct iperf2_events, always from the caller's thread.
+ * One thread keeps the connections, the clock of the reports and the events; every direction of a stream has a thread
+ * of its own. Nothing is printed: what happens is told through struct iperf2_events, always from the caller's thread.
  */
 #ifndef LIB_IPERF2_H
 #define LIB_IPERF2_H
@@ -13,24 +13,24 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#define IPERF2_PORT         5001
-#define IPERF2_TCP_BLOCK    (128u << 10)
-#define IPERF2_UDP_BLOCK    1470u
-#define IPERF2_UDP6_BLOCK   1450u
-#define IPERF2_UDP_RATE     1048576u /* bits a second, when nothing else is asked for */
-#define IPERF2_BLOCK_MAX    (64u << 20)
-#define IPERF2_UDP_MAX      65507u
-#define IPERF2_STREAMS_MAX  512u   /* of one client */
-#define IPERF2_FLOWS_MAX    1024u  /* directions of streams at once, of a server */
-#define IPERF2_PENDING_MAX  2048u  /* connections that have not said what they are */
-#define IPERF2_PORTS_MAX    256u   /* of a range */
-#define IPERF2_HEADER_S     4      /* for a header to come */
-#define IPERF2_DIAL_S       5      /* for a connection back to a client */
-#define IPERF2_SILENCE_S    30     /* a sender of datagrams is gone */
-#define IPERF2_IDLE_S       3660   /* a TCP stream is, when its client has said nothing for so long */
-#define IPERF2_SLOP_S       2      /* a receiver waits longer than its sender was to send */
-#define IPERF2_BINS         8
-#define IPERF2_INTERVAL_NS  100000u /* the shortest */
+#define IPERF2_PORT        5001
+#define IPERF2_TCP_BLOCK   (128u << 10)
+#define IPERF2_UDP_BLOCK   1470u
+#define IPERF2_UDP6_BLOCK  1450u
+#define IPERF2_UDP_RATE    1048576u /* bits a second, when nothing else is asked for */
+#define IPERF2_BLOCK_MAX   (64u << 20)
+#define IPERF2_UDP_MAX     65507u
+#define IPERF2_STREAMS_MAX 512u  /* of one client */
+#define IPERF2_FLOWS_MAX   1024u /* directions of streams at once, of a server */
+#define IPERF2_PENDING_MAX 2048u /* connections that have not said what they are */
+#define IPERF2_PORTS_MAX   256u  /* of a range */
+#define IPERF2_HEADER_S    4     /* for a header to come */
+#define IPERF2_DIAL_S      5     /* for a connection back to a client */
+#define IPERF2_SILENCE_S   30    /* a sender of datagrams is gone */
+#define IPERF2_IDLE_S      3660  /* a TCP stream is, when its client has said nothing for so long */
+#define IPERF2_SLOP_S      2     /* a receiver waits longer than its sender was to send */
+#define IPERF2_BINS        8
+#define IPERF2_INTERVAL_NS 100000u /* the shortest */
 
 enum iperf2_mode { IPERF2_NORMAL, IPERF2_REVERSE, IPERF2_FULL_DUPLEX, IPERF2_DUAL, IPERF2_TRADEOFF };
 
@@ -95,11 +95,11 @@ struct iperf2_tcp {
 /* What a flow has done: since its beginning, or in an interval. */
 struct iperf2_counts {
     uint64_t bytes;
-    uint64_t calls, call_errors; /* writes of a sender, reads of a receiver */
-    uint64_t bins[IPERF2_BINS];  /* of reads, by their size in eighths of the block */
-    int64_t packets;             /* that came or went */
+    uint64_t calls, call_errors;             /* writes of a sender, reads of a receiver */
+    uint64_t bins[IPERF2_BINS];              /* of reads, by their size in eighths of the block */
+    int64_t packets;                         /* that came or went */
     int64_t datagrams, errors, out_of_order; /* by their numbers: up to the highest, never came, came too late */
-    uint64_t last_ns;            /* of the newest packet */
+    uint64_t last_ns;                        /* of the newest packet */
 };
 
 /* One line of a report. */

@@ -72,7 +72,8 @@ static const struct row {
     {'f', "format", required_argument, BOTH, "[bkmgaBKMGA]", "unit of rates: bits or Bytes", "IPERF_FORMAT"},
     {OPT_HIDE_IPS, "hide-ips", no_argument, BOTH, NULL, "show the last part of IPv4 addresses only", NULL},
     {'i', "interval", required_argument, BOTH, "SECONDS", "between two reports", "IPERF_INTERVAL"},
-    {'l', "len", required_argument, BOTH, "N[kmKM]", "bytes of a block [TCP 128K, UDP 1470, over IPv6 1450]", "IPERF_LEN"},
+    {'l', "len", required_argument, BOTH, "N[kmKM]", "bytes of a block [TCP 128K, UDP 1470, over IPv6 1450]",
+     "IPERF_LEN"},
     {'m', "print_mss", no_argument, BOTH, NULL, "show TCP's segment size", "IPERF_PRINT_MSS"},
     {'o', "output", required_argument, BOTH, "FILE", "write output and errors to a file", NULL},
     {'p', "port", required_argument, BOTH, "N[-N]", "port, or ports, of the server [5001]", "IPERF_PORT"},
@@ -233,12 +234,12 @@ static bool tos_of(int *ret, const char *word)
     static const struct {
         const char *name;
         int tos;
-    } names[] = {{"af11", 0x28},  {"af12", 0x30},  {"af13", 0x38},     {"af21", 0x48},       {"af22", 0x50},
-                 {"af23", 0x58},  {"af31", 0x68},  {"af32", 0x70},     {"af33", 0x78},       {"af41", 0x88},
-                 {"af42", 0x90},  {"af43", 0x98},  {"cs0", 0x00},      {"cs1", 0x20},        {"cs2", 0x40},
-                 {"cs3", 0x60},   {"cs4", 0x80},   {"cs5", 0xa0},      {"cs6", 0xc0},        {"cs7", 0xe0},
-                 {"ef", 0xb8},    {"le", 0x01},    {"nqb", 0x05},      {"nqb2", 0x2d},       {"ac_be", 0x00},
-                 {"ac_bk", 0x20}, {"ac_vi", 0x80}, {"ac_vo", 0xb8},    {"lowdelay", 0x10},   {"throughput", 0x08},
+    } names[] = {{"af11", 0x28},       {"af12", 0x30},  {"af13", 0x38},  {"af21", 0x48},     {"af22", 0x50},
+                 {"af23", 0x58},       {"af31", 0x68},  {"af32", 0x70},  {"af33", 0x78},     {"af41", 0x88},
+                 {"af42", 0x90},       {"af43", 0x98},  {"cs0", 0x00},   {"cs1", 0x20},      {"cs2", 0x40},
+                 {"cs3", 0x60},        {"cs4", 0x80},   {"cs5", 0xa0},   {"cs6", 0xc0},      {"cs7", 0xe0},
+                 {"ef", 0xb8},         {"le", 0x01},    {"nqb", 0x05},   {"nqb2", 0x2d},     {"ac_be", 0x00},
+                 {"ac_bk", 0x20},      {"ac_vi", 0x80}, {"ac_vo", 0xb8}, {"lowdelay", 0x10}, {"throughput", 0x08},
                  {"reliability", 0x04}};
     char *rest;
 
@@ -262,8 +263,8 @@ static void take_rate(struct parse *p, const char *word)
 
     if (strchr(word, ','))
         return REFUSE(p, "iperf: a load that varies (-b MEAN,DEVIATION) is not supported");
-    snprintf(number, sizeof(number), "%.*s", packets ? (int)XK_MIN(packets - word, (ptrdiff_t)WORD_MAX - 1) : WORD_MAX - 1,
-             word);
+    snprintf(number, sizeof(number), "%.*s",
+             packets ? (int)XK_MIN(packets - word, (ptrdiff_t)WORD_MAX - 1) : WORD_MAX - 1, word);
     if (!read_units(&v, number, false))
         return REFUSE(p, "Invalid value of '%s' for -b bandwidth", word);
     s->has_rate = true;
@@ -308,7 +309,8 @@ static void take_ports(struct parse *p, const char *word)
     const char *const dash = strchr(word, '-');
     char first[WORD_MAX];
 
-    snprintf(first, sizeof(first), "%.*s", dash ? (int)XK_MIN(dash - word, (ptrdiff_t)WORD_MAX - 1) : WORD_MAX - 1, word);
+    snprintf(first, sizeof(first), "%.*s", dash ? (int)XK_MIN(dash - word, (ptrdiff_t)WORD_MAX - 1) : WORD_MAX - 1,
+             word);
     s->port = (uint16_t)number_of(p, first, "-p port", 0, 65535);
     if (dash) {
         s->port_last = (uint16_t)number_of(p, dash + 1, "-p port", 1, 65535);
@@ -407,8 +409,10 @@ static void show_help(struct iperf2 *o)
                 continue;
             snprintf(words, sizeof(words), "%c%c%s %s%s%s%s%s", letter ? '-' : ' ', letter ? rows[i].key : ' ',
                      letter && rows[i].name ? "," : " ", rows[i].name ? "--" : "", rows[i].name ? rows[i].name : "",
-                     !rows[i].argument ? "" : optional ? "[=" : " ", rows[i].argument ? rows[i].argument : "",
-                     optional ? "]" : "");
+                     !rows[i].argument ? ""
+                     : optional        ? "[="
+                                       : " ",
+                     rows[i].argument ? rows[i].argument : "", optional ? "]" : "");
             iperf2_text_complain(o, "  %-42s %s", words, rows[i].help);
         }
     }
@@ -978,7 +982,8 @@ static void split_bind(struct parse *p)
     if (percent && !s->ipv6) {
         *percent = '\0';
         if (p->client)
-            iperf2_text_complain(p->o, "WARNING: Client cannot set bind device %s via -B consider using -c", percent + 1);
+            iperf2_text_complain(p->o, "WARNING: Client cannot set bind device %s via -B consider using -c",
+                                 percent + 1);
         else
             s->device = percent + 1;
     }

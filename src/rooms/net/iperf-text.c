@@ -48,8 +48,9 @@ static const char *const headings[] = {
     [H_WRITE_TIMES] = "[ ID] Interval" WIDE "Transfer    Bandwidth       Write/Err  Rtry     Cwnd/RTT        NetPwr  "
                       "write-times avg/min/max/stdev (cnt)\n",
     [H_PACKETS] = "[ ID] Interval" WIDE "Transfer     Bandwidth      Write/Err  PPS\n",
-    [H_TRIP] = "[ ID] Interval" WIDE "Transfer     Bandwidth        Jitter   Lost/Total  Latency avg/min/max/stdev PPS  "
-               "Rx/inP  NetPwr\n",
+    [H_TRIP] =
+        "[ ID] Interval" WIDE "Transfer     Bandwidth        Jitter   Lost/Total  Latency avg/min/max/stdev PPS  "
+        "Rx/inP  NetPwr\n",
     [H_BOTH] = "[ ID] Interval       Transfer     Bandwidth    Datagrams   PPS\n",
     [H_SUM] = "[SUM-cnt] Interval       Transfer     Bandwidth\n",
     [H_SUM_LOSS] = "[SUM-cnt] Interval     Transfer     Bandwidth       Lost/Total    PPS\n",
@@ -683,9 +684,9 @@ static void on_connected(void *context, const struct iperf2_about *f)
 
     if (o->no_connections || (o->settings.sum_only && !f->key_failed))
         return;
-    xk_buf_printf(&o->line, "%slocal %s%s%s port %u connect%s with %s port %u", f->key_failed ? "[drop] " : id_of(o, f).s,
-                  own.s, device ? "%" : "", device ? f->device : "", own.port, f->key_failed ? "ion" : "ed", far.s,
-                  far.port);
+    xk_buf_printf(&o->line, "%slocal %s%s%s port %u connect%s with %s port %u",
+                  f->key_failed ? "[drop] " : id_of(o, f).s, own.s, device ? "%" : "", device ? f->device : "",
+                  own.port, f->key_failed ? "ion" : "ed", far.s, far.port);
     add_traits(o, f);
     xk_buf_add_str(&o->line, f->key_failed ? " (permit key fail)\n" : "\n");
     add_start(o, f);
@@ -696,10 +697,9 @@ static void on_connects(void *context, const struct iperf2_spread *ms, unsigned 
 {
     struct iperf2 *const o = context;
 
-    xk_buf_printf(&o->line,
-                  "[ CT] final connect times (min/avg/max/stdev) = %0.3f/%0.3f/%0.3f/%0.3f ms (tot/err) = %llu/%u\n",
-                  ms->min, ms->mean, ms->max, iperf2_spread_deviation(ms), (unsigned long long)ms->count + failed,
-                  failed);
+    xk_buf_printf(
+        &o->line, "[ CT] final connect times (min/avg/max/stdev) = %0.3f/%0.3f/%0.3f/%0.3f ms (tot/err) = %llu/%u\n",
+        ms->min, ms->mean, ms->max, iperf2_spread_deviation(ms), (unsigned long long)ms->count + failed, failed);
     send_line(o);
 }
 
@@ -709,9 +709,9 @@ static void on_clocks(void *context, const struct iperf2_about *f, const struct 
     const double there_ms = (a->arrived_s - a->sent_s) * 1e3, back_ms = (arrived_s - a->acknowledged_s) * 1e3;
 
     if (a->timed)
-        iperf2_text_complain(
-            o, "%sClock sync check (ms): RTT/Half=(%0.3f/%0.3f) OWD-send/ack/asym=(%0.3f/%0.3f/%0.3f)", id_of(o, f).s,
-            there_ms + back_ms, (there_ms + back_ms) / 2, there_ms, back_ms, there_ms - back_ms);
+        iperf2_text_complain(o, "%sClock sync check (ms): RTT/Half=(%0.3f/%0.3f) OWD-send/ack/asym=(%0.3f/%0.3f/%0.3f)",
+                             id_of(o, f).s, there_ms + back_ms, (there_ms + back_ms) / 2, there_ms, back_ms,
+                             there_ms - back_ms);
 }
 
 static void on_stopping(void *context)
