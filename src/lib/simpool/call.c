@@ -14,6 +14,7 @@
 #include "lib/simpool/state.h"
 
 #include <assert.h>
+#include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -88,6 +89,7 @@ static void call_free(struct sim_call *c)
         http_on_gone(c->exchange, NULL, NULL);
     if (c->timer)
         event_free(c->timer);
+    EVP_MD_CTX_free(c->digest);
     free(c->wanted);
     xk_arena_done(&c->arena);
     free(c);

@@ -44,7 +44,8 @@ static const struct sim_route routes[] = {
     {"OPTIONS", "/", NULL, 0, sim_rpc_options},
     {"GET", "/services", NULL, 0, sim_page},
     {"GET", "/services/", "get_services", EVERYBODY, not_here}, /* drivers and xenopsd are there on a real host */
-    {"POST", "/services/xenops", "post_services_xenops", VM_ADMINS, sim_migrate_in},
+    {"POST", "/services/xenops", "post_services_xenops", POWERFUL | XAPI_ROLE_CC, sim_migrate_in},
+    {"POST", "/services/SM", "post_services_sm", POWERFUL | XAPI_ROLE_CC, sim_migrate_bytes},
     {"GET", "/blob", NULL, 0, sim_blob_get}, /* a public one needs no session */
     {"PUT", "/blob", NULL, 0, sim_blob_put},
     {"GET", "/export", "get_export", VM_ADMINS, sim_export},

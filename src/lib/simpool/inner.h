@@ -100,7 +100,10 @@ struct sim_call {
     char operation_ref[SIM_REF_BYTES];
     const char *operation;
     struct sim_call *next, **link; /* of pool->working or pool->waiting */
-    struct sim_peer *peer; /* it waits for another pool; NULL: for none */
+    struct sim_leaving *leaving;   /* a machine whose disks go to another pool */
+    struct evp_md_ctx_st *digest;  /* of a disk that is being read */
+    uint64_t digested;             /* bytes of it */
+    struct sim_peer *peer;         /* it waits for another pool; NULL: for none */
     /* A blocked event.from. */
     uint64_t token;
     uint8_t *wanted;             /* a flag for each class */
@@ -145,11 +148,11 @@ struct simpool {
     int64_t saved_s;                   /* simulated time when that file was last written */
     struct http_identity *retired[16]; /* that connections may still use */
     unsigned retired_count;
-    struct sim_kept *kept;    /* files of the hosts; see keep.h */
-    struct stop *stops;       /* hosts that will stop soon */
-    struct sim_peer *peers; /* requests to other pools */
+    struct sim_kept *kept;         /* files of the hosts; see keep.h */
+    struct stop *stops;            /* hosts that will stop soon */
+    struct sim_peer *peers;        /* requests to other pools */
     struct sim_restarts *restarts; /* machines that HA starts anew; NULL: none ever */
-    int64_t ha_quiet_until_s; /* until then no VM is started for a host that failed */
+    int64_t ha_quiet_until_s;      /* until then no VM is started for a host that failed */
     /* database */
     struct sim_class *classes; /* xapi_class_count of them */
     struct sim_object **by_ref, **by_uuid;

@@ -4,15 +4,20 @@
  * The other pool is asked through its xenops service, the URL that its host.migrate_receive gave: one document has the
  * records of the machine, of its snapshots and of all their devices and disks, with the storage and the networks that
  * they are mapped to. It is sent twice: first only to be checked, and when the time that a move takes is over, to be
- * taken. What real hosts say to each other at that URL no client speaks. The machine here goes when it is there.
+ * taken. Then go, to the other URL that migrate_receive gave, those bytes of its disks that are not zeros, piece by
+ * piece; when one is not taken, the machine there goes again. What real hosts say to each other at these URLs no client
+ * speaks. The machine here goes when all of it is there.
  * Facts: xapi_vm_migrate.ml of xapi (2026-08).
  */
 #include "lib/simpool/migrate.h"
+#include "lib/simpool/disk.h"
 #include "lib/simpool/peer.h"
+
+#include <openssl/evp.h>
 
 #define DOCUMENT_BYTES_MAX (256u << 10) /* less than a request may have */
 #define MOVE_NS            (4 * XK_NS_PER_S)
-#define MACHINES_MAX       64 /* it and its snapshots */
+#define PIECE_BYTES        (96u << 10)
 
 bool sim_migrate_leaves(const struct sim_call *c)
 {
@@ -238,8 +243,7 @@ static void disks_go(struct simpool *p, const struct sim_object *vm)
     }
 }
 
-/* What went is no longer here. */
-static void forget(struct simpool *p, struct sim_object *vm)
+void sim_migrate_forget(struct simpool *p, struct sim_object *vm)
 {
     struct sim_object *snapshot;
 
@@ -253,19 +257,100 @@ static void forget(struct simpool *p, struct sim_object *vm)
     sim_vm_destroy(p, vm);
 }
 
-static enum sim_outcome sent(struct sim_call *c, const struct sim_peer_reply *reply)
+/* ---- what the disks hold ---- */
+
+/* How far the bytes have gone, and what the far side answered. */
+struct sim_leaving {
+    struct xapi_value reply; /* {"VM": its ref there, "VDIs": what the disks are called there} */
+    size_t disk;             /* the pair of VDIs that is on its way */
+    uint64_t at;
+};
+
+static enum sim_outcome next_piece(struct sim_call *c);
+
+static enum sim_outcome undone(struct sim_call *c, const struct sim_peer_reply *reply)
+{
+    return SIM_FAILED; /* why, was recorded before */
+}
+
+/* The error is recorded; the machine there has to go. */
+static enum sim_outcome undo(struct sim_call *c)
+{
+    const struct xapi_value wrong = c->error;
+    struct xk_buf b = XK_BUF_INIT(1024);
+
+    xk_buf_add_str(&b, "{\"undo\":");
+    xapi_json_value(&b, xapi_map_get(&c->leaving->reply, "VM"));
+    xk_buf_add_char(&b, '}');
+    const enum sim_outcome outcome = sim_peer_post(c, sim_option(&c->args[SIM_MIGRATE_DEST], "xenops"), &b, undone);
+    c->error = wrong;
+    return outcome;
+}
+
+static enum sim_outcome piece_sent(struct sim_call *c, const struct sim_peer_reply *reply)
+{
+    if (reply->code == 0 && !reply->reply.failed)
+        return next_piece(c);
+    (void)sim_peer_refuse(c, reply, sim_option(&c->args[SIM_MIGRATE_DEST], "SM"));
+    return undo(c);
+}
+
+static enum sim_outcome send_piece(struct sim_call *c, const struct sim_object *vdi, const struct xapi_value *there,
+                                   uint64_t start, size_t bytes)
+{
+    struct xk_buf b = XK_BUF_INIT(DOCUMENT_BYTES_MAX);
+    xk_autofree uint8_t *data = malloc(bytes), *text = malloc(bytes / 3 * 4 + 8);
+
+    if (!data || !text || sim_disk_read(c->pool, vdi, data, bytes, start) < 0) {
+        (void)sim_fail(c, "VDI_IO_ERROR", vdi->ref, NULL);
+        return undo(c);
+    }
+    (void)EVP_EncodeBlock(text, data, (int)bytes);
+    xk_buf_add_str(&b, "{\"VDI\":");
+    xapi_json_value(&b, there);
+    xk_buf_printf(&b, ",\"start\":%llu,\"data\":\"%s\"}", (unsigned long long)start, (const char *)text);
+    return sim_peer_post(c, sim_option(&c->args[SIM_MIGRATE_DEST], "SM"), &b, piece_sent);
+}
+
+static enum sim_outcome arrived(struct sim_call *c)
 {
     struct sim_object *const vm = sim_arg(c, SIM_MIGRATE_VM);
 
+    if (vm && !option(c, "copy"))
+        sim_migrate_forget(c->pool, vm);
+    c->result = *xapi_map_get(&c->leaving->reply, "VM");
+    return SIM_DONE;
+}
+
+static enum sim_outcome next_piece(struct sim_call *c)
+{
+    struct sim_leaving *const l = c->leaving;
+    const struct xapi_value *const vdis = xapi_map_get(&l->reply, "VDIs");
+    uint64_t start, end;
+
+    for (; vdis && l->disk < vdis->count; l->disk++, l->at = 0) {
+        const struct sim_object *const vdi = sim_find(c->pool, vdis->items[2 * l->disk].text, xapi_class_find("VDI"));
+        if (!vdi || !sim_disk_next(c->pool, vdi, l->at, &start, &end))
+            continue;
+        const size_t bytes = (size_t)XK_MIN(end - start, (uint64_t)PIECE_BYTES);
+        l->at = start + bytes;
+        return send_piece(c, vdi, &vdis->items[2 * l->disk + 1], start, bytes);
+    }
+    return arrived(c);
+}
+
+static enum sim_outcome sent(struct sim_call *c, const struct sim_peer_reply *reply)
+{
     if (reply->code < 0 || reply->reply.failed)
         return refused(c, reply);
-    if (vm && !option(c, "copy"))
-        forget(c->pool, vm);
-    const char *const ref = xk_arena_strdup(&c->arena, xapi_value_text(&reply->reply.value));
-    if (!ref)
+    const struct xapi_value *const vm = xapi_map_get(&reply->reply.value, "VM");
+    c->leaving = xk_arena_alloc(&c->arena, sizeof(*c->leaving));
+    if (!c->leaving)
         return sim_no_memory(c);
-    c->result = xapi_str(ref);
-    return SIM_DONE;
+    if (!vm || vm->shape != XAPI_TEXT)
+        return refused(c, &(struct sim_peer_reply){.code = -EPROTO});
+    *c->leaving = (struct sim_leaving){.reply = reply->reply.value};
+    return next_piece(c);
 }
 
 static enum sim_outcome moved(struct sim_call *c)

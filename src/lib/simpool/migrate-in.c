@@ -4,10 +4,12 @@
  * It comes from a program and is trusted no more than any other request. Everything is checked before the first object
  * is made, so that a machine comes whole or not at all.
  */
+#include "lib/simpool/disk.h"
 #include "lib/simpool/hosts.h"
 #include "lib/simpool/migrate.h"
 #include "lib/simpool/state.h"
 
+#include <openssl/evp.h>
 #include <string.h>
 
 #define DOCUMENT_MEMORY_MAX (16u << 20)
@@ -359,6 +361,66 @@ static void refuse(struct http_exchange *x, struct coming *m)
     reply(x, &wrong);
 }
 
+/* What came is called so here. */
+static void reply_taken(struct http_exchange *x, struct coming *m, const struct sim_object *vm)
+{
+    xk_auto(xapi_build_done) struct xapi_build b = XAPI_BUILD_INIT(&m->arena);
+    struct xapi_value v;
+
+    xapi_build_open(&b, XAPI_MAP);
+    xapi_build_text(&b, "VM");
+    xapi_build_text(&b, vm->ref);
+    xapi_build_text(&b, "VDIs");
+    xapi_build_open(&b, XAPI_MAP);
+    for (size_t i = 0; i < m->count; i++)
+        if (m->pairs[i].made->class_row == xapi_class_find("VDI")) {
+            xapi_build_text(&b, m->pairs[i].ref);
+            xapi_build_text(&b, m->pairs[i].made->ref);
+        }
+    xapi_build_close(&b);
+    xapi_build_close(&b);
+    if (xapi_build_end(&b, &v) < 0)
+        http_refuse(x, 500);
+    else
+        reply(x, &(struct xapi_reply){.value = v});
+}
+
+static void undo(struct simpool *p, struct http_exchange *x, const char *ref)
+{
+    struct sim_object *const vm = sim_find(p, ref, xapi_class_find("VM"));
+
+    if (vm)
+        sim_migrate_forget(p, vm);
+    reply(x, &(struct xapi_reply){.value = xapi_str("")});
+}
+
+void sim_migrate_bytes(struct simpool *p, struct http_exchange *x)
+{
+    size_t bytes;
+    const char *const body = http_body(x, &bytes);
+    struct xk_arena arena = XK_ARENA_INIT(DOCUMENT_MEMORY_MAX);
+    struct xapi_value v;
+
+    if (xapi_json_decode(&v, &arena, body, bytes, NULL) < 0 || v.shape != XAPI_MAP) {
+        xk_arena_done(&arena);
+        return http_refuse(x, 400);
+    }
+    struct sim_object *const vdi = sim_find(p, word(&v, "VDI"), xapi_class_find("VDI"));
+    const int64_t start = number(&v, "start");
+    const char *const text = word(&v, "data");
+    const size_t len = strlen(text);
+    uint8_t *const data = xk_arena_alloc(&arena, len + 4);
+    int got = data && len % 4 == 0 && start >= 0 ? EVP_DecodeBlock(data, (const unsigned char *)text, (int)len) : -1;
+    if (got > 0)
+        got -= (text[len - 1] == '=') + (text[len - 2] == '=');
+    if (vdi && got >= 0 && start <= sim_int(vdi, "virtual_size") - got &&
+        sim_disk_write(p, vdi, data, (size_t)got, (uint64_t)start) == 0)
+        reply(x, &(struct xapi_reply){.value = xapi_str("")});
+    else
+        http_refuse(x, 400);
+    xk_arena_done(&arena);
+}
+
 void sim_migrate_in(struct simpool *p, struct http_exchange *x)
 {
     size_t bytes;
@@ -371,6 +433,8 @@ void sim_migrate_in(struct simpool *p, struct http_exchange *x)
     m->arena = XK_ARENA_INIT(DOCUMENT_MEMORY_MAX);
     if (xapi_json_decode(&m->document, &m->arena, body, bytes, NULL) < 0 || m->document.shape != XAPI_MAP) {
         http_refuse(x, 400);
+    } else if (*word(&m->document, "undo")) {
+        undo(p, x, word(&m->document, "undo"));
     } else if (!fits(m)) {
         refuse(x, m);
     } else if (is_true(&m->document, "check")) {
@@ -378,7 +442,7 @@ void sim_migrate_in(struct simpool *p, struct http_exchange *x)
     } else {
         const struct sim_object *const vm = take(m);
         if (vm && sim_state_flush(p, NULL) == 0) {
-            reply(x, &(struct xapi_reply){.value = xapi_str(vm->ref)});
+            reply_taken(x, m, vm);
         } else {
             p->error = 0;
             http_refuse(x, 500);

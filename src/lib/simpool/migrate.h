@@ -16,4 +16,9 @@ enum sim_outcome sim_migrate_away(struct sim_call *c);
 /* POST /services/xenops: a machine comes from another pool. */
 void sim_migrate_in(struct simpool *p, struct http_exchange *x);
 
+/* POST /services/SM: bytes of a disk of it. */
+void sim_migrate_bytes(struct simpool *p, struct http_exchange *x);
+/* A machine, its snapshots and all their disks go. */
+void sim_migrate_forget(struct simpool *p, struct sim_object *vm);
+
 #endif

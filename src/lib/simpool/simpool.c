@@ -20,6 +20,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -278,6 +279,7 @@ static void calls_close(struct sim_call *first)
             event_free(c->timer);
         if (c->exchange)
             http_on_gone(c->exchange, NULL, NULL);
+        EVP_MD_CTX_free(c->digest);
         free(c->wanted);
         xk_arena_done(&c->arena);
         free(c);

@@ -5,7 +5,7 @@
 requires python3
 
 cat >migrate.py <<'PYTHON'
-import sys, time
+import base64, hashlib, http.client, json, random, sys, time
 from poolclient import *
 here, there = Pool(sys.argv[1]), Pool(sys.argv[2])
 machines = {r: v for r, v in here("VM.get_all_records").items() if not v["is_a_template"] and not v["is_control_domain"]}
@@ -76,9 +76,23 @@ same("of the same kind", {k: v for k, v in look(there, copy).items() if k != "uu
 there.ask("VM.migrate_send", there.session, copy, here("host.migrate_receive", here("host.get_all")[0], here.get("PIF", [r for r, p in here("PIF.get_all_records").items() if p["management"]][0], "network"), {}), True, {d: [r for r, s in here("SR.get_all_records").items() if s["type"] == "nfs"][0] for d in disks(there, copy)}, {v: here("network.get_all")[0] for v in there.get("VM", copy, "VIFs")}, {})
 same("and comes back", len(here("VM.get_by_name_label", here.get("VM", vm, "name_label"))), 2)
 vm = halted[1]
+record = dict(here("VDI.get_record", disks(here, vm)[0]), name_label="data", virtual_size=3 << 20)
+disk = here("VDI.create", record)
+bytes = random.Random(1).randbytes(1 << 20) + b"\0" * (1 << 20) + b"end" * 1000
+put = http.client.HTTPConnection(sys.argv[1][len("http://"):])
+for at in range(0, len(bytes), 150000):
+    piece = base64.b64encode(bytes[at:at + 150000]).decode()
+    put.request("POST", "/services/SM?session_id=" + here.session, json.dumps({"VDI": disk, "start": at, "data": piece}))
+    reply = put.getresponse()
+    reply.read()
+same("a disk that holds something", reply.status, 200)
+sum = hashlib.md5(bytes.ljust(int(here.get("VDI", disk, "virtual_size")), b"\0")).hexdigest()
+same("has its sum", here("VDI.checksum", disk), sum)
+here("VBD.create", {"VM": vm, "VDI": disk, "userdevice": "7", "bootable": False, "mode": "RW", "type": "Disk", "empty": False, "other_config": {}, "qos_algorithm_type": "", "qos_algorithm_params": {}})
 vdis, vifs = maps(vm)
 here("VM.migrate_send", vm, dest(), True, vdis, vifs, {})
 same("one that is halted goes, too", [len(p("VM.get_by_uuid", machines[vm]["uuid"]) if not p.error("VM.get_by_uuid", machines[vm]["uuid"]) else "") > 0 for p in (here, there)], [False, True])
+same("with what its disks hold", [there("VDI.checksum", d) for d in disks(there, there("VM.get_by_uuid", machines[vm]["uuid"])) if there.get("VDI", d, "name_label") == "data"], [sum])
 done()
 PYTHON
 
@@ -87,7 +101,7 @@ start --hosts 2 --vms 6 --speed 2
 first=$pid away=$url
 on_exit kill -KILL "$first"
 start --hosts 2 --vms 0 --speed 2
-run timeout 100 python3 migrate.py "$away" "$url"
+run timeout 60 python3 migrate.py "$away" "$url"
 sed -n 's/^not ok [0-9]* - //p; s/^# /  /p' "$out" | while read -r line; do diag "$line"; done
 is "the statements about moves hold" "$(grep -c '^not ok' "$out") $status $(cat "$err")" "0 0 "
 ok "and there are many" test "$(grep -c '^ok' "$out")" -gt 20
