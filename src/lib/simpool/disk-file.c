@@ -146,10 +146,12 @@ static int copy_content(const struct xk_file *from, const struct xk_file *to)
     int code = piece ? 0 : -ENOMEM;
 
     while (code == 0 && next_run(from, at, &at, &end))
-        for (; code == 0 && at < end; at += COPY_BYTES) {
-            const ssize_t got =
-                xk_file_read_some(from, piece, (size_t)XK_MIN(end - at, (uint64_t)COPY_BYTES), at, NULL);
-            code = got < 0 ? (int)got : xk_file_write(to, piece, (size_t)got, at, NULL);
+        while (code == 0 && at < end) {
+            const size_t part = (size_t)XK_MIN(end - at, (uint64_t)COPY_BYTES);
+            code = xk_file_read(from, piece, part, at, NULL);
+            if (code == 0)
+                code = xk_file_write(to, piece, part, at, NULL);
+            at += part;
         }
     return code;
 }

@@ -445,5 +445,7 @@ struct sim_row {
 extern const struct sim_row sim_rrd_rows[], sim_session_rows[], sim_task_rows[], sim_event_rows[], sim_vm_rows[],
     sim_identity_rows[];
 extern const struct sim_row *const sim_all_rows[]; /* NULL-ended */
+/* Which message has which behaviour: p->behaviours, for free(). */
+int sim_behaviours_open(struct simpool *p, struct xk_err *err);
 
 #endif

@@ -97,7 +97,7 @@ static int collector_start(struct simpool *p, struct xk_err *err)
     return p->gc_timer && event_add(p->gc_timer, &every) == 0 ? 0 : xk_fail_memory(err);
 }
 
-static int behaviours_find(struct simpool *p, struct xk_err *err)
+int sim_behaviours_open(struct simpool *p, struct xk_err *err)
 {
     p->behaviours = xk_array_alloc(xapi_message_count, sizeof(sim_behaviour *));
     if (!p->behaviours)
@@ -241,7 +241,7 @@ int simpool_open(struct simpool **ret, struct event_base *base, const struct sim
     if (code == 0)
         code = sim_db_open(p, err);
     if (code == 0)
-        code = behaviours_find(p, err);
+        code = sim_behaviours_open(p, err);
     if (code == 0)
         code = populate(p, err);
     if (code == 0)

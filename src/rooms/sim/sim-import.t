@@ -4,76 +4,8 @@
 . "$XENKIT_SOURCE/tests/sim.sh"
 requires python3
 
-cat >pool.py <<'PYTHON'
-import gzip
-import http.client
-import hashlib
-import io
-import random
-import sys
-import tarfile
-import time
-import urllib.parse
-import xmlrpc.client
-from poolclient import *
-import xva
-from xva import PIECE
-url = sys.argv[2]
-api = Pool(url)
-none = "OpaqueRef:NULL"
-where = urllib.parse.urlparse(url)
-randomness = random.Random(7)
-kinds = ["VM", "VDI", "VBD", "VIF", "VM_metrics", "network"]
-
-def connect():
-    return http.client.HTTPConnection(where.hostname, where.port, timeout=60)
-def path_of(path, session, **words):
-    words = {k: v for k, v in words.items() if v is not None}
-    if session:
-        words["session_id"] = session
-    return path + "?" + urllib.parse.urlencode(words)
-def put(path, data, session=api.session, **words):
-    c = connect()
-    try:
-        c.request("PUT", path_of(path, session, **words), data)
-    except (BrokenPipeError, ConnectionResetError):
-        pass
-    try:
-        r = c.getresponse()
-        r.read()
-        return r.status
-    except (ConnectionResetError, http.client.RemoteDisconnected):
-        return 0
-def get(path, session=api.session, **words):
-    c = connect()
-    c.request("GET", path_of(path, session, **words))
-    r = c.getresponse()
-    return r.status, r.read()
-def given(data, path="/import", **words):
-    """How a task ends that an archive was given for: its status and its error, or the refs."""
-    task = api("task.create", "t", "")
-    put(path, data, task_id=task, **words)
-    record = api.wait(task)
-    if record["status"] != "success":
-        return record["status"], record["error_info"]
-    return "success", xmlrpc.client.loads("<params><param>%s</param></params>" % record["result"])[0][0]
-def counts():
-    return [len(api(k + ".get_all")) for k in kinds]
-def content(vm, **words):
-    """What its disks hold, in the order of their devices."""
-    status, data = get("/export", ref=vm, **words)
-    assert status == 200, status
-    found = xva.disks(data)
-    doc = xva.records(tarfile.open(fileobj=io.BytesIO(data)))
-    drives = sorted((o["snapshot"] for o in doc["objects"] if o["class"] == "VBD" and o["snapshot"]["type"] == "Disk"), key=lambda r: r["userdevice"])
-    return [digests(found.get(d["VDI"], {})) for d in drives]
-def digests(pieces):
-    """Disks are rounded up: zeros behind the end are none."""
-    return {n: hashlib.sha1(b.rstrip(b"\0")).hexdigest() for n, b in pieces.items() if any(b)}
-PYTHON
-
 cat >records.py <<'PYTHON'
-exec(open("pool.py").read())
+from transferclient import *
 vms = api("VM.get_all_records")
 source = next(r for r, v in vms.items() if not v["is_a_template"] and not v["is_control_domain"] and v["power_state"] == "Halted")
 sr = api("pool.get_default_SR", api("pool.get_all")[0])
@@ -275,7 +207,7 @@ done()
 PYTHON
 
 start
-PYTHONPATH="$XENKIT_SOURCE/src/rooms/sim" PYTHONDONTWRITEBYTECODE=1 run timeout 280 python3 records.py 0 "$url"
+PYTHONPATH="$XENKIT_SOURCE/src/rooms/sim" PYTHONDONTWRITEBYTECODE=1 run timeout 280 python3 records.py "$url"
 sed -n 's/^not ok [0-9]* - //p; s/^# /  /p' "$out" | while read -r line; do diag "$line"; done
 is "the statements hold" "$(grep -c '^not ok' "$out") $status $(cat "$err")" "0 0 "
 ok "and there are many" test "$(grep -c '^ok' "$out")" -ge 50

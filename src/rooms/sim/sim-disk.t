@@ -1,0 +1,208 @@
+# What disks of the simulated pool hold: raw and VHD, in and out, shared by snapshots, kept beside the state; and who may.
+
+. "$XENKIT_SOURCE/tests/tap.sh"
+. "$XENKIT_SOURCE/tests/sim.sh"
+requires python3
+export PYTHONPATH="$XENKIT_SOURCE/src/rooms/sim" PYTHONDONTWRITEBYTECODE=1
+
+cat >disks.py <<'PYTHON'
+from transferclient import *
+import base64
+import struct
+import uuid
+sr = api("pool.get_default_SR", api("pool.get_all")[0])
+MIB = 1 << 20
+size = 12 * MIB
+def new(bytes=size, **more):
+    return api("VDI.create", dict({"name_label": "x", "SR": sr, "virtual_size": str(bytes), "type": "user", "sharable": False, "read_only": False, "other_config": {}}, **more))
+def write(vdi, data, **words):
+    task = api("task.create", "t", "")
+    status = put("/import_raw_vdi", data, vdi=vdi, task_id=task, **words)
+    record = api.wait(task)
+    return [status, record["error_info"] or record["status"]]
+def read(vdi, **words):
+    return get("/export_raw_vdi", vdi=vdi, **words)[1]
+def vhd(disk, blocks, kind=3):
+    """A dynamic image made by nothing but this function: blocks {number: (bitmap, data)}."""
+    def sealed(raw, at):
+        return raw[:at] + struct.pack(">I", ~sum(raw) & 0xffffffff) + raw[at + 4:]
+    footer = sealed(struct.pack(">8sIIQI4sI4sQQHBBII16sB427x", b"conectix", 2, 0x10000, 512, 0, b"test", 1, b"test", disk, disk, 100, 4, 17, kind, 0,
+                                uuid.uuid4().bytes, 0), 64)
+    entries = -(-disk // (2 * MIB))
+    table = -(-entries * 4 // 512) * 512
+    at, bat = (512 + 1024 + table) // 512, []
+    for n in range(entries):
+        bat.append(at if n in blocks else 0xffffffff)
+        at += 1 + 4096 if n in blocks else 0
+    header = sealed(struct.pack(">8sQQIIII16sII512s192x256x", b"cxsparse", 2 ** 64 - 1, 1536, 0x10000, entries, 2 * MIB, 0, b"", 0, 0, b""), 36)
+    body = b"".join(bitmap + data for n, (bitmap, data) in sorted(blocks.items()))
+    return footer + header + struct.pack(">%dI" % entries, *bat).ljust(table, b"\xff") + body + footer
+
+# ---- raw ----
+data = bytearray(size)
+data[100:5000] = randomness.randbytes(4900)
+data[5 * MIB + 7:5 * MIB + 300000] = randomness.randbytes(299993)
+data[-512:] = b"z" * 512
+data = bytes(data)
+disk = new()
+same("a new disk is zeros", read(disk) == bytes(size), True)
+same("raw bytes go in", write(disk, data), [200, "success"])
+ok("and come out", read(disk) == data)
+used = api("VDI.get_physical_utilisation", disk)
+ok("holes take no space", 0 < used < 2 * MIB, used)
+same("a shorter one changes only its own", write(disk, b"y" * 1000), [200, "success"])
+ok("and nothing else", read(disk) == b"y" * 1000 + data[1000:])
+write(disk, data)
+same("one that is too long does not fit", write(disk, data + b"x" * 4096), [200, ["VDI_IO_ERROR", "Device I/O errors"]])
+pieces = b"".join(struct.pack("<QI", at, len(b)) + b for at, b in ((8 * MIB + 3, b"later"), (MIB, b"earlier" * 9000), (2 * MIB, b"")))
+same("pieces with their places", write(disk, pieces + bytes(12), chunked="true"), [200, "success"])
+changed = bytearray(data)
+changed[8 * MIB + 3:8 * MIB + 8] = b"later"
+changed[MIB:MIB + 63000] = b"earlier" * 9000
+ok("land there", read(disk) == bytes(changed))
+same("without an end they are broken off", write(disk, pieces, chunked="true"), [200, ["VDI_IO_ERROR", "Device I/O errors"]])
+write(disk, data)
+
+# ---- VHD ----
+image = read(disk, format="vhd")
+open("out.vhd", "wb").write(image)
+open("out.raw", "wb").write(data)
+other = new()
+same("a VHD comes back", [write(other, image, format="vhd"), read(other) == data], [[200, "success"], True])
+full = b"\xff" * 512
+made = {1: (full, randomness.randbytes(2 * MIB)), 4: (b"\x80" + bytes(510) + b"\x01", b"A" * 512 + b"B" * (2 * MIB - 1024) + b"C" * 512)}
+same("a foreign one, too", write(other, vhd(size, made), format="vhd"), [200, "success"])
+wanted = bytearray(data)
+wanted[2 * MIB:4 * MIB] = made[1][1]
+wanted[8 * MIB:8 * MIB + 512] = b"A" * 512
+wanted[10 * MIB - 512:10 * MIB] = b"C" * 512
+ok("what it does not have stays", read(other) == bytes(wanted))
+same("the size of a disk is its limit", write(other, vhd(size + 2 * MIB, {}), format="vhd"), [200, ["VDI_IO_ERROR", "Device I/O errors"]])
+same("a cut one", write(other, image[:len(image) // 2], format="vhd"), [200, ["VDI_IO_ERROR", "Device I/O errors"]])
+same("none at all", write(other, b"no image" * 100, format="vhd"), [200, ["VDI_IO_ERROR", "Device I/O errors"]])
+snapshot = api("VDI.snapshot", disk, {})
+new_data = bytearray(data)
+new_data[3 * MIB:3 * MIB + 5] = b"delta"
+new_data[100:600] = bytes(500)
+write(disk, bytes(new_data))
+ok("a snapshot keeps what was", read(snapshot) == data)
+delta = read(disk, format="vhd", base=snapshot)
+same("the difference is a differencing image", struct.unpack(">I", delta[60:64])[0], 4)
+copy = api("VDI.copy", snapshot, sr)
+same("which on a copy of the snapshot", write(copy, delta, format="vhd"), [200, "success"])
+ok("gives the disk", read(copy) == bytes(new_data))
+big = new(1 << 40)
+ok("a disk of a terabyte is quickly told", len(read(big, format="vhd")) < 4 * MIB)
+
+# ---- what cannot be ----
+def refused(what, error, status, **words):
+    task = api("task.create", "t", "")
+    got = put("/import_raw_vdi", b"x", task_id=task, **words)
+    same(what, [got, api.wait(task)["error_info"]], [status, error])
+refused("a format that nobody knows", ["INTERNAL_ERROR", "Unknown format foo"], 404, vdi=disk, format="foo")
+refused("one that is not here", ["NOT_IMPLEMENTED", "format qcow2"], 501, vdi=disk, format="qcow2")
+refused("a VHD in chunks", ["INTERNAL_ERROR", "Cannot handle chunked VHD"], 404, vdi=disk, format="vhd", chunked="true")
+refused("a VHD without a disk", ["INTERNAL_ERROR", "Importing a VHD directly into an SR not yet supported"], 400, sr_id=sr, format="vhd")
+refused("neither disk nor SR", ["VDI_MISSING"], 400)
+refused("a disk that is none", ["UUID_INVALID", "VDI", "none"], 500, vdi="none")
+busy = next(r for r, v in api("VBD.get_all_records").items() if v["currently_attached"] and v["type"] == "Disk" and v["mode"] == "RW")
+refused("a disk in use", ["VDI_IN_USE", api("VBD.get_VDI", busy), "attach"], 500, vdi=api("VBD.get_VDI", busy))
+same("is not read, either", get("/export_raw_vdi", vdi=api("VBD.get_VDI", busy))[0], 500)
+task = api("task.create", "t", "")
+same("into an SR a disk is made", put("/import_raw_vdi", b"q" * 5000, sr_id=sr, task_id=task), 200)
+ref = xmlrpc.client.loads("<params><param>%s</param></params>" % api.wait(task)["result"])[0][0]
+ok("with the bytes in it", read(ref)[:5000] == b"q" * 5000)
+before = len(api("VDI.get_all"))
+task = api("task.create", "t", "")
+c = connect()
+c.putrequest("PUT", path_of("/import_raw_vdi", api.session, sr_id=sr, task_id=task))
+c.putheader("Content-Length", str(8 * MIB))
+c.endheaders()
+c.send(b"p" * MIB)
+while api("task.get_allowed_operations", task) != ["cancel"]:
+    time.sleep(0.05)
+api("task.cancel", task)
+same("cancelled it is gone again", [api.wait(task)["status"], len(api("VDI.get_all"))], ["cancelled", before])
+gone = api("VDI.get_uuid", other)
+api("VDI.destroy", other)
+
+# ---- who may ----
+def login(user, password):
+    return api.ask("session.login_with_password", user, password, "1.0", "test")
+reader, admin = login("alice", "a"), login("carol", "c")
+task = api("task.create", "t", "")
+paths = ("/export?ref=x", "/export_metadata?ref=x", "/export_raw_vdi?vdi=x")
+def status(method, path, session, **headers):
+    c = connect()
+    c.request(method, path + ("&session_id=" + session if session else ""), headers=dict(headers, **({"Content-Length": "0"} if method == "PUT" else {})))
+    return c.getresponse().status
+same("a reader may not have machines and disks", [status("GET", p, reader) for p in paths], [403] * 3)
+same("nor give any", [status("PUT", p + "?task_id=" + task, reader) for p in ("/import", "/import_metadata", "/import_raw_vdi")], [403] * 3)
+same("the task tells who might", api("task.get_error_info", task),
+     ["RBAC_PERMISSION_DENIED", "http/put_import", "No permission in user session. (Roles with this permission: vm-power-admin, vm-admin, pool-admin, pool-operator)"])
+same("an administrator of machines may", [status("GET", "/export_raw_vdi?vdi=" + ref, admin)], [200])
+basic = lambda user, password: "Basic " + base64.b64encode(("%s:%s" % (user, password)).encode()).decode()
+same("Basic has roles, too", [status("GET", "/export_raw_vdi?vdi=" + ref, "", Authorization=basic(*w)) for w in (("carol", "c"), ("alice", "a"), ("carol", "x"))], [200, 403, 401])
+same("nobody may not", [status(m, p, "") for m, p in (("GET", "/export?ref=x"), ("PUT", "/import?x="), ("PUT", "/import_raw_vdi?x="))], [401] * 3)
+same("metrics are for every reader", status("GET", "/host_rrd?x=", reader), 200)
+
+# ---- for the next run ----
+keep = api("VDI.clone", disk, {})
+open("kept", "w").write(" ".join([disk, api("VDI.get_uuid", disk), keep, api("VDI.get_uuid", keep), gone]))
+open("kept.raw", "wb").write(bytes(new_data))
+done()
+PYTHON
+
+cat >again.py <<'PYTHON'
+from transferclient import *
+disk, disk_uuid, clone, clone_uuid, gone = open("kept").read().split()
+data = open("kept.raw", "rb").read()
+def read(vdi):
+    return get("/export_raw_vdi", vdi=vdi)[1]
+ok("a killed pool kept what its disks hold", read(disk) == data)
+ok("and their clones", read(clone) == data)
+put("/import_raw_vdi", b"first" * 100, vdi=disk)
+ok("each has its own", read(disk)[:500] == b"first" * 100 and read(clone) == data)
+files = os.listdir("state.disks")
+ok("each is a file", disk_uuid in files and clone_uuid in files, files)
+ok("a disk that was destroyed left none", gone not in files, files)
+ok("nor does anything that is no disk", "11111111-1111-1111-1111-111111111111" not in files, files)
+held = sum(os.stat("state.disks/" + f).st_blocks * 512 for f in files)
+ok("sparse", held < 40 << 20, held)
+api("VDI.destroy", clone)
+ok("destroyed, its file goes", clone_uuid not in os.listdir("state.disks"))
+done()
+PYTHON
+
+verdict() {
+    sed -n 's/^not ok [0-9]* - //p; s/^# /  /p' "$out" | cut -c 1-400 | while read -r line; do diag "$line"; done
+    is "the statements hold$1" "$(grep -c '^not ok' "$out") $status $(cat "$err")" "0 0 "
+    ok "and there are many" test "$(grep -c '^ok' "$out")" -ge "$2"
+}
+printf 'alice:a:read-only\ncarol:c:vm-admin\n' >users
+start --users users
+run timeout 280 python3 disks.py "$url"
+verdict " in memory" 39
+if command -v qemu-img >/dev/null; then
+    run qemu-img compare -f vpc -F raw out.vhd out.raw
+    ok "qemu-img reads the same" test "$status" = 0
+else
+    skip "qemu-img reads the same" "qemu-img is missing"
+fi
+run xenkit vhd check out.vhd
+ok "nothing is wrong with the image" test "$status" = 0
+stop
+is "the pool ends, with nothing to complain of" "$sim_status$(cat "$tmp/sim.err")" 0
+
+start --users users --state state
+run timeout 280 python3 disks.py "$url"
+verdict " in files" 39
+kill -KILL $pid
+{ wait $pid; } 2>/dev/null
+: >state.disks/11111111-1111-1111-1111-111111111111
+start --users users --state state
+run timeout 280 python3 again.py "$url"
+verdict " after a crash" 8
+stop
+is "and so does the one with files" "$sim_status$(cat "$tmp/sim.err")" 0
+done_testing
