@@ -5,6 +5,7 @@
  * Everything is asked in the order in which the real server asks it, since clients see the first error only.
  */
 #include "lib/simpool/access.h"
+#include "lib/simpool/audit.h"
 #include "lib/simpool/era.h"
 #include "lib/simpool/fault.h"
 #include "lib/simpool/hosts.h"
@@ -162,6 +163,7 @@ void sim_answer(struct sim_call *c, enum sim_outcome outcome)
     }
     if (outcome == SIM_FAILED && c->args)
         sim_log_failed(c);
+    sim_audit_end(c, outcome, false);
     if (*c->task_ref) {
         struct sim_object *const task = sim_find(p, c->task_ref, NULL);
         if (task && c->passing)
@@ -311,8 +313,13 @@ static enum sim_outcome behave(struct sim_call *c)
     sim_behaviour *const own = c->pool->behaviours[xapi_message_index(c->message)];
 
     /* Here and not before, so that what is not allowed fails as a task when it was asked for as one. */
-    if (sim_access_check(c) == SIM_FAILED || sim_strike_error(c) == SIM_FAILED || sim_state_fault_meet(c) == SIM_FAILED)
+    if (sim_access_check(c) == SIM_FAILED) {
+        sim_audit_end(c, SIM_FAILED, true);
         return SIM_FAILED;
+    }
+    if (sim_strike_error(c) == SIM_FAILED || sim_state_fault_meet(c) == SIM_FAILED)
+        return SIM_FAILED;
+    sim_audit_begin(c);
     return own ? own(c) : sim_generic(c);
 }
 

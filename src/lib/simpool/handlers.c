@@ -8,6 +8,7 @@
  * as soon as it has been looked at.
  */
 #include "lib/simpool/access.h"
+#include "lib/simpool/audit.h"
 #include "lib/simpool/fault.h"
 #include "lib/simpool/log.h"
 #include "lib/simpool/migrate.h"
@@ -55,6 +56,7 @@ static const struct sim_route routes[] = {
     {"PUT", "/import_metadata", "put_import_metadata", VM_ADMINS, sim_import_metadata},
     {"PUT", "/import_raw_vdi", "put_import_raw_vdi", VM_ADMINS, sim_import_raw_vdi},
     {"GET", "/host_logs_download", "get_host_logs_download", OPERATORS, sim_host_logs},
+    {"GET", "/audit_log", "get_audit_log", EVERYBODY, sim_audit_download},
     {"GET", "/rrd_updates", "rrd_updates", EVERYBODY, sim_rrd_updates},
     {"GET", "/host_rrd", "host_rrd", EVERYBODY, sim_rrd_host}, /* and /host_rrds */
     {"GET", "/vm_rrd", "vm_rrd", EVERYBODY, sim_rrd_vm},       /* and /vm_rrds */

@@ -100,6 +100,8 @@ struct sim_call {
     char operation_ref[SIM_REF_BYTES];
     const char *operation;
     struct sim_call *next, **link; /* of pool->working or pool->waiting */
+    const char *audited;           /* its arguments for the audit log, when they have to be told before; else NULL */
+    bool denied;                   /* the audit log knows already */
     struct sim_leaving *leaving;   /* a machine whose disks go to another pool */
     struct evp_md_ctx_st *digest;  /* of a disk that is being read */
     uint64_t digested;             /* bytes of it */
@@ -148,6 +150,7 @@ struct simpool {
     int64_t saved_s;                   /* simulated time when that file was last written */
     struct http_identity *retired[16]; /* that connections may still use */
     unsigned retired_count;
+    struct sim_audit *audit;       /* who called what */
     struct sim_kept *kept;         /* files of the hosts; see keep.h */
     struct stop *stops;            /* hosts that will stop soon */
     struct sim_peer *peers;        /* requests to other pools */

@@ -5,6 +5,7 @@
  * A host's local session is no object of the database: it is known to that host alone, and ends with it.
  */
 #include "lib/simpool/access.h"
+#include "lib/simpool/audit.h"
 #include "lib/simpool/era.h"
 #include "lib/simpool/hosts.h"
 #include "lib/simpool/log.h"
@@ -223,6 +224,7 @@ static enum sim_outcome login(struct sim_call *c)
     if (!s || (standing.who && session_limit(c, s, &standing) < 0))
         return sim_no_memory(c);
     sim_agent_note(c);
+    sim_audit_session(c->pool, s, user);
     sim_log_login(c, user, standing.who ? standing.who->sid : NULL);
     sim_log_session_create(c, s, user, originator);
     c->result = xapi_str(s->object->ref);
@@ -298,6 +300,8 @@ static enum sim_outcome end_session(struct sim_call *c, bool local)
     if (s->local == local) {
         if (!local)
             sim_log_session_destroy(c->pool, c, s);
+        if (!local)
+            sim_audit_session(c->pool, s, NULL);
         c->session = NULL;
         sim_session_end(c->pool, s);
     }
@@ -382,6 +386,7 @@ static enum sim_outcome logout_subject(struct sim_call *c)
         if (s->object && !s->superuser && s != c->session &&
             (strcmp(sim_text(s->object, "auth_user_sid"), sid) == 0 || strcmp(subject_sid(p, s), sid) == 0)) {
             sim_log_session_destroy(p, c, s);
+            sim_audit_session(p, s, NULL);
             sim_session_end(p, s);
         }
     }
@@ -466,6 +471,7 @@ static void collect_group(struct simpool *p, struct sim_session **group, size_t 
         sim_log_too_many(p, group[0]->group, (unsigned)count, count_of(p, group[0]->group), limit);
     for (size_t i = 0; i < count && (i < old || count - i > limit); i++) {
         sim_log_collected(p, group[i], i < old);
+        sim_audit_session(p, group[i], NULL);
         sim_session_end(p, group[i]);
     }
 }

@@ -4,6 +4,7 @@
  * Simulated time runs from the start at `speed`; everything that waits asks sim_delay() for the real time to wait.
  */
 #include "lib/simpool/access.h"
+#include "lib/simpool/audit.h"
 #include "lib/simpool/certificate.h"
 #include "lib/simpool/disk.h"
 #include "lib/simpool/era.h"
@@ -30,20 +31,49 @@
 #define NOTES_BYTES_MAX 65536
 #define COLLECT_US_MIN  5000
 
-const struct sim_row *const sim_all_rows[] = {sim_session_rows,     sim_task_rows,        sim_event_rows,
-                                              sim_identity_rows,    sim_role_rows,        sim_subject_rows,
-                                              sim_rrd_rows,         sim_vm_rows,          sim_vm_set_rows,
-                                              sim_vm_ask_rows,      sim_vm_copy_rows,     sim_vbd_rows,
-                                              sim_vif_rows,         sim_vdi_rows,         sim_sr_rows,
-                                              sim_appliance_rows,   sim_migrate_rows,     sim_network_rows,
-                                              sim_pif_rows,         sim_bond_rows,        sim_overlay_rows,
-                                              sim_device_rows,      sim_blob_rows,        sim_pvs_rows,
-                                              sim_host_rows,        sim_host_config_rows, sim_master_rows,
-                                              sim_pool_config_rows, sim_ha_rows,          sim_message_rows,
-                                              sim_certificate_rows, sim_update_rows,      sim_cluster_rows,
-                                              sim_fault_rows,       sim_caller_rows,      sim_driver_rows,
-                                              sim_diagnose_rows,    sim_neighbour_rows,   sim_own_certificate_rows,
-                                              sim_trade_rows,       sim_vdi_ask_rows,     NULL};
+const struct sim_row *const sim_all_rows[] = {sim_session_rows,
+                                              sim_task_rows,
+                                              sim_event_rows,
+                                              sim_identity_rows,
+                                              sim_role_rows,
+                                              sim_subject_rows,
+                                              sim_rrd_rows,
+                                              sim_vm_rows,
+                                              sim_vm_set_rows,
+                                              sim_vm_ask_rows,
+                                              sim_vm_copy_rows,
+                                              sim_vbd_rows,
+                                              sim_vif_rows,
+                                              sim_vdi_rows,
+                                              sim_sr_rows,
+                                              sim_appliance_rows,
+                                              sim_migrate_rows,
+                                              sim_network_rows,
+                                              sim_pif_rows,
+                                              sim_bond_rows,
+                                              sim_overlay_rows,
+                                              sim_device_rows,
+                                              sim_blob_rows,
+                                              sim_pvs_rows,
+                                              sim_host_rows,
+                                              sim_host_config_rows,
+                                              sim_master_rows,
+                                              sim_pool_config_rows,
+                                              sim_ha_rows,
+                                              sim_message_rows,
+                                              sim_certificate_rows,
+                                              sim_update_rows,
+                                              sim_cluster_rows,
+                                              sim_fault_rows,
+                                              sim_caller_rows,
+                                              sim_driver_rows,
+                                              sim_diagnose_rows,
+                                              sim_neighbour_rows,
+                                              sim_own_certificate_rows,
+                                              sim_trade_rows,
+                                              sim_vdi_ask_rows,
+                                              sim_audit_rows,
+                                              NULL};
 
 /* ---- clock ---- */
 
@@ -257,6 +287,8 @@ int simpool_open(struct simpool **ret, struct event_base *base, const struct sim
     if (code == 0)
         code = sim_log_open(p, err);
     if (code == 0)
+        code = sim_audit_open(p, err);
+    if (code == 0)
         sim_history_begin(p);
     if (code == 0)
         code = collector_start(p, err);
@@ -302,6 +334,7 @@ void simpool_close(struct simpool *p)
     sim_members_close(p);
     sim_certificates_close(p);
     sim_kept_close(p);
+    sim_audit_close(p);
     sim_ha_close(p);
     sim_diagnose_close(p);
     sim_stops_close(p);

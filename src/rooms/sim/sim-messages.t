@@ -12,7 +12,7 @@ openssl req -x509 -key key.pem -out weak.pem -days 30 -subj /CN=weak -sha384 2>/
 openssl req -x509 -newkey rsa:2048 -nodes -keyout other.pem -out ca.pem -days 30 -subj /CN=authority 2>/dev/null
 
 cat >messages.py <<'PYTHON'
-import sys
+import hashlib, http.client, sys
 from poolclient import *
 
 api = Pool(sys.argv[1])
@@ -143,16 +143,45 @@ shared = [r for r, s in api("SR.get_all_records").items() if s["type"] == "nfs"]
 for sr in shared[:1]:
     vdi = [d for d in api.get("SR", sr, "VDIs") if not any(b["currently_attached"] for b in api("VBD.get_all_records").values() if b["VDI"] == d)][0]
     ok("a disk that is attached without the toolstack", api.get("VDI", vdi, "uuid") in api("VDI.generate_config", host, vdi))
+# ---- who called what ----
+def audit(since=""):
+    wire = http.client.HTTPConnection(sys.argv[1][len("http://"):])
+    wire.request("GET", "/audit_log?session_id=%s&since=%s" % (api.session, since))
+    return wire.getresponse().read().decode().splitlines()
+def tail(line): return line.split("|audit] ", 1)[1]
+trackid = hashlib.md5(api.session.encode()).hexdigest()
+api("VM.set_name_description", vm, "it's")
+uuid = api.get("VM", vm, "uuid")
+name = api.get("VM", vm, "name_label")
+same("a call of root", tail(audit()[-1]), "('trackid=%s' 'LOCAL_SUPERUSER' 'root' 'ALLOWED' 'OK' 'API' 'VM.set_name_description' (('self' '%s' '%s' '%s') ('value' '' '' '')))".replace(" ('value' '' '' '')", "") % (trackid, name, uuid, vm))
+api.error("VM.start", vm, False, False)
+ok("one that failed", "'ALLOWED' 'ERROR:VM_BAD_POWER_STATE: [ %s; halted; running ]' 'API' 'VM.start'" % vm in audit()[-1], audit()[-1])
+bob = Pool(sys.argv[1], "bob", "pw")
+ok("a user of the directory comes", "'session.create' (('uname' 'bob' '' '') ('originator' 'test' '' ''))" in audit()[-1], audit()[-1])
+bob.error("VM.destroy", vm)
+ok("and may not", "'DENIED' '' 'API' 'VM.destroy' (('self' '%s' '%s' '%s'))" % (name, uuid, vm) in audit()[-1], audit()[-1])
+before = len(audit())
+bob("VM.get_all")
+same("reading is not told", len(audit()), before)
+stamp = audit()[-1][1:audit()[-1].index("Z|")]
+ok("as of a time", 0 < len(audit(stamp)) < before and all(l[1:] >= stamp for l in audit(stamp)))
+inner.ask("pool.audit_log_append", inner.session, "[20300101T00:00:00.000Z|audit|elsewhere] ('x')")
+ok("what another host tells", "('x')" in "".join(audit("2030-01-01")))
+bob.ask("session.logout", bob.session)
+ok("and goes", "'session.destroy' (('originator' 'test' '' ''))" in audit()[-1], audit()[-1])
 api("host.prepare_for_poweroff", host)
 same("a host that goes has no storage", [p["currently_attached"] for p in api("PBD.get_all_records").values() if p["host"] == host], [False] * len(api.get("host", host, "PBDs")))
 done()
 PYTHON
-start --hosts 2 --vms 6 --speed 50
+echo "bob:pw:read-only" >users
+mkdir log
+start --hosts 2 --vms 6 --speed 50 --users users --log log
 export PYTHONPATH="$XENKIT_SOURCE/src/rooms/sim" PYTHONDONTWRITEBYTECODE=1
 run timeout 200 python3 messages.py "$url" "$(openssl x509 -in cert.pem -noout -fingerprint -sha256 | sed 's/.*=//')"
 sed -n 's/^not ok [0-9]* - //p; s/^# /  /p' "$out" | while read -r line; do diag "$line"; done
 is "the statements about messages hold" "$(grep -c '^not ok' "$out") $status $(cat "$err")" "0 0 "
 ok "and there are many" test "$(grep -c '^ok' "$out")" -gt 50
+ok "the audit log is a file of the master, too" grep -q "'VM.destroy' " log/host-1/audit.log
 stop
 is "the pool ends, with nothing to complain of" "$sim_status$(cat "$tmp/sim.err")" 0
 done_testing
