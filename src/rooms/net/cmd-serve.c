@@ -217,8 +217,10 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     const int code = iperf_server(&settings, &events, app->clock, app->random, err);
     xk_out_end(app->out);
     /* Asked to stop, it has done its work. */
-    if (code == -EINTR)
+    if (code == -EINTR) {
+        xk_err_clear(err);
         return XK_EXIT_OK;
+    }
     if (code <= -IPERF_FAIL)
         xk_err_exit(err, XK_EXIT_CANNOT);
     return code;

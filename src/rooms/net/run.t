@@ -230,4 +230,14 @@ EOF
 run python3 terminal.py "$XENKIT" "$first"
 check "streams and their course in the place of lines; then the results" 0 "0 True True True True False True"
 
+# ---- the end ----
+
+"$XENKIT" net serve --port 0 --json >last.json 2>last.err &
+server=$!
+await grep -q listening last.json
+kill -TERM $server
+wait $server
+is "a server that is asked to stop has done its work" "$? $(cat last.err)" "0 "
+ok "its JSON is whole" jq -e '.events[0].event == "listening" and (has("error") | not)' last.json
+
 done_testing
