@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -248,6 +249,11 @@ static void *run(void *context)
         (f->sending ? send_tcp : receive_tcp)(f);
     struct timespec used = {0};
     (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    struct rusage usage;
+    if (getrusage(RUSAGE_THREAD, &usage) == 0) {
+        f->slept = (uint64_t)usage.ru_nvcsw;
+        f->preempted = (uint64_t)usage.ru_nivcsw;
+    }
     f->cpu_ns = (uint64_t)used.tv_sec * XK_NS_PER_S + (uint64_t)used.tv_nsec;
     return NULL;
 }

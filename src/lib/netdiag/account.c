@@ -107,6 +107,8 @@ static void take_stream(struct netdiag_account *a, const struct iperf_test *t, c
         .sending = f->sending,
         .seconds = seconds,
         .cpu_percent = whole_s > 0 ? (double)f->cpu_ns / 1e7 / whole_s : 0,
+        .slept = f->slept,
+        .preempted = f->preempted,
         .bytes = now->bytes - then->bytes,
         .busy_us = now->busy_us - XK_MIN(then->busy_us, now->busy_us),
         .rwnd_limited_us = now->rwnd_limited_us - XK_MIN(then->rwnd_limited_us, now->rwnd_limited_us),
@@ -232,6 +234,8 @@ static void stream_members(const struct document *d, struct netdiag_stream *s)
     s->sending = sending == 1;
     real(d, "seconds", &s->seconds);
     real(d, "cpu_percent", &s->cpu_percent);
+    number(d, "slept", &s->slept);
+    number(d, "preempted", &s->preempted);
     number(d, "bytes", &s->bytes);
     number(d, "waiting_mean_bytes", &s->waiting_mean);
     number(d, "waiting_max_bytes", &s->waiting_max);

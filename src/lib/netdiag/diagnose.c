@@ -19,7 +19,8 @@
 #define SHARE          0.30  /* of the time, to hold a test up */
 #define CPU_FULL       85.0  /* percent of a processor, of one thread */
 #define CPU_CROWDED    97.0  /* percent of all that the program may use */
-#define CPU_PART       20.0  /* percent of one that the thread must have had of them */
+#define CPU_PART       3.0   /* percent of one that a thread then had */
+#define CPU_PUT_OFF    20.0  /* times a second that its threads had to leave a processor to others */
 #define READER_BEHIND  0.25  /* of the receive buffer full, on average */
 #define LOSS_SHARE     0.002 /* of segments sent again; of datagrams lost */
 #define QUEUE_FACTOR   1.5   /* round trips under load against the least: a queue has built up */
@@ -95,7 +96,7 @@ struct sum {
     unsigned count;
     double us, cpu_max, seconds;
     uint64_t busy, rwnd, sndbuf, segments, retransmits, mss, rtt_min, rtt_mean, cwnd_max, wnd_max, backoff,
-        waiting_mean;
+        waiting_mean, preempted;
 };
 
 static struct sum sum_of(const struct netdiag_account *a, bool sending)
@@ -110,6 +111,7 @@ static struct sum sum_of(const struct netdiag_account *a, bool sending)
         s.us += fmax(x->seconds, 0) * 1e6;
         s.seconds = fmax(s.seconds, x->seconds);
         s.cpu_max = fmax(s.cpu_max, x->cpu_percent);
+        s.preempted += x->preempted;
         s.busy += x->busy_us;
         s.rwnd += x->rwnd_limited_us;
         s.sndbuf += x->sndbuf_limited_us;
@@ -140,7 +142,8 @@ struct way {
 /* returns whether the processor explains it. */
 static bool is_crowded(const struct netdiag_account *a, const struct sum *s)
 {
-    return s->cpu_max >= CPU_FULL || (a->allowed_percent >= CPU_CROWDED && s->cpu_max >= CPU_PART);
+    return s->cpu_max >= CPU_FULL || (a->allowed_percent >= CPU_CROWDED && s->cpu_max >= CPU_PART && s->seconds > 0 &&
+                                      (double)s->preempted / s->seconds >= CPU_PUT_OFF);
 }
 
 static void offloads_off(const struct way *w, const struct netdiag_account *a, const char *who)
@@ -170,9 +173,11 @@ static bool judge_processor(const struct way *w, const struct netdiag_account *a
             s->cpu_max);
     else
         add(w->v, NETDIAG_PROCESSOR, true, w->receive,
-            "%s: the %u processor%s that the program may use %s %.0f %% busy; the %s thread had %.0f %% of one", who,
-            a->allowed, a->allowed == 1 ? "" : "s", a->allowed == 1 ? "was" : "were", a->allowed_percent, what,
-            s->cpu_max);
+            "%s: the %u processor%s that the program may use %s %.0f %% busy; the %s thread had %.0f %% of one, and "
+            "had to "
+            "leave it to others %llu times",
+            who, a->allowed, a->allowed == 1 ? "" : "s", a->allowed == 1 ? "was" : "were", a->allowed_percent, what,
+            s->cpu_max, (unsigned long long)s->preempted);
     offloads_off(w, a, who);
     return true;
 }

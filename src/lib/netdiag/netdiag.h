@@ -24,6 +24,7 @@ struct netdiag_stream {
     int id;
     bool sending;
     double seconds, cpu_percent; /* of its thread */
+    uint64_t slept, preempted;   /* how often it gave its processor up, and how often it was taken from it */
     uint64_t bytes;
     /* of a sender, from TCP: time with data to send, and what of it the window and the buffer cost */
     uint64_t busy_us, rwnd_limited_us, sndbuf_limited_us;

@@ -156,10 +156,16 @@ static void a_full_processor_explains_the_rest(void **state)
     assert_false(beside(p, NETDIAG_OFFLOADS)); /* they are off on the other side */
     p->peer.streams[0].cpu_percent = 12;
     p->own.allowed_percent = 99; /* but the thread hardly wanted any */
-    p->own.streams[0].cpu_percent = 5;
+    p->own.streams[0].preempted = 190;
     assert_int_equal(main_of(p, ""), NETDIAG_RECEIVE_WINDOW);
-    p->own.streams[0].cpu_percent = 40;
-    assert_int_equal(main_of(p, "99 % busy"), NETDIAG_PROCESSOR);
+    p->own.streams[0].preempted = 210;
+    p->own.streams[0].cpu_percent = 2; /* who hardly wakes up is put off now and then, too */
+    assert_int_equal(main_of(p, ""), NETDIAG_RECEIVE_WINDOW);
+    p->own.streams[0].cpu_percent = 10;
+    p->own.allowed_percent = 96;
+    assert_int_equal(main_of(p, ""), NETDIAG_RECEIVE_WINDOW);
+    p->own.allowed_percent = 99;
+    assert_int_equal(main_of(p, "leave it to others 210 times"), NETDIAG_PROCESSOR);
     assert_true(beside(p, NETDIAG_OFFLOADS));
     free(p);
 }

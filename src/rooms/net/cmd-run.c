@@ -65,6 +65,7 @@ static void connecting(void *context, struct iperf_test *t)
     struct run *const r = context;
 
     r->leg->peer = t->peer;
+    r->connected = true;
     xk_log(r->app->log, XK_LOG_INFO, "%s: connected to %s port %u", r->leg->name, t->peer.host, t->peer.port);
 }
 
@@ -395,13 +396,14 @@ static int run_legs(struct run *r, struct xk_err *err)
         r->leg = &r->legs[i];
         r->pending = (struct run_point){.rtt_ms = NAN};
         r->shown_until_s = 0;
+        r->connected = false;
         r->leg->points = xk_array_alloc(RUN_POINTS_MAX, sizeof(*r->leg->points));
         if (!r->leg->points)
             return xk_fail_memory(err);
         for (int tries = 0; tries < PATIENT_TRIES; tries++) {
             code = iperf_client(&r->leg->settings, &events, r->app->clock, r->app->random, err);
-            /* A server that is no xenkit may still be putting the test before this one away. */
-            if (i == 0 || iperf_error_of(code, 0) != IPERF_E_ACCESSDENIED || xk_stop_signal())
+            /* A server that is no xenkit may still be putting the test before this one away, or its port. */
+            if (i == 0 || code > -IPERF_FAIL || r->connected || r->leg->greeting.version || xk_stop_signal())
                 break;
             r->app->clock->sleep_ns(r->app->clock, PATIENT_NS);
         }

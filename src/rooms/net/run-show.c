@@ -5,6 +5,7 @@
 #include "core/text.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define CELLS 24u
@@ -280,11 +281,60 @@ static void put_limits(const struct run *r)
     xk_out_end(out);
 }
 
+static void put_percent(struct xk_out *out, const char *key, double percent)
+{
+    char name[40];
+
+    snprintf(name, sizeof(name), "%s_percent", key);
+    if (isnan(percent))
+        xk_put_none(out, name);
+    else
+        xk_put_pct(out, key, round(percent * 10) / 10);
+}
+
+/* What both ends know of themselves. */
+static void put_hosts(const struct run *r)
+{
+    struct xk_out *const out = r->app->out;
+
+    xk_out_rows(out, "hosts");
+    for (unsigned i = 0; i < r->leg_count; i++) {
+        const struct run_leg *const leg = &r->legs[i];
+        const struct netdiag_account *const sides[] = {&leg->own, &leg->peer_account};
+        for (unsigned k = 0; k < XK_COUNT(sides); k++) {
+            const struct netdiag_account *const a = sides[k];
+            double thread = NAN;
+            uint64_t slept = 0, preempted = 0;
+            if (!a->known)
+                continue;
+            for (unsigned n = 0; n < a->stream_count; n++) {
+                thread = fmax(thread, a->streams[n].cpu_percent);
+                slept += a->streams[n].slept;
+                preempted += a->streams[n].preempted;
+            }
+            xk_row(out);
+            xk_put_str(out, "test", leg->name);
+            xk_put_str(out, "side", k ? "far" : "here");
+            xk_put_str(out, "kernel", a->kernel);
+            xk_put_str(out, "interface", a->link.name);
+            xk_put_u64(out, "mtu", a->link.mtu);
+            xk_put_u64(out, "processors", a->processors);
+            put_percent(out, "thread", thread);
+            xk_put_u64(out, "slept", slept);
+            xk_put_u64(out, "preempted", preempted);
+            put_percent(out, "allowed", a->allowed_percent);
+            put_percent(out, "busiest", a->busiest_percent);
+            put_percent(out, "softirq", a->softirq_percent);
+            put_percent(out, "steal", a->steal_percent);
+        }
+    }
+    xk_out_end(out);
+}
+
 static void put_far_side(const struct run *r)
 {
     const struct run_leg *const leg = &r->legs[0];
     struct xk_out *const out = r->app->out;
-    const struct netdiag_account *const a = &leg->peer_account;
 
     xk_out_record(out, "server");
     xk_put_str(out, "host", r->host);
@@ -292,12 +342,6 @@ static void put_far_side(const struct run *r)
     xk_put_u64(out, "port", leg->peer.port);
     xk_put_str(out, "program",
                leg->greeting.version ? leg->greeting.program : "iperf3, or a program that speaks like it");
-    xk_put_str(out, "kernel", a->known ? a->kernel : NULL);
-    xk_put_str(out, "interface", a->known ? a->link.name : NULL);
-    if (a->known)
-        xk_put_u64(out, "mtu", a->link.mtu);
-    else
-        xk_put_none(out, "mtu");
     xk_out_end(out);
     xk_out_record(out, "path");
     xk_put_u64(out, "mtu", leg->own.link.mtu);
@@ -325,6 +369,7 @@ void run_show(const struct run *r)
     if (r->opts->latency)
         put_latency(r);
     put_limits(r);
+    put_hosts(r);
     put_far_side(r);
     if (!leg->greeting.version)
         xk_say(out,

@@ -64,6 +64,7 @@ struct run {
     struct xk_buf live;  /* the picture on the terminal */
     unsigned live_lines; /* of it that stand there */
     unsigned place;      /* in line, as last told */
+    bool connected;      /* the server took the parameters of this test */
     double shown_until_s;
     struct run_point pending; /* of an interval that is not over */
     int64_t started_utc_ns;
