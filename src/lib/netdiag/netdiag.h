@@ -96,7 +96,7 @@ void netdiag_probe_end(struct netdiag_probe *p);
 /* The largest packets, with the IP header, that pass without being cut up. */
 struct netdiag_mtu {
     bool known;
-    uint32_t link;     /* our interface's */
+    uint32_t link;     /* our interface's, or the largest that can be asked for */
     uint32_t up, down; /* to the server, from it; 0: not even the smallest that was tried */
 };
 /* While the probe does not run. returns 0; -EINTR; errno values. */

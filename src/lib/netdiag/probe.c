@@ -308,11 +308,12 @@ int netdiag_probe_mtu(struct netdiag_mtu *ret, struct netdiag_probe *p, uint32_t
 {
     const int probe = p->six ? IPV6_PMTUDISC_PROBE : IP_PMTUDISC_PROBE;
 
-    *ret = (struct netdiag_mtu){.link = link_mtu};
+    *ret = (struct netdiag_mtu){0};
     if (setsockopt(p->fd, p->six ? IPPROTO_IPV6 : IPPROTO_IP, p->six ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, &probe,
                    sizeof(probe)) < 0)
         return xk_fail(err, -errno, "asking for packets that are not cut up");
     const uint32_t most = XK_MIN(XK_MAX(link_mtu, MTU_LEAST), MTU_MOST - (p->six ? 40 : 0));
+    ret->link = most; /* larger ones cannot be asked for */
     ret->up = search(p, most, IPERF_ECHO_ASK);
     /* A question has to arrive for an answer of its size, so only what passes there can be asked for. */
     ret->down = ret->up ? search(p, ret->up, IPERF_ECHO_ASK_LARGE) : 0;

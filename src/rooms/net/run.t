@@ -167,6 +167,18 @@ check "longer tests are refused" 4 - "~exceeds the server's maximum"
 wait "$server"
 is "that was its one test" $? 0
 
+# ---- IPv6 ----
+
+if "$XENKIT" net ports --ports 1 ::1 >/dev/null 2>&1 || [ $? -eq 1 ]; then
+    serve six.log --ipv6
+    run xenkit net run --seconds 1 --send --json "[::1]:$port"
+    check "IPv6" 0 - ""
+    is "by it" "$(result .server.address)" ::1
+    is "packets larger than any datagram do not vanish" "$(result '[.limits[] | select(.limit == "mtu-black-hole")] | length')" 0
+else
+    skip "IPv6" "there is none here"
+fi
+
 # ---- errors ----
 
 run xenkit net run 127.0.0.1:1
