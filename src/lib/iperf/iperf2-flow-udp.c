@@ -18,6 +18,7 @@
 #define SEGMENTS_MAX   64u
 #define BATCH_NS       250000u /* of a fast stream that leave together */
 #define BATCH_RATE_BPS UINT64_C(200000000)
+#define CATCH_UP_NS    25000.0 /* between datagrams that are late */
 #define MESSAGES       64
 #define FIN_EVERY_MS   10
 #define FIN_TRIES      200
@@ -125,12 +126,13 @@ static int send_batch(struct sender *s, unsigned count, size_t last_bytes)
     return (int)count;
 }
 
-/* A stream that was held up makes good for it at no more than twice its rate. */
+/* A stream that was held up makes good for it without sleeping, and still not in one burst. */
 static uint64_t due(const struct sender *s, uint64_t last_ns)
 {
     const double step = s->gap_ns * s->batch;
 
-    return XK_MAX(s->flow->start_ns + (uint64_t)((double)s->sent * s->gap_ns), last_ns + (uint64_t)(step / 2));
+    return XK_MAX(s->flow->start_ns + (uint64_t)((double)s->sent * s->gap_ns),
+                  last_ns + (uint64_t)XK_MIN(step / 2, CATCH_UP_NS));
 }
 
 static void count_datagrams(struct iperf2_flow *f, uint64_t now, uint64_t bytes, unsigned count, bool failed)

@@ -259,8 +259,10 @@ static void close_tcp(struct iperf2_flow *f)
         return;
     for (;;) {
         const ssize_t n = recv(f->fd, rest, sizeof(rest), 0);
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        if (n == 0)
             return;
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return iperf2_flow_fail(f, "client await server close", errno);
         if (iperf2_now_ns() >= until)
             return iperf2_flow_fail(f, "client await server close", ETIMEDOUT);
         if (!iperf2_flow_may_run(f) && n < 0)

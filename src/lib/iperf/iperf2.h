@@ -26,7 +26,7 @@
 #define IPERF2_PORTS_MAX   256u  /* of a range */
 #define IPERF2_HEADER_S    4     /* for a header to come */
 #define IPERF2_DIAL_S      5     /* for a connection back to a client */
-#define IPERF2_SILENCE_S   30    /* a sender of datagrams is gone */
+#define IPERF2_SILENCE_S   10    /* a sender of datagrams is gone */
 #define IPERF2_IDLE_S      3660  /* a TCP stream is, when its client has said nothing for so long */
 #define IPERF2_SLOP_S      2     /* a receiver waits longer than its sender was to send */
 #define IPERF2_BINS        8

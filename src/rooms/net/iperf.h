@@ -19,6 +19,59 @@ struct iperf2 {
     struct xk_buf line;
 };
 
+/* Options without a letter. */
+enum iperf2_option {
+    IPERF2_OPT_FIRST = 1000,
+    IPERF2_OPT_CLAMP,
+    IPERF2_OPT_CONNECT_ONLY,
+    IPERF2_OPT_CONNECT_RETRIES,
+    IPERF2_OPT_DELAY,
+    IPERF2_OPT_FQ_RATE,
+    IPERF2_OPT_FULL_DUPLEX,
+    IPERF2_OPT_HIDE_IPS,
+    IPERF2_OPT_INCR_DSTIP,
+    IPERF2_OPT_INCR_DSTPORT,
+    IPERF2_OPT_INCR_SRCIP,
+    IPERF2_OPT_INCR_SRCPORT,
+    IPERF2_OPT_IPG,
+    IPERF2_OPT_LOCAL_ONLY,
+    IPERF2_OPT_NO_CONNECT_SYNC,
+    IPERF2_OPT_NO_UDP_FIN,
+    IPERF2_OPT_PERMIT_KEY,
+    IPERF2_OPT_PERMIT_KEY_TIMEOUT,
+    IPERF2_OPT_PREFETCH,
+    IPERF2_OPT_QUICKACK,
+    IPERF2_OPT_START,
+    IPERF2_OPT_SUM_DSTIP,
+    IPERF2_OPT_SUM_ONLY,
+    IPERF2_OPT_TOS_OVERRIDE,
+    IPERF2_OPT_TRIP_TIMES,
+    IPERF2_OPT_WRITE_TIMES,
+    IPERF2_OPT_REFUSED, /* known, and not there */
+};
+
+/* What only matters while options are read. */
+struct iperf2_parse {
+    struct iperf2 *o;
+    bool client, server, reverse, full_duplex, dual, tradeoff, v4, key_asked, has_port_range, trip, endless;
+    bool set_time, next_own_port;
+    double key_timeout_s; /* -1: not said */
+    char *host, *bind, *device;
+    int status; /* to end with, once `done` */
+    bool done;
+};
+
+/* An option that has no letter or one; `word` is NULL where there is none. What it cannot be ends the reading. */
+void iperf2_option_take_both(struct iperf2_parse *p, int key, const char *word);
+void iperf2_option_take_server(struct iperf2_parse *p, int key, const char *word);
+void iperf2_option_take_client(struct iperf2_parse *p, int key, const char *word);
+/* The whole word as a number between two others; else refused. */
+int64_t iperf2_option_number(struct iperf2_parse *p, const char *word, const char *option, int64_t least, int64_t most);
+/* What several options say together; in the order in which the stock program looks. */
+void iperf2_option_check(struct iperf2_parse *p);
+/* Say why, and end with status 1. */
+void iperf2_refuse(struct iperf2_parse *p, const char *format, ...) XK_PRINTF(2, 3);
+
 extern const struct iperf2_events iperf2_text_events;
 /* A line to where errors go. */
 void iperf2_text_complain(struct iperf2 *o, const char *format, ...) XK_PRINTF(2, 3);
