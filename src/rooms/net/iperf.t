@@ -20,7 +20,7 @@ esac
 mapfile -t ports < <(python3 -c '
 import random, socket
 found = set()
-while len(found) < 1800:
+while len(found) < 2000:
     port = random.randrange(12000, 32000)
     try:
         held = [socket.socket(socket.AF_INET6, kind) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)]
@@ -30,7 +30,6 @@ while len(found) < 1800:
     except OSError:
         pass
 print(*sorted(found), sep="\n")')
-taken=0
 
 # await CMD…: until it succeeds, at most some seconds.
 await() {
@@ -97,7 +96,7 @@ run "$ours" -c 239.1.1.1 -u
 check "multicast is refused by name" 1 "" "iperf: multicast is not supported"
 
 # A test that failed is told with the status; the real one ends with 0.
-nobody=${ports[-1]}
+nobody=${ports[-1]} && unset 'ports[-1]'
 run "$ours" -c 127.0.0.1 -p "$nobody"
 check "nobody listens: TCP" 1 - "tcp connect failed: Connection refused"
 run "$ours" -c 127.0.0.1 -p "$nobody" -u -t 0.1
@@ -151,7 +150,7 @@ pair_once() {
 # Four tests of one set of options, in a folder of their own.
 run_case() {
     first=$2 streams=1
-    mkdir "case$1" && cd "case$1" || exit
+    mkdir -p "case$1" && cd "case$1" || exit
     shift 2
     case " $* " in *" -P 2 "*) streams=2 ;; esac
     pair stock "$stock" "$stock" $streams "$first" "$@" &
@@ -161,26 +160,36 @@ run_case() {
     wait
 }
 
+# The shapes of one of the four, client and server. With -i, rows of one shape count once: a busy machine is late.
+shapes() {
+    case $2 in
+    *-i*) printf '%s\n' "$(head -n 1 "$1.status")" client "$(shape <"$1.c" | uniq)" server "$(shape <"$1.s" | uniq)" ;;
+    *) printf '%s\n' "$(head -n 1 "$1.status")" client "$(shape <"$1.c")" server "$(shape <"$1.s")" ;;
+    esac
+}
+
+alike() {
+    [ "$(shapes "case$1/$3" "$2")" = "$(shapes "case$1/stock" "$2")" ]
+}
+
+# What differs by chance, or since the real one has stumbled, is the same the next time.
 judge() {
-    cd "case$1" || exit
-    shift
-    want="$(head -n 1 stock.status)
-$(shape <stock.c)"
-    want_server=$(shape <stock.s)
+    for _ in 1 2 3; do
+        alike "$1" "$2" own && alike "$1" "$2" client && alike "$1" "$2" server && break
+        [ $((spare + 24)) -le ${#ports[@]} ] || break
+        # shellcheck disable=SC2086 # words of options
+        (run_case "$1" "$spare" $2) 2>/dev/null
+        spare=$((spare + 24))
+    done
     for kind in own client server; do
-        got="$(head -n 1 $kind.status)
-$(shape <$kind.c)"
-        got_server=$(shape <$kind.s)
-        if [ "$got" = "$want" ] && [ "$got_server" = "$want_server" ]; then
-            pass "$kind: $*"
+        if alike "$1" "$2" $kind; then
+            pass "$kind: $2"
         else
-            fail "$kind: $*" "client, then server; < is the real one's"
-            diff <(printf '%s\n' "$want") <(printf '%s\n' "$got") | sed 's/^/#   client /' | head -n 14
-            diff <(printf '%s\n' "$want_server") <(printf '%s\n' "$got_server") | sed 's/^/#   server /' | head -n 14
-            head -n 3 $kind.ce $kind.se | sed 's/^/#   /'
+            fail "$kind: $2" "< is the real one's"
+            diff <(shapes "case$1/stock" "$2") <(shapes "case$1/$kind" "$2") | sed 's/^/#   /' | head -n 20
+            head -n 3 "case$1/$kind.ce" "case$1/$kind.se" | sed 's/^/#   /'
         fi
     done
-    cd ..
 }
 
 mapfile -t cases <<'END'
@@ -246,6 +255,7 @@ for i in "${!cases[@]}"; do
     [ $((i % 4)) -ne 3 ] || wait
 done
 wait
+spare=$((${#cases[@]} * 24))
 for i in "${!cases[@]}"; do
     judge "$i" "${cases[i]}"
 done
