@@ -254,13 +254,15 @@ like "and reported" "$(cat "$out")" "Server Report:"
 
 # Several clients of a UDP server at the same time, the next as soon as one ends: none is lost, none counts for another.
 serve crowd.txt -u
+crowd=()
 for i in 1 2 3 4 5 6; do
     for j in 1 2 3; do
         timeout 20 "$iperf" -c 127.0.0.1 -p "$port" -u -n 30K -b 4m >"crowd$i.$j" 2>&1
         echo $? >>crowd.status
     done &
+    crowd+=($!)
 done
-wait $(jobs -p | tail -n 6)
+wait "${crowd[@]}"
 is "18 clients of a UDP server" "$(sort crowd.status | uniq -c | xargs)" "18 0"
 is "lose nothing" "$(grep -hA 2 'Server Report' crowd?.? | grep -c ' 0/22 (0%)')" 18
 
