@@ -146,7 +146,7 @@ merges() {
 merges "coalesce" top.vhd "$XENKIT" vhd-util coalesce -n top.vhd
 merges "coalesce of a chain" upper.vhd "$XENKIT" vhd coalesce -q --chain upper.vhd
 
-# A repair is completed by another, or taken back by its undo file.
+# A repair that was cut off is taken back by its undo file, and then done again.
 mends() {
     name="repair by a plan"
     wanted "$name" || return 0
@@ -156,14 +156,13 @@ mends() {
     [ "$new" = "$(content before/base.vhd)" ] || bad="it does not repair"
     for ((round = 0; round < kills; round++)); do
         killed "$round" "$@"
-        if ((round % 2)) && [ -e now/bad.vhd.undo ]; then
+        if [ -e now/bad.vhd.undo ]; then
             "$XENKIT" vhd repair -q --undo now/bad.vhd.undo now/bad.vhd >/dev/null 2>"$tmp/why" ||
                 bad="round $round: not undone: $(head -n 3 "$tmp/why")"
-            cmp -s now/bad.vhd before/bad.vhd || bad="round $round: undo gives something else"
-        else
-            (cd now && "$@" >/dev/null 2>"$tmp/why") || bad="round $round: repair again: $(head -n 3 "$tmp/why")"
-            [ "$(content now/bad.vhd)" = "$new" ] || bad="round $round: the disk holds something else"
         fi
+        cmp -s now/bad.vhd before/bad.vhd || bad="round $round: not as it was before"
+        (cd now && "$@" >/dev/null 2>"$tmp/why") || bad="round $round: repair again: $(head -n 3 "$tmp/why")"
+        [ "$(content now/bad.vhd)" = "$new" ] || bad="round $round: the disk holds something else"
         [ -z "$bad" ] || break
     done
     if [ -z "$bad" ]; then pass "$name, killed $kills times"; else fail "$name" "$bad"; fi
