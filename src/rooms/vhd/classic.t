@@ -288,4 +288,33 @@ check 'sm: scan without -c stops at a fixed image' 22 '~^vhd=thick.vhd scan-erro
 run vhdutil scan --debug -a -m 'snap.vhd'
 check 'sm: scan with parents' 0 '~^vhd=base.vhd .* parent=none$'
 
+# ---- what the storage manager's own calls showed: the original leaves these images damaged ----
+
+cd .. || exit
+vhdutil create -n room.vhd -s 8 -S 64
+run vhdutil resize --debug -s 40 -n room.vhd -j room.journal
+check 'sm: growing an image with space for growth, with a journal' 0
+is 'sm: gives the size that was asked for' "$(vhdutil query -v -n room.vhd; vhdutil query -S -n room.vhd)" "40
+64"
+truncate -s 5000000 odd.raw
+run vhdutil snapshot --debug -n onodd.vhd -p odd.raw -m
+check 'sm: a raw parent that ends within a sector' 0
+is 'sm: the disk has all of it' "$(vhdutil scan -f -m onodd.vhd)" \
+    'vhd=onodd.vhd capacity=5000192 size=5120 hidden=0 parent=odd.raw'
+vhdutil snapshot -n again.vhd -p blocks.vhd -e
+cp blocks.vhd blocks2.vhd
+cp again.vhd again.old
+run env VHD_UTIL_TEST_FAIL_REPARENT_LOCATOR=1 "$XENKIT" vhd-util modify --debug -p blocks2.vhd -n again.vhd
+check 'sm: a new parent fails half-way' 22 'Failing at VHD_UTIL_TEST_FAIL_REPARENT_LOCATOR'
+run vhdutil check -n again.vhd
+check 'sm: the image is sound' 0 'again.vhd is valid'
+is 'sm: and has its old parent' "$(vhdutil query -p -n again.vhd)" "$(readlink -f blocks.vhd)"
+long=$(printf 'n%.0s' {1..200})/$(printf 'm%.0s' {1..200})
+mkdir -p "$long"
+cp blocks.vhd "$long/p.vhd"
+run vhdutil modify --debug -p "$long/p.vhd" -n again.vhd
+check 'sm: no room for the name of a new parent' 36 - -
+run vhdutil check -n again.vhd
+check 'sm: the image is as sound as before' 0 'again.vhd is valid'
+
 done_testing
