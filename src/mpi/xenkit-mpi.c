@@ -198,27 +198,6 @@ static void prepare(struct rank *r, struct mesh_flow *flows, unsigned count, uin
     }
 }
 
-static void take_result(struct mesh_flow *f, const struct mesh_message *m, bool probe)
-{
-    if (m->word != MESH_RESULT) {
-        snprintf(f->why, sizeof(f->why), "%.255s", *m->text ? m->text : "it failed");
-        return;
-    }
-    if (probe) {
-        f->probed = m->packets > 0;
-        f->loss_percent = f->probed ? 100.0 * (double)XK_MIN(m->lost_packets, m->packets) / (double)m->packets : 0;
-        f->jitter_ms = m->jitter_ms;
-        return;
-    }
-    f->done = true;
-    f->received_bps = m->received_bps;
-    f->cpu_percent = m->cpu_percent;
-    f->peer_cpu_percent = m->peer_cpu_percent;
-    f->rtt_p50_ms = m->rtt_p50_ms;
-    f->rtt_p99_ms = m->rtt_p99_ms;
-    f->retransmits = m->retransmits;
-}
-
 /* After the barrier: all that are ready go; results as they come. *ret: how long after it flows began here. */
 static void go(struct rank *r, struct mesh_flow *flows, unsigned count, uint64_t first, bool probe, struct range *ret)
 {
@@ -240,8 +219,10 @@ static void go(struct rank *r, struct mesh_flow *flows, unsigned count, uint64_t
             ret->last_ns = XK_MAX(ret->last_ns, f->begin_ns);
             heard = hear(r, first + i, deadline_ns, &m);
         }
-        if (heard)
-            take_result(f, &m, probe);
+        if (heard && m.word == MESH_RESULT)
+            mesh_flow_take(f, &m, probe);
+        else if (heard)
+            snprintf(f->why, sizeof(f->why), "%.255s", *m.text ? m.text : "it failed");
         else
             snprintf(f->why, sizeof(f->why), "%.200s", r->card.alive ? "no result in time" : r->card.why);
     }

@@ -425,27 +425,30 @@ static void end_all(struct run *r)
     r->server_count = 0;
 }
 
+void mesh_flow_take(struct mesh_flow *f, const struct mesh_message *result, bool probe)
+{
+    const uint64_t packets = result->packets;
+
+    if (probe) {
+        f->probed = packets > 0;
+        f->loss_percent = f->probed ? 100.0 * (double)XK_MIN(result->lost_packets, packets) / (double)packets : 0;
+        f->jitter_ms = result->jitter_ms;
+        return;
+    }
+    f->done = true;
+    f->received_bps = result->received_bps;
+    f->cpu_percent = result->cpu_percent;
+    f->peer_cpu_percent = result->peer_cpu_percent;
+    f->rtt_p50_ms = result->rtt_p50_ms;
+    f->rtt_p99_ms = result->rtt_p99_ms;
+    f->retransmits = result->retransmits;
+}
+
 static void take_results(struct run *r, bool probe)
 {
-    for (unsigned i = 0; i < r->active_count; i++) {
-        const struct mesh_message *const m = &r->active[i].result;
-        struct mesh_flow *const f = r->active[i].flow;
-        if (r->active[i].failed)
-            continue;
-        if (probe) {
-            f->probed = m->packets > 0;
-            f->loss_percent = f->probed ? 100.0 * (double)XK_MIN(m->lost_packets, m->packets) / (double)m->packets : 0;
-            f->jitter_ms = m->jitter_ms;
-            continue;
-        }
-        f->done = true;
-        f->received_bps = m->received_bps;
-        f->cpu_percent = m->cpu_percent;
-        f->peer_cpu_percent = m->peer_cpu_percent;
-        f->rtt_p50_ms = m->rtt_p50_ms;
-        f->rtt_p99_ms = m->rtt_p99_ms;
-        f->retransmits = m->retransmits;
-    }
+    for (unsigned i = 0; i < r->active_count; i++)
+        if (!r->active[i].failed)
+            mesh_flow_take(r->active[i].flow, &r->active[i].result, probe);
 }
 
 /* The flows of a step, all at once; those between hosts that are alive. */

@@ -67,5 +67,7 @@ struct mesh_run_settings {
 int mesh_run(struct mesh_result *ret, const struct mesh_plan *plan, const struct mesh_run_settings *settings,
              struct xk_err *err);
 void mesh_result_done(struct mesh_result *r);
+/* Take what a MESH_RESULT says; probe: of the flow's UDP second. */
+void mesh_flow_take(struct mesh_flow *f, const struct mesh_message *result, bool probe);
 
 #endif
