@@ -99,8 +99,8 @@ static void tell(struct rank *r, const struct mesh_message *m)
         lose(r, "its agent is gone");
 }
 
-/* The next message about `number`. returns whether there is one. */
-static bool hear(struct rank *r, uint64_t number, uint64_t deadline_ns, struct mesh_message *ret)
+/* The next message about one of `count` numbers. returns whether there is one. */
+static bool hear(struct rank *r, uint64_t number, uint64_t count, uint64_t deadline_ns, struct mesh_message *ret)
 {
     struct xk_err err = {0};
 
@@ -110,7 +110,7 @@ static bool hear(struct rank *r, uint64_t number, uint64_t deadline_ns, struct m
             lose(r, err.text);
             break;
         }
-        if (taken > 0 && ret->word != MESH_BEAT && ret->number == number)
+        if (taken > 0 && ret->word != MESH_BEAT && ret->number - number < count)
             return true;
         if (taken > 0)
             continue;
@@ -144,14 +144,14 @@ static void start_agent(struct rank *r, const struct mesh_run_settings *s)
         snprintf(r->card.why, sizeof(r->card.why), "%.255s", err.text);
         return;
     }
-    if (!hear(r, 0, now_of(r) + ANSWER_NS, &r->card.hello) || r->card.hello.word != MESH_HELLO ||
+    if (!hear(r, 0, 1, now_of(r) + ANSWER_NS, &r->card.hello) || r->card.hello.word != MESH_HELLO ||
         r->card.hello.version != MESH_VERSION) {
         lose(r, "its agent did not start");
         return;
     }
     snprintf(look.host, sizeof(look.host), "%s", r->card.address);
     tell(r, &look);
-    if (hear(r, look.number, now_of(r) + ANSWER_NS, &m) && m.word == MESH_LOOK)
+    if (hear(r, look.number, 1, now_of(r) + ANSWER_NS, &m) && m.word == MESH_LOOK)
         r->card.look = m;
 }
 
@@ -165,7 +165,7 @@ static uint64_t serve(struct rank *r, uint64_t number, unsigned clients)
         return 0;
     snprintf(ask.host, sizeof(ask.host), "%s", r->card.address);
     tell(r, &ask);
-    return hear(r, number, now_of(r) + ANSWER_NS, &m) && m.word == MESH_SERVING ? m.port : 0;
+    return hear(r, number, 1, now_of(r) + ANSWER_NS, &m) && m.word == MESH_SERVING ? m.port : 0;
 }
 
 /* Ask for the flows that begin here, and wait until each is ready or has failed. */
@@ -192,10 +192,16 @@ static void prepare(struct rank *r, struct mesh_flow *flows, unsigned count, uin
         }
         snprintf(ask.host, sizeof(ask.host), "%s", r->cards[f->pair.to].address);
         tell(r, &ask);
-        if (!hear(r, ask.number, deadline_ns, &m) || m.word != MESH_READY)
+        if (!hear(r, ask.number, 1, deadline_ns, &m) || m.word != MESH_READY)
             snprintf(f->why, sizeof(f->why), "%.200s",
                      r->card.alive && m.word == MESH_FAILED ? m.text : "it was not ready");
     }
+}
+
+/* A flow that begins here and has not failed. */
+static bool is_going(const struct rank *r, const struct mesh_flow *f)
+{
+    return f->pair.from == r->rank && !*f->why;
 }
 
 /* After the barrier: all that are ready go; results as they come. *ret: how long after it flows began here. */
@@ -204,28 +210,30 @@ static void go(struct rank *r, struct mesh_flow *flows, unsigned count, uint64_t
     const uint64_t begin_ns = now_of(r);
     const uint64_t deadline_ns = begin_ns + (probe ? PROBE_S : r->plan.seconds) * XK_NS_PER_S + ANSWER_NS;
     struct mesh_message m;
+    unsigned waiting = 0;
 
     for (unsigned i = 0; i < count; i++)
-        if (flows[i].pair.from == r->rank && !*flows[i].why)
+        if (is_going(r, &flows[i])) {
             tell(r, &(struct mesh_message){.word = MESH_GO, .number = first + i, .at_ns = begin_ns});
-    for (unsigned i = 0; i < count; i++) {
-        struct mesh_flow *const f = &flows[i];
-        if (f->pair.from != r->rank || *f->why)
-            continue;
-        bool heard = hear(r, first + i, deadline_ns, &m);
-        if (heard && m.word == MESH_STARTED) {
+            waiting++;
+        }
+    while (waiting > 0 && hear(r, first, count, deadline_ns, &m)) {
+        struct mesh_flow *const f = &flows[m.number - first];
+        if (m.word == MESH_STARTED) {
             f->begin_ns = (int64_t)m.at_ns - (int64_t)begin_ns;
             ret->first_ns = XK_MIN(ret->first_ns, f->begin_ns);
             ret->last_ns = XK_MAX(ret->last_ns, f->begin_ns);
-            heard = hear(r, first + i, deadline_ns, &m);
+            continue;
         }
-        if (heard && m.word == MESH_RESULT)
+        waiting--;
+        if (m.word == MESH_RESULT)
             mesh_flow_take(f, &m, probe);
-        else if (heard)
-            snprintf(f->why, sizeof(f->why), "%.255s", *m.text ? m.text : "it failed");
         else
-            snprintf(f->why, sizeof(f->why), "%.200s", r->card.alive ? "no result in time" : r->card.why);
+            snprintf(f->why, sizeof(f->why), "%.255s", *m.text ? m.text : "it failed");
     }
+    for (unsigned i = 0; waiting > 0 && i < count; i++)
+        if (is_going(r, &flows[i]) && !(probe ? flows[i].probed : flows[i].done))
+            snprintf(flows[i].why, sizeof(flows[i].why), "%.200s", r->card.alive ? "no result in time" : r->card.why);
 }
 
 /* returns (at rank 0) the time between the first and the last flow's beginning. */

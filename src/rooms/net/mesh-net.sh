@@ -145,7 +145,7 @@ if [ -n "${XENKIT_MPI:-}" ] && command -v mpirun >/dev/null; then
     ranks() {
         job=
         for i in 1 2 3 "$1"; do
-            job="$job${job:+ : }-np 1 $XENKIT_MPI --json --address 192.0.2.$i --shell $to/rank --pattern pairs --pattern incast -t 1 -b 20M"
+            job="$job${job:+ : }-np 1 $XENKIT_MPI --json --address 192.0.2.$i --shell $to/rank --pattern pairs --pattern incast --pattern outcast -t 1 -b 20M"
         done
         # shellcheck disable=SC2086
         timeout 120 mpirun --oversubscribe $job

@@ -99,7 +99,7 @@ like "a key that others may read" "$(cat readable.status readable.err readable.j
 like "no key" "$(cat keyless.status keyless.err keyless.json)" 'key-file'
 if [ -f ranks.json ]; then
     is "ranks of an MPI job" "$(jq -c '[.links[] | select(.rate_bps > 15e6) | .pattern] | group_by(.) | map([.[0], length])' ranks.json)" \
-        '[["incast",12],["pairs",12]]'
+        '[["incast",12],["outcast",12],["pairs",12]]'
     is "nothing is wrong between them" "$(jq -c '[.findings[].check] - ["mesh.spread"]' ranks.json)" '[]'
     is "a rank without an agent is named, the others are measured" \
         "$(jq -c '[[.findings[] | select(.check == "mesh.host-gone") | .object[-2:]], ([.links[] | select(.pattern == "pairs" and .rate_bps > 1e6)] | length)]' orphan.json)" \
