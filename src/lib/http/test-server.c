@@ -73,6 +73,16 @@ static void handle(void *context, struct http_exchange *x)
         f->taken = x;
         return http_take(x, &(struct http_raw){.readable = on_line, .gone = on_gone, .context = f});
     }
+    if (strcmp(http_path(x), "/early-take") == 0) {
+        char text[32];
+        f->taken = x;
+        assert_int_equal(http_stream(x, &(struct http_reply){.status = 200},
+                                     &(struct http_raw){.readable = on_line, .gone = on_gone, .context = f}),
+                         0);
+        snprintf(text, sizeof(text), "%lld", (long long)http_unread(x));
+        assert_int_equal(http_write(x, text, strlen(text)), 0);
+        return;
+    }
     xk_buf_printf(&body, "%s|%s|%s|%s|%u|", http_method(x), http_path(x), http_query(x), header ? header : "-",
                   http_tag(x));
     const char *const sent = http_body(x, &bytes);
@@ -87,14 +97,20 @@ static void handle(void *context, struct http_exchange *x)
                &body);
 }
 
+static bool is_early(void *context, const char *path)
+{
+    return strncmp(path, "/early", 6) == 0;
+}
+
 static int setup(void **state)
 {
     struct fixture *const f = xk_zalloc(sizeof(*f));
 
     *state = f;
     f->base = event_base_new();
-    return http_server_open(&f->server, f->base,
-                            &(struct http_settings){.body_bytes_max = 100, .handle = handle, .context = f}, NULL);
+    return http_server_open(
+        &f->server, f->base,
+        &(struct http_settings){.body_bytes_max = 100, .handle = handle, .early = is_early, .context = f}, NULL);
 }
 
 static const struct http_identity_wish wish = {
@@ -173,6 +189,30 @@ static void a_request_is_answered_and_the_connection_stays(void **state)
     (void)close(fd);
     turn(f);
     assert_int_equal(http_server_connections(f->server), 0);
+}
+
+/* Its body is not waited for, however long it is said to be; what came of it is there, and the rest comes. */
+static void a_body_may_be_taken_as_it_comes(void **state)
+{
+    struct fixture *const f = *state;
+    int fd = client_of(f);
+    bool ended;
+
+    say(f, fd, "PUT /early-take?a=b HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\none\n");
+    assert_non_null(strstr(hear(f, fd, NULL), "connection: close\r\n\r\n99999999999one"));
+    say(f, fd, "two\n\n");
+    assert_string_equal(hear(f, fd, &ended), "twobye");
+    assert_true(ended);
+    (void)close(fd);
+    fd = client_of(f);
+    say(f, fd, "PUT /early HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxyz");
+    assert_non_null(strstr(hear(f, fd, &ended), "PUT|/early||-|5|"));
+    assert_true(ended);
+    (void)close(fd);
+    fd = client_of(f);
+    say(f, fd, "PUT /other HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n");
+    assert_non_null(strstr(hear(f, fd, NULL), "HTTP/1.1 500"));
+    (void)close(fd);
 }
 
 static void one_byte_at_a_time(void **state)
@@ -517,6 +557,7 @@ int main(void)
 #define T(function)   cmocka_unit_test_setup_teardown(function, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(a_request_is_answered_and_the_connection_stays),
+        T(a_body_may_be_taken_as_it_comes),
         T(one_byte_at_a_time),
         T(many_at_once_are_answered_in_order),
         T(a_reply_may_come_later),

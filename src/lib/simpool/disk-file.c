@@ -47,11 +47,13 @@ static uint64_t held(const struct xk_file *f)
     return f->fs->ops->fstat(f->fs, f->fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * STAT_BLOCK_BYTES;
 }
 
-static bool is_shared(const struct xk_file *f)
+/* returns   1: other disks have the file, too; 0; why that cannot be told. */
+static int is_shared(const struct xk_file *f)
 {
     struct stat st;
+    const int code = f->fs->ops->fstat(f->fs, f->fd, &st);
 
-    return f->fs->ops->fstat(f->fs, f->fd, &st) == 0 && st.st_nlink > 1;
+    return code < 0 ? code : st.st_nlink > 1;
 }
 
 /* ---- reading ---- */
@@ -183,7 +185,9 @@ int sim_disk_file_write(struct simpool *p, const char *name, const void *bytes, 
 
     if (code == -ENOENT && mkdir(p->disk_folder, 0700) == 0)
         code = file_open(&f, p, name, O_RDWR | O_CREAT);
-    if (code == 0 && is_shared(&f)) {
+    if (code == 0)
+        code = is_shared(&f);
+    if (code == 1) {
         code = copy_to(p, &f, name);
         xk_file_close(&f);
         if (code == 0)
@@ -216,7 +220,7 @@ int sim_disk_file_share(struct simpool *p, const char *from, const char *to)
     if (code < 0)
         return code;
     /* Without links in the file system it was moved. */
-    return file_open(&moved, p, from, O_RDONLY) == 0 ? 0 : copy_to(p, &f, from);
+    return file_open(&moved, p, from, O_RDONLY) == -ENOENT ? copy_to(p, &f, from) : 0;
 }
 
 /* ---- the folder ---- */
@@ -269,7 +273,7 @@ void sim_disks_settle(struct simpool *p)
         char name[UUID_LENGTH + 1];
         snprintf(name, sizeof(name), "%.36s", at);
         xk_auto(xk_file_close) struct xk_file f = {0};
-        if (file_open(&f, p, name, O_RDONLY) == 0 && !is_shared(&f))
+        if (file_open(&f, p, name, O_RDONLY) == 0 && is_shared(&f) == 0)
             p->disk_bytes -= XK_MIN(p->disk_bytes, held(&f));
         xk_autofree char *path = path_of(p, name);
         if (path && !is_disk(p, name))

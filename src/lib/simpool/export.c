@@ -6,6 +6,7 @@
  * takes them: pieces of zeros are left out but for a disk's first and last one.
  */
 #include "lib/simpool/disk.h"
+#include "lib/simpool/import.h"
 #include "lib/simpool/transfer.h"
 
 #include "core/bytes.h"
@@ -459,6 +460,24 @@ static void on_free(struct sim_transfer *t)
 
 static const struct sim_transfer_kind export_kind = {.label = "VM.export", .send = on_room, .free = on_free};
 static const struct sim_transfer_kind records_kind = {.label = "VM.export_metadata", .send = on_room, .free = on_free};
+
+int sim_export_records(struct simpool *p, const struct sim_object *const *vms, size_t count, struct xk_buf *ret)
+{
+    struct export *const e = xk_zalloc(sizeof(*e));
+
+    if (!e)
+        return -ENOMEM;
+    e->p = p;
+    e->power = e->metadata = e->snapshots = true;
+    for (size_t i = 0; i < count; i++)
+        add_machine(e, vms[i]);
+    sort(e);
+    write_records(e, ret);
+    const int code = e->error ? e->error : ret->error;
+    free(e->parts);
+    free(e);
+    return code;
+}
 
 /* ---- requests ---- */
 

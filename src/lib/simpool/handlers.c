@@ -13,6 +13,7 @@
 #include "lib/simpool/log.h"
 #include "lib/simpool/migrate.h"
 #include "lib/simpool/rrd.h"
+#include "lib/simpool/transfer.h"
 
 #include "core/text.h"
 
@@ -28,6 +29,15 @@
 static void not_here(struct simpool *p, struct http_exchange *x)
 {
     http_refuse(x, 404);
+}
+
+/* What the real server has and a simulated host has nothing for: the task, if there is one, says so. */
+static void unsupported(struct simpool *p, struct http_exchange *x)
+{
+    struct sim_error error;
+
+    sim_error_set(&error, "NOT_IMPLEMENTED", http_path(x) + 1, NULL);
+    sim_request_fail(p, x, 501, &error);
 }
 
 /* Who may do it, as http.tsv has it. */
@@ -61,6 +71,22 @@ static const struct sim_route routes[] = {
     {"GET", "/host_rrd", "host_rrd", EVERYBODY, sim_rrd_host}, /* and /host_rrds */
     {"GET", "/vm_rrd", "vm_rrd", EVERYBODY, sim_rrd_vm},       /* and /vm_rrds */
     {"GET", "/sr_rrd", "sr_rrd", EVERYBODY, sim_rrd_sr},
+    {"GET", "/host_backup", "get_host_backup", ADMINS, unsupported},
+    {"PUT", "/host_restore", "put_host_restore", ADMINS, unsupported},
+    {"PUT", "/pool_patch_upload", "put_pool_patch_upload", OPERATORS, unsupported},
+    {"PUT", "/bundle", "put_bundle", OPERATORS, unsupported},
+    {"GET", "/pool/xmldbdump", "get_pool_xml_db_sync", ADMINS, unsupported},
+    {"PUT", "/pool/xmldbdump", "put_pool_xml_db_sync", ADMINS, unsupported},
+    {"GET", "/sync_config_files", "get_config_sync", ADMINS, unsupported},
+    {"GET", "/system-status", "get_system_status", OPERATORS, unsupported},
+    {"GET", "/vncsnapshot", "get_vncsnapshot", VM_ADMINS | XAPI_ROLE_VO, unsupported},
+    {"GET", "/wlb_report", "get_wlb_report", EVERYBODY, unsupported},
+    {"GET", "/wlb_diagnostics", "get_wlb_diagnostics", EVERYBODY, unsupported},
+    {"GET", "/audit_log", "get_audit_log", EVERYBODY, unsupported},
+    {"GET", "/updates", "get_updates", OPERATORS | XAPI_ROLE_CC, unsupported},
+    {"GET", "/host_updates", "get_host_updates", OPERATORS | XAPI_ROLE_CC, unsupported},
+    {"PUT", "/rrd", "rrd", ADMINS, unsupported},
+    {"PUT", "/messages", "put_messages", POWERFUL, unsupported},
     {NULL, NULL, NULL, 0, NULL},
 };
 

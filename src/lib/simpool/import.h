@@ -52,4 +52,9 @@ size_t sim_import_disks(const struct sim_import *m, const struct sim_part **ret,
 int64_t sim_part_int(const struct sim_part *part, const char *field);
 const char *sim_part_text(const struct sim_part *part, const char *field);
 
+/* ---- export.c ---- */
+
+/* The records of machines with their snapshots, as ova.xml has them. returns   0; -ENOMEM, -EFBIG. */
+int sim_export_records(struct simpool *p, const struct sim_object *const *vms, size_t count, struct xk_buf *ret);
+
 #endif

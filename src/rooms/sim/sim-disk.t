@@ -144,6 +144,11 @@ same("an administrator of machines may", [status("GET", "/export_raw_vdi?vdi=" +
 basic = lambda user, password: "Basic " + base64.b64encode(("%s:%s" % (user, password)).encode()).decode()
 same("Basic has roles, too", [status("GET", "/export_raw_vdi?vdi=" + ref, "", Authorization=basic(*w)) for w in (("carol", "c"), ("alice", "a"), ("carol", "x"))], [200, 403, 401])
 same("nobody may not", [status(m, p, "") for m, p in (("GET", "/export?ref=x"), ("PUT", "/import?x="), ("PUT", "/import_raw_vdi?x="))], [401] * 3)
+task = api("task.create", "t", "")
+same("what no simulated host has is said to be none", [status("GET", "/host_backup?task_id=" + task, api.session), api("task.get_error_info", task)],
+     [501, ["NOT_IMPLEMENTED", "host_backup"]])
+same("to those who might have it", [status("GET", "/host_backup?x=", admin), status("PUT", "/pool_patch_upload?x=", "")], [403, 401])
+same("who may not open databases recovers nothing", api.error("VM.recover", api("VM.get_all")[0], reader, True)[:2], ["RBAC_PERMISSION_DENIED", "VM.recover"])
 same("metrics are for every reader", status("GET", "/host_rrd?x=", reader), 200)
 
 # ---- for the next run ----
@@ -182,7 +187,7 @@ verdict() {
 printf 'alice:a:read-only\ncarol:c:vm-admin\n' >users
 start --users users
 run timeout 280 python3 disks.py "$url"
-verdict " in memory" 39
+verdict " in memory" 42
 if command -v qemu-img >/dev/null; then
     run qemu-img compare -f vpc -F raw out.vhd out.raw
     ok "qemu-img reads the same" test "$status" = 0
@@ -196,7 +201,7 @@ is "the pool ends, with nothing to complain of" "$sim_status$(cat "$tmp/sim.err"
 
 start --users users --state state
 run timeout 280 python3 disks.py "$url"
-verdict " in files" 39
+verdict " in files" 42
 kill -KILL $pid
 { wait $pid; } 2>/dev/null
 : >state.disks/11111111-1111-1111-1111-111111111111

@@ -118,6 +118,18 @@ mapped = xva.Archive().add("ova.xml", xva.ova(header(Ref_3={"uuid": "x-3"}, Ref_
 same("the request says which to take instead", given(mapped, "/import_metadata", **{"vdi:x-3": other, "vdi:x-5": other})[0], "success")
 same("or that none will do", [given(lost, "/import_metadata", force="true")[0]], ["success"])
 
+# ---- recovered ----
+uuid, held = api("VM.get_uuid", clone), content(clone)
+same("what is there is not recovered", api.error("VM.recover", clone, api.session, False), ["VM_TO_IMPORT_IS_NOT_NEWER_VERSION", clone, "0", "0"])
+same("nor by a session that is none", api.error("VM.recover", clone, none, True), ["SESSION_INVALID", none])
+api("VM.recover", clone, api.session, True)
+back = api("VM.get_by_uuid", uuid)
+same("forced, it comes anew, with its disks", [back != clone, api("VM.get_version", back), content(back)], [True, 1, held])
+appliance = api("VM_appliance.create", {"name_label": "a group", "name_description": ""})
+api("VM.set_appliance", back, appliance)
+api("VM_appliance.recover", appliance, api.session, True)
+same("so does a group of machines", [api("VM.get_uuid", r) for r in api("VM_appliance.get_VMs", appliance)], [uuid])
+
 # ---- what is refused leaves nothing ----
 before = counts()
 held = api("SR.get_physical_utilisation", sr)
@@ -211,6 +223,26 @@ PYTHONPATH="$XENKIT_SOURCE/src/rooms/sim" PYTHONDONTWRITEBYTECODE=1 run timeout 
 sed -n 's/^not ok [0-9]* - //p; s/^# /  /p' "$out" | while read -r line; do diag "$line"; done
 is "the statements hold" "$(grep -c '^not ok' "$out") $status $(cat "$err")" "0 0 "
 ok "and there are many" test "$(grep -c '^ok' "$out")" -ge 50
+
+# ---- xe ----
+xe() {
+    run xenkit xe -s 127.0.0.1 -p "${url##*:}" -u root -pw xenkit "$@"
+}
+xe vm-list name-label="made elsewhere" --minimal
+vm=$(cut -d, -f1 "$out")
+xe vm-export uuid="$vm" filename=one.xva compress=zstd
+check "xe exports" 0 "Export succeeded"
+xe vm-import filename=one.xva
+ok "and imports" test "$status" = 0
+xe vm-param-get uuid="$(cat "$out")" param-name=name-label
+check "the machine" 0 "made elsewhere"
+xe vm-export uuid="$vm" filename=records.xva metadata=true
+xe vm-import filename=records.xva metadata=true dry-run=true
+check "or would" 0 xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx
+head -c 1000 one.xva >cut.xva
+xe vm-import filename=cut.xva
+ok "and says what is wrong" test "$status" = 1
+like "by its name" "$(cat "$out" "$err")" 'the end of the file was reached prematurely'
 stop
 is "the pool ends, with nothing to complain of" "$sim_status$(cat "$tmp/sim.err")" 0
 done_testing
