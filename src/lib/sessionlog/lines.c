@@ -26,12 +26,13 @@ char *lines_room(struct lines *l, size_t *ret_room)
     return l->buf + l->have;
 }
 
-static int hand_on(const struct lines *l, const char *at, const char *end)
+/* zeros: there may be some. */
+static int hand_on(const struct lines *l, const char *at, const char *end, bool zeros)
 {
     const char *zero;
     int code = 0;
 
-    while (code == 0 && (zero = memchr(at, '\0', (size_t)(end - at)))) {
+    while (zeros && code == 0 && (zero = memchr(at, '\0', (size_t)(end - at)))) {
         if (zero > at)
             code = l->line(l->context, at, (size_t)(zero - at));
         for (at = zero; at < end && *at == '\0'; at++)
@@ -44,11 +45,12 @@ int lines_added(struct lines *l, size_t bytes)
 {
     const char *at = l->buf, *const end = l->buf + l->have + bytes;
     const char *search = at + l->have;
+    const bool zeros = memchr(at, '\0', (size_t)(end - at)) != NULL;
     const char *newline;
 
     while ((newline = memchr(search, '\n', (size_t)(end - search)))) {
         if (!l->skipping) {
-            const int code = hand_on(l, at, newline);
+            const int code = hand_on(l, at, newline, zeros);
             if (code < 0)
                 return code;
         }
@@ -57,7 +59,7 @@ int lines_added(struct lines *l, size_t bytes)
     }
     l->have = (size_t)(end - at);
     if (l->have > SESSIONLOG_LINE_MAX) { /* the beginning is all that is looked at */
-        const int code = l->skipping ? 0 : hand_on(l, at, at + SESSIONLOG_LINE_MAX);
+        const int code = l->skipping ? 0 : hand_on(l, at, at + SESSIONLOG_LINE_MAX, zeros);
         if (code < 0)
             return code;
         l->skipping = true;
@@ -69,7 +71,7 @@ int lines_added(struct lines *l, size_t bytes)
 
 int lines_end(struct lines *l)
 {
-    const int code = l->skipping || !l->have ? 0 : hand_on(l, l->buf, l->buf + l->have);
+    const int code = l->skipping || !l->have ? 0 : hand_on(l, l->buf, l->buf + l->have, true);
 
     l->have = 0;
     l->skipping = false;
