@@ -502,7 +502,7 @@ const struct sim_row sim_neighbour_rows[] = {
     {"host.request_backup", told},
     {"host.request_config_file_sync", told},
     {"host.signal_networking_change", told_here},
-    {"host.notify", told},
+    {"host.notify", told_here},
     {"host.update_firewalld_service_status", told_here},
     {"host.write_uefi_certificates_to_disk", told},
     {"host.local_assert_healthy", assert_healthy},

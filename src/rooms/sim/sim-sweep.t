@@ -134,6 +134,17 @@ for name, row in sorted(messages.items(), key=lambda item: (item[1]["message"] i
             check("with the table's parameters", len(error) - 1 == wanted or listed or bare, name, error, errors[code])
     check("and the pool lives", call("pool.get_all", session)[0] is None, name)
 
+# What only hosts say to each other, with a session of theirs.
+secret = call("pool.initial_auth", session)[1]
+pool_session = call("session.slave_login", call("host.get_all", session)[1][0], secret)[1]
+ELSEWHERE = ("host.commit_new_master", "host.update_pool_secret", "VM.hard_reboot_internal") # one ends sessions
+for name, row in sorted(messages.items()):
+    if "poolinternal" not in row["flags"] or name in ELSEWHERE:
+        continue
+    error, result = call(name, pool_session, *[good(kind, objects() if "ref:" in kind else {}) for _, kind, _ in params_of(row)])
+    check("what hosts say is answered", not error or error[0] in errors, name, error)
+    check("and the pool lives", call("pool.get_all", session)[0] is None, name)
+
 for line in failed[:60]:
     print("# " + line)
 for what in sorted(counts):
