@@ -313,18 +313,23 @@ int sim_restore(struct simpool *p, const struct xapi_class *row, const char *ref
     return 0;
 }
 
+/* A file of somebody else's may have objects of one generation: their order is the same each time, too. */
 static int compare_created(const void *left, const void *right)
 {
     const struct sim_object *const *const a = left, *const *const b = right;
 
-    return (*a)->created < (*b)->created ? -1 : (*a)->created > (*b)->created;
+    if ((*a)->created != (*b)->created)
+        return (*a)->created < (*b)->created ? -1 : 1;
+    return strcmp((*a)->ref, (*b)->ref);
 }
 
 static int compare_modified(const void *left, const void *right)
 {
     const struct sim_object *const *const a = left, *const *const b = right;
 
-    return (*a)->modified < (*b)->modified ? -1 : (*a)->modified > (*b)->modified;
+    if ((*a)->modified != (*b)->modified)
+        return (*a)->modified < (*b)->modified ? -1 : 1;
+    return strcmp((*a)->ref, (*b)->ref);
 }
 
 int sim_restore_end(struct simpool *p)
