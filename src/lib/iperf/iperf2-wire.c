@@ -189,6 +189,8 @@ int iperf2_header_decode(struct iperf2_header *ret, const uint8_t *data, size_t 
         if (whole < 0 || (size_t)whole > bytes)
             return xk_fail(err, -EBADMSG, "a header whose key has no valid length");
         const size_t at = length_of(flags);
+        if (memchr(data + at, '\0', (size_t)whole - at))
+            return xk_fail(err, -EBADMSG, "a key that is no text");
         h.has_key = true;
         memcpy(h.key, data + at, (size_t)whole - at);
     }
