@@ -6,6 +6,7 @@
  * Received fast, the kernel gives several as one (UDP_GRO), which costs the arrival time of each; so only then.
  */
 #include "lib/iperf/inner.h"
+#include "lib/iperf/pace.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -21,7 +22,10 @@
 #define BATCH_RATE_BPS UINT64_C(200000000)
 #define GRO_PPS        50000u
 #define HEADER_BYTES   16u
-#define BEHIND_NS      XK_NS_PER_S /* what a stream is late by beyond this is given up */
+#define SPIN_NS        30000u               /* before the time of a datagram, which a sleep would miss */
+#define CROWDED_NS     XK_NS_PER_MS         /* late by so much: others want the processor, too */
+#define CALM_NS        (100 * XK_NS_PER_MS) /* without that: they do not any more */
+#define SPIN_LATE_NS   200000u              /* by a late one, which may not get the processor back in time */
 
 /* How datagrams are given to the kernel; a way that it refuses is not tried again. */
 enum way { BY_SEGMENTS, BY_MESSAGES, ONE_BY_ONE };
@@ -34,7 +38,8 @@ struct sender {
     struct iovec *vectors;
     unsigned batch; /* datagrams at once */
     enum way way;
-    uint64_t number; /* of the last one sent */
+    uint64_t number;  /* of the last one sent */
+    uint64_t calm_ns; /* from when on the processor is taken for free again */
 };
 
 static void stamp(uint8_t *at, uint64_t number, bool wide)
@@ -125,39 +130,31 @@ static void sender_done(struct sender *s)
     free(s->vectors);
 }
 
-/* The times at which a stream of a given rate sends. */
-struct schedule {
-    uint64_t begin_ns, last_ns, sent_bytes, rate_bps;
-};
-
-/*
- * When the next `bytes` are due. A stream that was held up makes good for it, at most at twice its rate: the sum is
- * right in the end, and nothing goes out as one burst.
- */
-static uint64_t due(struct schedule *s, size_t bytes)
+/* Wait for the time of the next batch. returns whether to go on. */
+static bool wait_turn(struct sender *s, struct iperf_pace *pace)
 {
     const uint64_t now = iperf_now_ns();
-    const double ns_per_byte = 8e9 / (double)s->rate_bps;
-    const uint64_t at = s->begin_ns + (uint64_t)((double)s->sent_bytes * ns_per_byte);
-    const uint64_t earliest = s->last_ns + (uint64_t)((double)bytes * ns_per_byte / 2);
+    bool late;
+    const uint64_t due = iperf_pace_due(pace, now, &late);
 
-    if (at + BEHIND_NS < now)
-        s->begin_ns += now - at - BEHIND_NS;
-    return XK_MAX(at, earliest);
+    /* Who stays awake for a microsecond's sake beside busy neighbours loses milliseconds to them later. */
+    if (now > due + CROWDED_NS)
+        s->calm_ns = now + CALM_NS;
+    const uint64_t spin = s->batch == 1 && now >= s->calm_ns ? SPIN_NS : 0;
+    return iperf_flow_sleep_until(s->flow, due, late ? SPIN_LATE_NS : spin);
 }
 
 void iperf_flow_udp_send(struct iperf_flow *f)
 {
     const struct iperf_params *const p = &f->test->params;
     xk_auto(sender_done) struct sender s = {0};
-    struct schedule when = {.begin_ns = iperf_now_ns(), .rate_bps = p->rate_bps};
+    struct iperf_pace pace = {.begin_ns = iperf_now_ns(), .rate_bps = p->rate_bps};
     uint32_t in_burst = 0;
 
     if (sender_init(&s, f) < 0)
         return iperf_flow_fail(f, ENOMEM);
     for (bool more = true; more;) {
-        if (p->rate_bps && in_burst++ % XK_MAX(p->burst, 1u) == 0 &&
-            !iperf_flow_sleep_until(f, due(&when, s.block * s.batch), s.batch == 1))
+        if (p->rate_bps && in_burst++ % XK_MAX(p->burst, 1u) == 0 && !wait_turn(&s, &pace))
             return;
         for (unsigned i = 0; i < s.batch; i++)
             stamp(s.data + i * s.block, s.number + 1 + i, p->counters_64bit);
@@ -166,8 +163,8 @@ void iperf_flow_udp_send(struct iperf_flow *f)
             return iperf_flow_fail(f, errno);
         const uint64_t count = n > 0 ? (uint64_t)n : 0;
         s.number += count;
-        when.sent_bytes += count * s.block;
-        when.last_ns = iperf_now_ns();
+        if (p->rate_bps)
+            iperf_pace_sent(&pace, iperf_now_ns(), count * s.block);
         atomic_store_explicit(&f->packets, f->packets + (int64_t)count, memory_order_relaxed);
         more = iperf_flow_sent(f, count * s.block, count);
     }

@@ -21,7 +21,6 @@
 #define TRUNC_BYTES (4u << 20) /* asked for at once when nothing is copied */
 #define SLEEP_NS    (50 * XK_NS_PER_MS)
 #define QUIET_NS    (40 * XK_NS_PER_MS) /* and two round trips without a byte: nothing is under way any more */
-#define SPIN_NS     30000u              /* before a deadline that has to be met */
 
 uint64_t iperf_now_ns(void)
 {
@@ -51,19 +50,17 @@ static bool may_send(const struct iperf_flow *f)
            !atomic_load_explicit(&f->test->drain, memory_order_relaxed);
 }
 
-bool iperf_flow_sleep_until(const struct iperf_flow *f, uint64_t ns, bool precise)
+bool iperf_flow_sleep_until(const struct iperf_flow *f, uint64_t ns, uint64_t spin_ns)
 {
-    const uint64_t spin = precise ? SPIN_NS : 0;
-
     for (;;) {
         const uint64_t now = iperf_now_ns();
         if (!may_send(f))
             return false;
         if (now >= ns)
             return true;
-        if (now + spin >= ns)
+        if (now + spin_ns >= ns)
             continue;
-        const uint64_t until = XK_MIN(ns - spin, now + SLEEP_NS);
+        const uint64_t until = XK_MIN(ns - spin_ns, now + SLEEP_NS);
         const struct timespec at = {.tv_sec = (time_t)(until / XK_NS_PER_S), .tv_nsec = (long)(until % XK_NS_PER_S)};
         (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
     }
@@ -161,7 +158,7 @@ static void send_tcp(struct iperf_flow *f)
     iperf_place_sender(f);
     for (bool more = true; more;) {
         if (p->rate_bps && in_burst++ % XK_MAX(p->burst, 1u) == 0 &&
-            !iperf_flow_sleep_until(f, begin + (uint64_t)((double)sent * 8e9 / (double)p->rate_bps), false))
+            !iperf_flow_sleep_until(f, begin + (uint64_t)((double)sent * 8e9 / (double)p->rate_bps), 0))
             return;
         const ssize_t n = send_some(f, block, memory_fd, bytes);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {

@@ -10,7 +10,7 @@
 #define IPERF_HELLO_TO_SERVER  0x36373839u /* little endian on the wire: "9876" */
 #define IPERF_HELLO_TO_CLIENT  0x39383736u
 #define IPERF_HELLO_BYTES      4
-#define IPERF_UDP_SOCKET_BYTES (4 << 20) /* send and receive buffer of a UDP stream */
+#define IPERF_UDP_SOCKET_BYTES (4 << 20) /* receive buffer of a UDP stream */
 
 /* ---- test.c: what both roles do alike ---- */
 
@@ -55,8 +55,8 @@ void iperf_flow_udp_send(struct iperf_flow *f);
 void iperf_flow_udp_receive(struct iperf_flow *f);
 void iperf_flow_wake(struct iperf_flow *f);
 void iperf_flow_fail(struct iperf_flow *f, int error);
-/* Wait until `ns` on the monotonic clock, or a stop. returns whether to go on. */
-bool iperf_flow_sleep_until(const struct iperf_flow *f, uint64_t ns, bool precise);
+/* Wait until `ns` on the monotonic clock, the last spin_ns of it awake, or for a stop. returns whether to go on. */
+bool iperf_flow_sleep_until(const struct iperf_flow *f, uint64_t ns, uint64_t spin_ns);
 /* Account for what was sent. returns whether the test may send more. */
 bool iperf_flow_sent(struct iperf_flow *f, uint64_t bytes, uint64_t blocks);
 /* Receiver: the test is ending, and what was under way has come. */

@@ -35,13 +35,14 @@ static int set_buffers(int fd, uint32_t bytes, struct xk_err *err)
     return 0;
 }
 
-/* As large as it may be: a full socket loses datagrams, which says nothing about the network. */
+/*
+ * As large as it may be: a full socket loses datagrams, which says nothing about the network. The send buffer stays as
+ * it is: a sender has to wait for a slow device's queue, which drops what a larger one would let through.
+ */
 static void widen(int fd)
 {
     if (!set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, IPERF_UDP_SOCKET_BYTES))
         (void)set_int(fd, SOL_SOCKET, SO_RCVBUF, IPERF_UDP_SOCKET_BYTES);
-    if (!set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, IPERF_UDP_SOCKET_BYTES))
-        (void)set_int(fd, SOL_SOCKET, SO_SNDBUF, IPERF_UDP_SOCKET_BYTES);
 }
 
 static int prepare_tcp(int fd, const struct iperf_test *t, struct xk_err *err)

@@ -1,7 +1,10 @@
 /* The documents of iperf3 and the window of numbers, away from any network. */
+#include "core/clock.h"
 #include "lib/iperf/loss.h"
+#include "lib/iperf/pace.h"
 #include "lib/iperf/params.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -164,6 +167,57 @@ static void a_number_behind_the_window_is_late(void **state)
     iperf_loss_done(&l);
 }
 
+/*
+ * A paced stream of datagrams of 1,448 bytes for ten simulated seconds, held up by `stall_ns` once in `every_ns`.
+ *
+ * returns   how far the sum is from rate x time, in parts.
+ * ret_gap_ns  the least time between two datagrams.
+ */
+static double pace_error(uint64_t rate_bps, uint64_t every_ns, uint64_t stall_ns, uint64_t *ret_gap_ns)
+{
+    const uint64_t begin = 5 * XK_NS_PER_S, end = begin + 10 * XK_NS_PER_S;
+    struct iperf_pace p = {.begin_ns = begin, .rate_bps = rate_bps};
+    uint64_t now = begin, next_stall = begin + every_ns, last = 0;
+    bool late;
+
+    *ret_gap_ns = UINT64_MAX;
+    for (;;) {
+        now = XK_MAX(now, iperf_pace_due(&p, now, &late));
+        if (every_ns && now >= next_stall) {
+            now += stall_ns;
+            next_stall = now + every_ns;
+        }
+        if (now >= end)
+            break;
+        if (last)
+            *ret_gap_ns = XK_MIN(*ret_gap_ns, now - last);
+        last = now;
+        iperf_pace_sent(&p, now, 1448);
+    }
+    return fabs((double)p.sent_bytes * 8 / ((double)rate_bps * 10) - 1);
+}
+
+static void a_rate_is_kept_through_interruptions(void **state)
+{
+    static const uint64_t rates[] = {1000000, 10000000, 94000000, 1000000000};
+    uint64_t gap;
+
+    for (size_t i = 0; i < XK_COUNT(rates); i++) {
+        const uint64_t apart = UINT64_C(1448) * 8 * XK_NS_PER_S / rates[i];
+        assert_true(pace_error(rates[i], 0, 0, &gap) < 0.005);
+        assert_in_range(gap, apart - 1, apart + 1);
+        /* A fifth of the time is the stream's, in pieces of a millisecond. */
+        if (rates[i] >= 10000000)
+            assert_true(pace_error(rates[i], XK_NS_PER_MS, 4 * XK_NS_PER_MS, &gap) < 0.005);
+        assert_true(gap >= apart / IPERF_PACE_FASTEST);
+        assert_true(pace_error(rates[i], 4 * XK_NS_PER_S, 200 * XK_NS_PER_MS, &gap) < 0.005);
+        assert_true(gap >= apart / IPERF_PACE_FASTEST);
+    }
+    /* Three seconds are too much: two of them are given up. */
+    assert_true(pace_error(rates[1], 4 * XK_NS_PER_S, 3 * XK_NS_PER_S, &gap) > 0.15);
+    assert_true(gap >= UINT64_C(1448) * 8 * XK_NS_PER_S / rates[1] / IPERF_PACE_FASTEST);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +229,7 @@ int main(void)
         cmocka_unit_test(errors_have_words),
         cmocka_unit_test(loss_duplicates_and_order_are_exact),
         cmocka_unit_test(a_number_behind_the_window_is_late),
+        cmocka_unit_test(a_rate_is_kept_through_interruptions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

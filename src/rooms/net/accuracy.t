@@ -50,6 +50,11 @@ if [ -f tbf.json ]; then
     # 1,448 of the 1,514 bytes of a frame are TCP's payload.
     rate=$(jq '.end.sum_received.bits_per_second / 1e6' tbf.json)
     ok "a link of 100 Mbit/s: $rate is 95.6 within 3 %" awk -v got="$rate" 'BEGIN { want = 100 * 1448 / 1514; exit !(got >= want * 0.97 && got <= want * 1.03) }'
+    for udp in tbf-udp-*.json; do
+        is "$udp: the sender waits for the link, and nothing is lost" "$(jq .end.sum.lost_packets "$udp")" 0
+        rate=$(jq '.end.sum_sent.bits_per_second / 1e6' "$udp")
+        ok "at no more than its rate: $rate" awk -v got="$rate" 'BEGIN { exit !(got > 10 && got <= 101) }'
+    done
 else
     skip "a link of 100 Mbit/s" "the kernel has no tbf"
 fi

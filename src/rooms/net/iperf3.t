@@ -424,6 +424,17 @@ ok "a file arrives whole" cmp sent.bin received.bin
 run "$ours" -c 127.0.0.1 -p "$our_port" -n 10M -J
 is "the receiver counts what the sender sent" "$(jq '.end.sum_sent.bytes == .end.sum_received.bytes' <"$out")" true
 
+# Held up for 200 ms in the middle, a stream sends what was asked for all the same.
+"$ours" -c 127.0.0.1 -p "$our_port" -u -b 20M -l 1000 -t 2 --forceflush -J >held.json &
+held=$!
+sleep 0.5
+kill -STOP $held
+sleep 0.2
+kill -CONT $held
+wait $held
+ok "a rate is kept through an interruption" \
+    jq -e '.end.sum_sent | (.bytes * 8 / .seconds / 20e6 - 1 | fabs) < 0.05' held.json
+
 # ---- who asks whom ----
 
 cat >numbers.py <<'EOF'

@@ -97,4 +97,10 @@ if tc qdisc add dev left root tbf rate 100mbit burst 64k latency 50ms 2>/dev/nul
         wait $server || true
         ! jq -e '.end.sum_received.bits_per_second > 93.5e6' "$to/tbf.json" >/dev/null || break
     done
+    # Datagrams faster than the link: the sender has to wait for it, not to lose them in its own host's queue.
+    for rate in 200M 0; do
+        serve
+        "$to/iperf3" -c 192.0.2.6 -J -t 1 -u -l 1448 -b $rate >"$to/tbf-udp-$rate.json" || true
+        wait $server || true
+    done
 fi
