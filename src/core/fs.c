@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 
 /* What read(2) and write(2) take at most in one go; more would be cut by the kernel anyway. */
 #define IO_BYTES_MAX 0x7ffff000
@@ -630,4 +631,18 @@ bool xk_exists(const char *root, const char *path)
 {
     xk_autofree char *full = xk_asprintf("%s%s", root, path);
     return full && access(full, F_OK) == 0;
+}
+
+uint64_t xk_fd_limit_raise(uint64_t wanted)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return wanted;
+    if (limit.rlim_cur < wanted && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = XK_MIN((rlim_t)wanted, limit.rlim_max);
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+        (void)getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return limit.rlim_cur;
 }

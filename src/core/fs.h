@@ -123,4 +123,7 @@ char *xk_slurp_line(const char *root, const char *path) XK_MUST_USE;
 /* Is there anything at that path below a root directory? Also false when it cannot be looked up. */
 bool xk_exists(const char *root, const char *path);
 
+/* Let this process have `wanted` descriptors, as far as it may. returns how many it may have now. */
+uint64_t xk_fd_limit_raise(uint64_t wanted);
+
 #endif

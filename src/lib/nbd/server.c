@@ -10,6 +10,7 @@
  */
 #include "lib/nbd/inner.h"
 
+#include "core/fs.h"
 #include "core/text.h"
 
 #include <arpa/inet.h>
@@ -21,7 +22,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -404,18 +404,6 @@ static int make_uri(struct nbd_server *s, struct xk_err *err)
     return s->uri ? 0 : xk_fail_memory(err);
 }
 
-/* As many descriptors as connections may need; with fewer, connections beyond them are refused when they come. */
-static void raise_limit(unsigned connections)
-{
-    struct rlimit limit;
-    const rlim_t wanted = (rlim_t)connections + DESCRIPTORS_MORE;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted) {
-        limit.rlim_cur = XK_MIN(wanted, limit.rlim_max);
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 int nbd_listen(struct nbd_server **ret, const struct nbd_settings *settings, struct xk_err *err)
 {
     struct nbd_server *const s = xk_zalloc(sizeof(*s));
@@ -426,7 +414,7 @@ int nbd_listen(struct nbd_server **ret, const struct nbd_settings *settings, str
     s->settings = *settings;
     s->listener = s->wake = -1;
     (void)pthread_mutex_init(&s->lock, NULL);
-    raise_limit(settings->connections_max);
+    (void)xk_fd_limit_raise((uint64_t)settings->connections_max + DESCRIPTORS_MORE);
     int code = settings->socket ? listen_unix(s, settings->socket, err) : listen_tcp(s, settings->port, err);
     if (code == 0) {
         s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -9,12 +9,13 @@
  */
 #include "lib/portscan/portscan.h"
 
+#include "core/fs.h"
+
 #include <linux/errqueue.h>
 #include <netinet/icmp6.h>
 #include <netinet/ip_icmp.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 
 #define SPARE_FDS      64
 #define EVENTS         256
@@ -328,17 +329,10 @@ static void shuffle(size_t *order, size_t count)
 /* As many descriptors as may be had, at most `wanted` besides those in use. */
 static unsigned raise_limit(unsigned wanted)
 {
-    struct rlimit limit;
+    const uint64_t all = xk_fd_limit_raise((uint64_t)wanted + SPARE_FDS);
+    const uint64_t room = all > SPARE_FDS ? all - SPARE_FDS : 1;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return wanted;
-    if (limit.rlim_cur < wanted + SPARE_FDS && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = XK_MIN((rlim_t)wanted + SPARE_FDS, limit.rlim_max);
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-        (void)getrlimit(RLIMIT_NOFILE, &limit);
-    }
-    const rlim_t room = limit.rlim_cur > SPARE_FDS ? limit.rlim_cur - SPARE_FDS : 1;
-    return (unsigned)XK_MIN((rlim_t)wanted, room);
+    return (unsigned)XK_MIN((uint64_t)wanted, room);
 }
 
 static int scan_all(struct scan *s)
