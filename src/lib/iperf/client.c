@@ -372,11 +372,6 @@ static int set_up(struct client *c, struct xk_random *random)
     return code == 0 ? iperf_test_start(t, c->err) : code;
 }
 
-static bool is_receiving(const struct iperf_test *t)
-{
-    return t->params.reverse || t->params.bidirectional;
-}
-
 /* What the end of a stream or the lack of data means. returns 0: go on. */
 static int look_at_streams(struct client *c)
 {
@@ -390,7 +385,7 @@ static int look_at_streams(struct client *c)
     /* The server's own message, when there is one, says more than a broken connection. */
     if (failure && failure != EPIPE && failure != ECONNRESET)
         return iperf_fail(c->err, sending ? IPERF_E_STREAMWRITE : IPERF_E_STREAMREAD, failure);
-    if (is_receiving(t) && iperf_test_idle(t, c->s->rcv_timeout_ms))
+    if (iperf_test_idle(t, c->s->rcv_timeout_ms))
         return iperf_fail(c->err, IPERF_E_NOMSG, 0);
     return 0;
 }

@@ -16,7 +16,9 @@
 #include <time.h>
 
 #define SEGMENTS_MAX   64u
-#define MESSAGES       64
+#define MESSAGES_LEAST 4u
+#define MESSAGES_MOST  64u
+#define MESSAGES_ALL   256u /* of all streams: 16 MiB, and 32 for as many streams as there may be */
 #define SLOT_BYTES     65536u
 #define BATCH_NS       250000u /* of a fast stream that leave together */
 #define BATCH_RATE_BPS UINT64_C(200000000)
@@ -179,11 +181,12 @@ union control {
 
 struct receiver {
     struct iperf_flow *flow;
-    uint8_t *data; /* MESSAGES slots */
+    uint8_t *data; /* as many slots as there are messages */
     struct mmsghdr *messages;
     struct iovec *vectors;
     union control *controls;
     size_t slot;
+    unsigned count; /* messages at once */
 };
 
 static void one_datagram(struct iperf_flow *f, const uint8_t *data, size_t bytes, double arrival_s)
@@ -246,13 +249,14 @@ static int receiver_init(struct receiver *r, struct iperf_flow *f)
     (void)setsockopt(f->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on));
     const bool gro = is_fast(f->test) && setsockopt(f->fd, SOL_UDP, UDP_GRO, &on, sizeof(on)) == 0;
     r->slot = gro ? SLOT_BYTES : XK_MIN((size_t)SLOT_BYTES, (size_t)f->test->block_bytes + 64);
-    r->data = xk_alloc(r->slot * MESSAGES);
-    r->messages = xk_array_alloc(MESSAGES, sizeof(*r->messages));
-    r->vectors = xk_array_alloc(MESSAGES, sizeof(*r->vectors));
-    r->controls = xk_array_alloc(MESSAGES, sizeof(*r->controls));
+    r->count = XK_MIN(XK_MAX(MESSAGES_ALL / f->test->flow_count, MESSAGES_LEAST), MESSAGES_MOST);
+    r->data = xk_alloc(r->slot * r->count);
+    r->messages = xk_array_alloc(r->count, sizeof(*r->messages));
+    r->vectors = xk_array_alloc(r->count, sizeof(*r->vectors));
+    r->controls = xk_array_alloc(r->count, sizeof(*r->controls));
     if (!r->data || !r->messages || !r->vectors || !r->controls)
         return -ENOMEM;
-    for (unsigned i = 0; i < MESSAGES; i++) {
+    for (unsigned i = 0; i < r->count; i++) {
         r->vectors[i] = (struct iovec){r->data + i * r->slot, r->slot};
         r->messages[i].msg_hdr = (struct msghdr){.msg_iov = &r->vectors[i], .msg_iovlen = 1};
     }
@@ -275,11 +279,11 @@ void iperf_flow_udp_receive(struct iperf_flow *f)
     if (receiver_init(&r, f) < 0)
         return iperf_flow_fail(f, ENOMEM);
     while (!atomic_load_explicit(&t->stop, memory_order_relaxed)) {
-        for (unsigned i = 0; i < MESSAGES; i++) {
+        for (unsigned i = 0; i < r.count; i++) {
             r.messages[i].msg_hdr.msg_control = r.controls[i].bytes;
             r.messages[i].msg_hdr.msg_controllen = sizeof(r.controls[i].bytes);
         }
-        const int n = recvmmsg(f->fd, r.messages, MESSAGES, MSG_WAITFORONE, NULL);
+        const int n = recvmmsg(f->fd, r.messages, r.count, MSG_WAITFORONE, NULL);
         if (n < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNREFUSED)
             return iperf_flow_fail(f, errno);
         if (n <= 0) {

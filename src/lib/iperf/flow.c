@@ -100,67 +100,65 @@ bool iperf_flow_quiet(const struct iperf_flow *f)
 
 /* ---- sending ---- */
 
-static uint8_t *make_block(const struct iperf_flow *f, size_t bytes)
+int iperf_flow_make_block(struct iperf_test *t)
 {
-    uint8_t *const block = xk_alloc(bytes);
+    const size_t bytes = t->block_bytes;
 
-    for (size_t i = 0; block && i < bytes; i++)
-        block[i] = f->test->params.repeating_payload ? (uint8_t)('0' + i % 10) : (uint8_t)(i * 167 >> 3);
-    return block;
+    t->block = xk_alloc(bytes);
+    if (!t->block)
+        return -ENOMEM;
+    for (size_t i = 0; i < bytes; i++)
+        t->block[i] = t->params.repeating_payload ? (uint8_t)('0' + i % 10) : (uint8_t)(i * 167 >> 3);
+    if (!t->params.zerocopy || t->settings->file)
+        return 0;
+    /* A file in memory for sendfile(): the kernel takes its pages without copying. */
+    t->block_fd = memfd_create("iperf", MFD_CLOEXEC);
+    return t->block_fd >= 0 && write(t->block_fd, t->block, bytes) == (ssize_t)bytes ? 0 : -errno;
 }
 
-/* A file in memory for sendfile(): the kernel takes its pages without copying. */
-static int make_memory_file(const uint8_t *block, size_t bytes)
+/* returns bytes; 0 at the end of the file; -1 with errno. */
+static ssize_t send_from_file(const struct iperf_flow *f, uint8_t *block)
 {
-    const int fd = memfd_create("iperf", MFD_CLOEXEC);
+    const ssize_t got = read(f->file_fd, block, f->test->block_bytes);
+    ssize_t done = 0;
 
-    if (fd >= 0 && write(fd, block, bytes) != (ssize_t)bytes) {
-        (void)close(fd);
-        return -1;
+    while (done < got) {
+        const ssize_t n = send(f->fd, block + done, (size_t)(got - done), MSG_NOSIGNAL);
+        if (n < 0 && (errno != EAGAIN || !may_send(f)))
+            return n;
+        done += XK_MAX(n, (ssize_t)0);
     }
-    return fd;
+    return got;
 }
 
-static ssize_t send_some(struct iperf_flow *f, uint8_t *block, int memory_fd, size_t bytes)
+static ssize_t send_some(const struct iperf_flow *f, uint8_t *file_block)
 {
-    if (f->file_fd >= 0) {
-        const ssize_t got = read(f->file_fd, block, bytes);
-        size_t done = 0;
-        if (got <= 0)
-            return got;
-        while (done < (size_t)got) {
-            const ssize_t n = send(f->fd, block + done, (size_t)got - done, MSG_NOSIGNAL);
-            if (n < 0 && (errno != EAGAIN || !may_send(f)))
-                return n;
-            done += n > 0 ? (size_t)n : 0;
-        }
-        return got;
-    }
-    if (memory_fd >= 0) {
-        off_t from = 0;
-        return sendfile(f->fd, memory_fd, &from, bytes);
-    }
-    return send(f->fd, block, bytes, MSG_NOSIGNAL);
+    const struct iperf_test *const t = f->test;
+    off_t from = 0;
+
+    if (file_block)
+        return send_from_file(f, file_block);
+    if (t->block_fd >= 0)
+        return sendfile(f->fd, t->block_fd, &from, t->block_bytes);
+    return send(f->fd, t->block, t->block_bytes, MSG_NOSIGNAL);
 }
 
 static void send_tcp(struct iperf_flow *f)
 {
     const struct iperf_params *const p = &f->test->params;
-    const size_t bytes = f->test->block_bytes;
-    xk_autofree uint8_t *block = make_block(f, bytes);
-    xk_autoclose int memory_fd = p->zerocopy && f->file_fd < 0 && block ? make_memory_file(block, bytes) : -1;
+    xk_autofree uint8_t *file_block = f->file_fd >= 0 ? xk_alloc(f->test->block_bytes) : NULL;
     const uint64_t begin = iperf_now_ns();
     uint64_t sent = 0;
     uint32_t in_burst = 0;
 
-    if (!block)
+    if (f->file_fd >= 0 && !file_block)
         return iperf_flow_fail(f, ENOMEM);
     iperf_place_sender(f);
     for (bool more = true; more;) {
         if (p->rate_bps && in_burst++ % XK_MAX(p->burst, 1u) == 0 &&
             !iperf_flow_sleep_until(f, begin + (uint64_t)((double)sent * 8e9 / (double)p->rate_bps), 0))
             return;
-        const ssize_t n = send_some(f, block, memory_fd, bytes);
+        const ssize_t n = send_some(f, file_block);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {
             if (may_send(f))
                 iperf_flow_fail(f, errno);
@@ -203,7 +201,7 @@ static void receive_tcp(struct iperf_flow *f)
 {
     struct iperf_test *const t = f->test;
     const bool drop = (t->settings->fast || t->params.skip_rx_copy) && f->file_fd < 0;
-    const size_t room = drop ? TRUNC_BYTES : XK_MAX((size_t)READ_BYTES, (size_t)t->block_bytes);
+    const size_t room = drop ? TRUNC_BYTES : READ_BYTES;
     xk_autofree uint8_t *block = drop ? NULL : xk_alloc(room);
 
     if (!drop && !block)

@@ -30,8 +30,8 @@ int iperf_test_start(struct iperf_test *t, struct xk_err *err);
 uint64_t iperf_test_tick(struct iperf_test *t);
 /* Whether the client's side of the test has come to its end: time, amount, file. */
 bool iperf_test_over(const struct iperf_test *t);
-/* Nothing has come for too long. */
-bool iperf_test_idle(const struct iperf_test *t, uint32_t ms);
+/* Nothing has come for too long, or a sender that nothing but the far side holds back could send nothing. */
+bool iperf_test_idle(struct iperf_test *t, uint32_t ms);
 /* The errno value of the first stream that failed, 0: none. */
 int iperf_test_failure(const struct iperf_test *t, bool *ret_sending);
 /* End the senders and let receivers take what is under way. returns whether all of them have; else ask again. */
@@ -47,6 +47,8 @@ int iperf_test_finish(struct iperf_test *t, struct xk_err *err);
 
 /* ---- flow.c, flow-udp.c ---- */
 
+/* All streams of TCP send one block, which stays in the cache. returns 0; -ENOMEM, errno values. */
+int iperf_flow_make_block(struct iperf_test *t);
 int iperf_flow_start(struct iperf_flow *f);
 void iperf_flow_join(struct iperf_flow *f);
 /* What it has done so far, with the state of TCP. */

@@ -137,9 +137,12 @@ struct iperf_test {
     int sndbuf_bytes, rcvbuf_bytes;
     bool has_retransmits, peer_has_retransmits;
     char congestion[32], peer_congestion[32];
+    uint8_t *block; /* what TCP streams send */
+    int block_fd;   /* the same as a file in memory, for zerocopy; -1: none */
     struct iperf_flow *flows;
     unsigned flow_count, flow_capacity;
-    int wake_fd; /* readable when a stream ended, failed or reached the amount */
+    uint64_t progress_bytes, progress_ns; /* of senders; when they last made some */
+    int wake_fd;                          /* readable when a stream ended, failed or reached the amount */
     _Atomic bool stop, drain;
     _Atomic uint64_t sent_bytes, sent_blocks, got_bytes, got_blocks; /* of all streams, for ends by amount */
     _Atomic enum iperf_phase phase;

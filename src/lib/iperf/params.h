@@ -22,7 +22,8 @@
 #define IPERF_BUFFER_MAX    (512u << 20)
 #define IPERF_BURST_MAX     1000
 #define IPERF_PARAMS_BYTES  8192u       /* of the client's JSON */
-#define IPERF_RESULTS_BYTES (64u << 20) /* of either side's; the server's output is inside */
+#define IPERF_RESULTS_BYTES (64u << 20) /* of a server's; its output is inside */
+#define IPERF_CLIENT_BYTES  (1u << 20)  /* of a client's */
 #define IPERF_TEXT_BYTES    512         /* of a title, of extra data */
 #define IPERF_UDP_RATE_BPS  (1u << 20)  /* when no rate is said */
 

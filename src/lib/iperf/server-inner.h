@@ -25,6 +25,7 @@ struct session {
     uint64_t deadline_ns; /* of the step */
     uint32_t length;      /* of the JSON to come, once known */
     bool has_length;
+    bool is_unauthorized; /* which does not count as the one test of a server that ends after it */
     uint64_t rate_from_ns, rate_from_bytes;
     struct session *next, **link;
 };
@@ -62,7 +63,8 @@ struct server {
     unsigned stranger_count, strangers_max;
     struct waiter *line; /* first come, first served */
     unsigned served;
-    bool finished; /* one test was asked for, and it is over */
+    bool has_window; /* the listener has that of a test whose streams are awaited */
+    bool finished;   /* one test was asked for, and it is over */
     uint64_t quiet_since_ns;
     int code;
     struct xk_err *err;

@@ -17,6 +17,7 @@
 
 static void end_session(struct session *x);
 static void all_streams_stand(struct session *x);
+static void give_back_window(struct server *server);
 
 /* ---- telling the client ---- */
 
@@ -94,6 +95,7 @@ static void end_session(struct session *x)
 {
     struct server *const server = x->server;
     const struct timeval patience = {.tv_sec = IPERF_HANDSHAKE_S};
+    const bool counts = !x->is_unauthorized;
 
     *x->link = x->next;
     if (x->next)
@@ -108,8 +110,9 @@ static void end_session(struct session *x)
     }
     x->control = NULL;
     free_session(x);
+    give_back_window(server);
     server->quiet_since_ns = iperf_now_ns();
-    if (server->s->one_off)
+    if (server->s->one_off && counts)
         server->finished = true;
     else if (server->line)
         iperf_server_next(server);
@@ -124,6 +127,9 @@ static void enter(struct session *x, enum step step, uint64_t seconds)
     x->step = step;
     x->deadline_ns = seconds ? iperf_now_ns() + seconds * XK_NS_PER_S : UINT64_MAX;
     x->has_length = false;
+    /* Nobody fills our memory with what is not asked for. */
+    const size_t document = step == AWAIT_PARAMS ? IPERF_PARAMS_BYTES : step == AWAIT_RESULTS ? IPERF_CLIENT_BYTES : 0;
+    bufferevent_setwatermark(x->control, EV_READ, 0, sizeof(x->length) + document);
 }
 
 static void set_timer(struct session *x, uint64_t at_ns)
@@ -140,13 +146,13 @@ static int check_limits(const struct session *x, struct xk_err *err)
 {
     const struct iperf_settings *const s = x->server->s;
     const struct iperf_params *const p = &x->test.params;
-    const uint64_t total = p->rate_bps * p->parallel * (p->bidirectional ? 2 : 1);
+    const uint64_t streams = iperf_test_streams(&x->test);
 
     if (p->protocol == IPERF_SCTP)
         return IPERF_E_NOSCTP;
     if (s->max_duration_s && (p->time_s == 0 || p->time_s + p->omit_s > s->max_duration_s))
         return IPERF_E_MAXSERVERTESTDURATION;
-    if (s->rate_limit_bps && total > s->rate_limit_bps)
+    if (s->rate_limit_bps && p->rate_bps > s->rate_limit_bps / streams)
         return IPERF_E_TOTALRATE;
     if (s->private_key &&
         iperf_auth_check(s, p->authtoken, x->server->clock->utc_ns(x->server->clock) / (int64_t)XK_NS_PER_S, err) < 0)
@@ -167,15 +173,24 @@ static void take_params(struct session *x, const char *json, size_t bytes)
     iperf_test_set_up(t, x->control_fd);
     server->events->accepted(server->events->context, t);
     const int refused = check_limits(x, &err);
+    x->is_unauthorized = refused == IPERF_E_AUTHTEST;
     if (refused)
         return iperf_session_fail(x, refused, 0);
     /* A window has to be known before the connection is made: accepted sockets take it from the listener. */
-    if (t->params.window_bytes && t->params.protocol == IPERF_TCP &&
-        iperf_socket_prepare(server->tcp_fd, t, AF_UNSPEC, &err) < 0)
+    server->has_window = t->params.window_bytes && t->params.protocol == IPERF_TCP;
+    if (server->has_window && iperf_socket_prepare(server->tcp_fd, t, AF_UNSPEC, &err) < 0)
         return iperf_session_fail(x, iperf_error_of(err.code, IPERF_E_SETBUF), 0);
     enter(x, AWAIT_STREAMS, IPERF_STREAMS_S);
     set_timer(x, iperf_now_ns() + TICK_MS * XK_NS_PER_MS);
     say_state(x, IPERF_CREATE_STREAMS);
+}
+
+/* The next test has a window of its own, and a listener keeps the one that it was given. */
+static void give_back_window(struct server *server)
+{
+    if (server->has_window)
+        (void)iperf_server_listen(server, server->port, NULL);
+    server->has_window = false;
 }
 
 static void all_streams_stand(struct session *x)
@@ -183,8 +198,7 @@ static void all_streams_stand(struct session *x)
     struct iperf_test *const t = &x->test;
     struct xk_err err;
 
-    if (t->params.window_bytes)
-        (void)iperf_server_listen(x->server, x->server->port, NULL);
+    give_back_window(x->server);
     say_state(x, IPERF_TEST_START);
     say_state(x, IPERF_TEST_RUNNING);
     enter(x, RUNNING, t->params.time_s ? t->params.omit_s + t->params.time_s + GRACE_S : 0);
@@ -301,7 +315,7 @@ static void control_readable(struct bufferevent *b, void *context)
     if (x->step == AWAIT_PARAMS) {
         (void)read_document(x, IPERF_PARAMS_BYTES, IPERF_E_RECVPARAMS);
     } else if (x->step == AWAIT_RESULTS) {
-        (void)read_document(x, IPERF_RESULTS_BYTES, IPERF_E_RECVRESULTS);
+        (void)read_document(x, IPERF_CLIENT_BYTES, IPERF_E_RECVRESULTS);
     } else if (evbuffer_remove(bufferevent_get_input(b), &state, 1) == 1) {
         take_state(x, state);
     }
@@ -384,6 +398,9 @@ static void session_timer(evutil_socket_t fd, short what, void *context)
         return iperf_session_fail(x, IPERF_E_NOMSG, 0);
     if (over_rate(x))
         return iperf_session_fail(x, IPERF_E_TOTALRATE, 0);
+    /* Without a time it is the client that knows the end; it must not forget it. */
+    if (x->deadline_ns == UINT64_MAX && iperf_test_over(&x->test))
+        x->deadline_ns = now + GRACE_S * XK_NS_PER_S;
     set_timer(x, XK_MIN(XK_MIN(tick, x->deadline_ns), now + XK_NS_PER_S / 10));
 }
 
@@ -443,7 +460,6 @@ void iperf_session_begin(struct server *server, int fd, const char cookie[IPERF_
         x->next->link = &x->next;
     server->sessions = x;
     bufferevent_setcb(x->control, control_readable, NULL, control_event, x);
-    bufferevent_setwatermark(x->control, EV_READ, 0, IPERF_RESULTS_BYTES + IPERF_PARAMS_BYTES);
     iperf_server_greet(server, fd, cookie, 0);
     (void)bufferevent_enable(x->control, EV_READ | EV_WRITE);
     (void)event_add(x->wake, NULL);

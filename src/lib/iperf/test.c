@@ -28,6 +28,7 @@ int iperf_test_init(struct iperf_test *t, const struct iperf_settings *s, const 
     t->events = events;
     t->clock = clock;
     t->utc_begin_ns = clock->utc_ns(clock);
+    t->block_fd = -1;
     t->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (t->wake_fd < 0)
         return iperf_fail(err, IPERF_E_INITTEST, errno);
@@ -48,6 +49,9 @@ void iperf_test_done(struct iperf_test *t)
         iperf_loss_done(&f->loss);
         (void)pthread_mutex_destroy(&f->lock);
     }
+    free(t->block);
+    if (t->block_fd >= 0)
+        (void)close(t->block_fd);
     free(t->flows);
     free(t->interval);
     free(t->server_text);
@@ -55,7 +59,7 @@ void iperf_test_done(struct iperf_test *t)
     free(t->peer_account);
     if (t->wake_fd >= 0)
         (void)close(t->wake_fd);
-    *t = (struct iperf_test){.wake_fd = -1};
+    *t = (struct iperf_test){.wake_fd = -1, .block_fd = -1};
 }
 
 void iperf_test_set_up(struct iperf_test *t, int control_fd)
@@ -182,6 +186,9 @@ int iperf_test_start(struct iperf_test *t, struct xk_err *err)
     int code = pin(processor, err);
     if (code < 0)
         return code;
+    code = t->params.protocol == IPERF_UDP ? 0 : iperf_flow_make_block(t);
+    if (code < 0)
+        return iperf_fail(err, IPERF_E_INITSTREAM, -code);
     /* Threads inherit it; sleeping to a deadline is off by 50 microseconds otherwise. */
     (void)prctl(PR_SET_TIMERSLACK, TIMERSLACK_NS);
     cpu_now(t->cpu_begin_us);
@@ -319,11 +326,32 @@ bool iperf_test_over(const struct iperf_test *t)
     return all_ended;
 }
 
-bool iperf_test_idle(const struct iperf_test *t, uint32_t ms)
+/* A test that ends by its time needs no other end, and a sender at a low rate has its pauses. */
+static bool is_stuck(struct iperf_test *t, uint64_t now, uint32_t ms)
+{
+    uint64_t sent = 0;
+    bool sends = false;
+
+    if (t->params.rate_bps || t->params.time_s)
+        return false;
+    for (unsigned i = 0; i < t->flow_count; i++) {
+        sends = sends || t->flows[i].sending;
+        sent += t->flows[i].sending ? t->flows[i].bytes : 0;
+    }
+    if (sent != t->progress_bytes || !t->progress_ns) {
+        t->progress_bytes = sent;
+        t->progress_ns = now;
+    }
+    return sends && now >= t->progress_ns + ms * XK_NS_PER_MS;
+}
+
+bool iperf_test_idle(struct iperf_test *t, uint32_t ms)
 {
     const uint64_t now = iperf_now_ns();
     bool receives = false;
 
+    if (is_stuck(t, now, ms))
+        return true;
     for (unsigned i = 0; i < t->flow_count; i++) {
         const struct iperf_flow *const f = &t->flows[i];
         if (f->sending)

@@ -486,6 +486,16 @@ if command -v openssl >/dev/null; then
         kill $auth_server
         wait $auth_server 2>/dev/null
     done
+    own=$(free_port)
+    "$ours" -s -1 -p "$own" --rsa-private-key-path private.pem --authorized-users-path users >auth.txt 2>&1 &
+    auth_server=$!
+    await grep -q listening auth.txt
+    IPERF3_PASSWORD=wrong run "$ours" -c 127.0.0.1 -p "$own" -n 1M --username mario --rsa-public-key-path public.pem
+    check "a wrong password" 1 - "~test authorization failed"
+    run "$ours" -c 127.0.0.1 -p "$own" -n 1M --username mario --rsa-public-key-path public.pem
+    check "is not the one test that a server was to serve" 0 -
+    wait $auth_server
+    is "which this was" $? 0
     unset IPERF3_PASSWORD
 else
     skip "authentication" "openssl is not installed"
@@ -531,6 +541,20 @@ run timeout 120 python3 strangers.py "$our_port"
 check "a thousand silent connections and nonsense disturb nobody" 0 "fine 1000" -
 run "$ours" -c 127.0.0.1 -p "$our_port" -n 1M
 check "the next test goes as always" 0 - -
+
+if grep -qa __asan_init "$XENKIT"; then
+    skip "memory for many large blocks" "a sanitizer takes its own"
+else
+    serve "$ours" large.txt
+    for options in "-n 256M" "-n 256M -R" "-u -b 0 -n 64M"; do
+        # shellcheck disable=SC2086
+        run "$ours" -c 127.0.0.1 -p "$port" -P 128 $(case $options in -u*) echo "-l 60000" ;; *) echo "-l 1M" ;; esac) $options
+        check "128 streams of the largest blocks: $options" 0 -
+    done
+    memory=$(awk '/VmHWM/ { print $2 }' /proc/$server/status)
+    ok "take no more than 64 MiB: $memory KiB" test "$memory" -lt 65536
+    kill $server
+fi
 
 # ---- the end ----
 
