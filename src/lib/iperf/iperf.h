@@ -122,6 +122,10 @@ struct iperf_total {
     uint64_t reorder, cwnd_max, wnd_max, rtt_max_us, rtt_min_us, rtt_mean_us;
 };
 
+/* sums.c: of all streams that go one way. Of a total, what the fields behind `errors` and `out_of_order` say is 0. */
+struct iperf_count iperf_interval_sum(const struct iperf_interval *v, bool sending);
+struct iperf_total iperf_total_sum(const struct iperf_total *totals, unsigned count, bool sending);
+
 enum iperf_phase { IPERF_SETTING_UP, IPERF_OMITTING, IPERF_MEASURING, IPERF_ENDED };
 
 struct iperf_test {

@@ -223,7 +223,6 @@ static const char *sum_name(const struct iperf_test *t, bool sending, const char
 
 static void put_interval(struct xk_json *j, const struct iperf_test *t, const struct iperf_interval *v)
 {
-    struct iperf_count sums[2] = {{0}, {0}};
     bool sending[2];
     const unsigned ways = iperf3_ways(t, sending);
 
@@ -235,16 +234,13 @@ static void put_interval(struct xk_json *j, const struct iperf_test *t, const st
             if (r->flow->sending != sending[w])
                 continue;
             put_row(j, NULL, t, v, r->flow, sending[w], &r->count);
-            sums[w].bytes += r->count.bytes;
-            sums[w].packets += r->count.packets;
-            sums[w].errors += r->count.errors;
-            sums[w].retransmits += r->count.retransmits;
-            sums[w].jitter_s += r->count.jitter_s / t->params.parallel;
         }
     }
     xk_json_end(j);
-    for (unsigned w = 0; w < ways; w++)
-        put_row(j, sum_name(t, sending[w], "sum", "sum_bidir_reverse"), t, v, NULL, sending[w], &sums[w]);
+    for (unsigned w = 0; w < ways; w++) {
+        const struct iperf_count sum = iperf_interval_sum(v, sending[w]);
+        put_row(j, sum_name(t, sending[w], "sum", "sum_bidir_reverse"), t, v, NULL, sending[w], &sum);
+    }
     xk_json_end(j);
 }
 
@@ -327,13 +323,6 @@ static void put_udp_total(struct xk_json *j, const struct iperf_total *x)
     xk_json_end(j);
 }
 
-struct sums {
-    uint64_t sent, received;
-    int64_t retransmits, sender_packets, receiver_packets, packets, errors, out_of_order;
-    double jitter_s, sender_s, receiver_s;
-    bool any;
-};
-
 static void put_sum(struct xk_json *j, const char *key, double seconds, uint64_t bytes)
 {
     xk_json_object(j, key);
@@ -344,55 +333,39 @@ static void put_sum(struct xk_json *j, const char *key, double seconds, uint64_t
     xk_json_double(j, "bits_per_second", seconds > 0 ? (double)bytes * 8 / seconds : 0);
 }
 
-static void put_tcp_sums(struct xk_json *j, const struct iperf_test *t, bool sending, const struct sums *s)
+static void put_tcp_sums(struct xk_json *j, const struct iperf_test *t, bool sending, const struct iperf_total *s)
 {
-    put_sum(j, sum_name(t, sending, "sum_sent", "sum_sent_bidir_reverse"), s->sender_s, s->sent);
+    put_sum(j, sum_name(t, sending, "sum_sent", "sum_sent_bidir_reverse"), s->sender_s, s->sent_bytes);
     if (sending ? t->has_retransmits : t->peer_has_retransmits)
-        xk_json_i64(j, "retransmits", s->retransmits);
+        xk_json_i64(j, "retransmits", XK_MAX(s->retransmits, (int64_t)0));
     xk_json_bool(j, "sender", sending);
     xk_json_end(j);
-    put_sum(j, sum_name(t, sending, "sum_received", "sum_received_bidir_reverse"), s->receiver_s, s->received);
+    put_sum(j, sum_name(t, sending, "sum_received", "sum_received_bidir_reverse"), s->receiver_s, s->received_bytes);
     xk_json_bool(j, "sender", sending);
     xk_json_end(j);
 }
 
-static void put_udp_sums(struct xk_json *j, const struct iperf_test *t, bool sending, const struct sums *s)
+static void put_udp_sums(struct xk_json *j, const struct iperf_test *t, bool sending, const struct iperf_total *s)
 {
     /* The old one: a mixture of both sides, kept for those who read it. */
     xk_json_object(j, sum_name(t, sending, "sum", "sum_bidir_reverse"));
     xk_json_double(j, "start", 0);
     xk_json_double(j, "end", s->receiver_s);
     xk_json_double(j, "seconds", s->receiver_s);
-    xk_json_u64(j, "bytes", s->sent);
-    xk_json_double(j, "bits_per_second", s->sender_s > 0 ? (double)s->sent * 8 / s->sender_s : 0);
-    put_loss(j, s->jitter_s, s->errors, s->packets);
+    xk_json_u64(j, "bytes", s->sent_bytes);
+    xk_json_double(j, "bits_per_second", s->sender_s > 0 ? (double)s->sent_bytes * 8 / s->sender_s : 0);
+    put_loss(j, s->jitter_s, s->errors, packets_of(s));
     xk_json_i64(j, "out_of_order", s->out_of_order);
     xk_json_bool(j, "sender", sending);
     xk_json_end(j);
-    put_sum(j, sum_name(t, sending, "sum_sent", "sum_sent_bidir_reverse"), s->sender_s, s->sent);
+    put_sum(j, sum_name(t, sending, "sum_sent", "sum_sent_bidir_reverse"), s->sender_s, s->sent_bytes);
     put_loss(j, 0, 0, s->sender_packets);
     xk_json_bool(j, "sender", true);
     xk_json_end(j);
-    put_sum(j, sum_name(t, sending, "sum_received", "sum_received_bidir_reverse"), s->receiver_s, s->received);
+    put_sum(j, sum_name(t, sending, "sum_received", "sum_received_bidir_reverse"), s->receiver_s, s->received_bytes);
     put_loss(j, s->jitter_s, s->errors, s->receiver_packets);
     xk_json_bool(j, "sender", false);
     xk_json_end(j);
-}
-
-static void add_up(struct sums *s, const struct iperf_test *t, const struct iperf_total *x)
-{
-    s->sent += x->sent_bytes;
-    s->received += x->received_bytes;
-    s->retransmits += XK_MAX(x->retransmits, (int64_t)0);
-    s->sender_packets += x->sender_packets;
-    s->receiver_packets += x->receiver_packets;
-    s->packets += packets_of(x);
-    s->errors += x->errors;
-    s->out_of_order += x->out_of_order;
-    s->jitter_s += x->jitter_s / t->params.parallel;
-    s->sender_s = s->any ? s->sender_s : x->sender_s;
-    s->receiver_s = s->any ? s->receiver_s : x->receiver_s;
-    s->any = true;
 }
 
 static void put_cpu(struct xk_json *j, const struct iperf_test *t)
@@ -409,7 +382,6 @@ static void put_cpu(struct xk_json *j, const struct iperf_test *t)
 
 static void put_end(struct xk_json *j, const struct iperf_test *t, const struct iperf_total *totals, unsigned count)
 {
-    struct sums sums[2] = {{0}, {0}};
     bool sending[2];
     const unsigned ways = iperf3_ways(t, sending);
 
@@ -423,12 +395,13 @@ static void put_end(struct xk_json *j, const struct iperf_test *t, const struct 
                 put_udp_total(j, &totals[i]);
             else
                 put_tcp_total(j, t, &totals[i]);
-            add_up(&sums[w], t, &totals[i]);
         }
     }
     xk_json_end(j);
-    for (unsigned w = 0; w < ways; w++)
-        (t->params.protocol == IPERF_UDP ? put_udp_sums : put_tcp_sums)(j, t, sending[w], &sums[w]);
+    for (unsigned w = 0; w < ways; w++) {
+        const struct iperf_total sum = iperf_total_sum(totals, count, sending[w]);
+        (t->params.protocol == IPERF_UDP ? put_udp_sums : put_tcp_sums)(j, t, sending[w], &sum);
+    }
     put_cpu(j, t);
     if (t->params.protocol == IPERF_TCP) {
         const bool sends = sending[ways - 1];

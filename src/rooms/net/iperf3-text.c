@@ -315,15 +315,6 @@ static void say_row(struct iperf3 *o, struct iperf_test *t, const struct row_hea
     }
 }
 
-static void add(struct iperf_count *sum, const struct iperf_count *c)
-{
-    sum->bytes += c->bytes;
-    sum->packets += c->packets;
-    sum->errors += c->errors;
-    sum->jitter_s += c->jitter_s;
-    sum->retransmits += c->retransmits;
-}
-
 static void text_interval(void *context, struct iperf_test *t, const struct iperf_interval *v)
 {
     struct iperf3 *const o = context;
@@ -336,18 +327,16 @@ static void text_interval(void *context, struct iperf_test *t, const struct iper
         iperf3_say(o, t, SEPARATOR);
     const unsigned ways = iperf3_ways(t, sending);
     for (unsigned w = 0; w < ways; w++) {
-        struct iperf_count sum = {0};
         for (unsigned i = 0; i < v->count; i++) {
             const struct iperf_row *const r = &v->rows[i];
             if (r->flow->sending != sending[w])
                 continue;
-            add(&sum, &r->count);
             const struct row_head h =
                 head(o, t, r->flow->number, sending[w], v->start_s, v->end_s, v->seconds, r->count.bytes);
             say_row(o, t, &h, sending[w], false, &r->count, mark);
         }
         if (t->params.parallel > 1) {
-            sum.jitter_s /= t->params.parallel;
+            const struct iperf_count sum = iperf_interval_sum(v, sending[w]);
             const struct row_head h = head(o, t, 0, sending[w], v->start_s, v->end_s, v->seconds, sum.bytes);
             say_row(o, t, &h, sending[w], true, &sum, mark);
         }
@@ -396,21 +385,6 @@ static void receiver_line(struct iperf3 *o, struct iperf_test *t, int number, bo
     }
 }
 
-static void add_total(struct iperf_total *sum, const struct iperf_total *x)
-{
-    sum->sent_bytes += x->sent_bytes;
-    sum->received_bytes += x->received_bytes;
-    sum->sender_s = sum->flow ? sum->sender_s : x->sender_s;
-    sum->receiver_s = sum->flow ? sum->receiver_s : x->receiver_s;
-    sum->retransmits = x->retransmits < 0 ? sum->retransmits : XK_MAX(sum->retransmits, (int64_t)0) + x->retransmits;
-    sum->jitter_s += x->jitter_s;
-    sum->sender_packets += x->sender_packets;
-    sum->receiver_packets += x->receiver_packets;
-    sum->errors += x->errors;
-    sum->out_of_order += x->out_of_order;
-    sum->flow = x->flow;
-}
-
 static void say_cpu(struct iperf3 *o, struct iperf_test *t, bool sending)
 {
     iperf3_say(o, t, "CPU Utilization: local/%s %.1f%% (%.1f%%u/%.1f%%s), remote/%s %.1f%% (%.1f%%u/%.1f%%s)\n",
@@ -455,12 +429,10 @@ static void text_finished(void *context, struct iperf_test *t, const struct iper
     say_summary_header(o, t);
     const unsigned ways = iperf3_ways(t, sending);
     for (unsigned w = 0; w < ways; w++) {
-        struct iperf_total sum = {.retransmits = -1};
         for (unsigned i = 0; i < count; i++) {
             const struct iperf_total *const x = &totals[i];
             if (x->flow->sending != sending[w])
                 continue;
-            add_total(&sum, x);
             sender_line(o, t, x->flow->number, sending[w], x);
             if (t->params.protocol == IPERF_UDP && x->out_of_order > 0)
                 iperf3_say(o, t, "[SUM]%s %4.1f-%4.1f sec  %lld datagrams received out-of-order\n",
@@ -468,7 +440,7 @@ static void text_finished(void *context, struct iperf_test *t, const struct iper
             receiver_line(o, t, x->flow->number, sending[w], x);
         }
         if (t->params.parallel > 1) {
-            sum.jitter_s /= t->params.parallel;
+            const struct iperf_total sum = iperf_total_sum(totals, count, sending[w]);
             sender_line(o, t, 0, sending[w], &sum);
             receiver_line(o, t, 0, sending[w], &sum);
         }

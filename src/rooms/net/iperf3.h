@@ -15,9 +15,17 @@ struct iperf3 {
     bool server, verbose, json, json_stream, json_full, forceflush, debug, daemon, timestamps;
     char format; /* of rates: k K m M g G t T, or 'a': whichever fits */
     const char *timestamp_format, *pidfile, *logfile;
-    int log_fd; /* -1: standard output */
+    int log_fd;                   /* -1: standard output */
+    char *host, *bind, *password; /* what the settings point into; freed by the caller of iperf3_options() */
     struct xk_buf line;
 };
+
+/*
+ * Read the command line into `o`, or show help or version.
+ *
+ * returns   0; 1: something was shown, and that is all; what iperf_fail() gives; -EINVAL: getopt has complained itself.
+ */
+int iperf3_options(struct iperf3 *o, int argc, char **argv, struct xk_err *err);
 
 /* Of one test: what has been drawn so far. */
 struct iperf3_view {
