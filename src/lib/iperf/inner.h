@@ -73,6 +73,8 @@ int iperf_socket_prepare(int fd, const struct iperf_test *t, int family, struct 
 int iperf_socket_bind(int fd, const struct iperf_settings *s, const struct resolve_limits *limits, int family,
                       uint16_t port, struct xk_err *err);
 int iperf_socket_keepalive(int fd, const struct iperf_settings *s, struct xk_err *err);
+/* A host that vanished without a word is noticed within a minute and a half. */
+void iperf_socket_notice(int fd);
 /* Send and receive calls end after this long, so that a thread sees a stop. */
 void iperf_socket_patience(int fd);
 void iperf_socket_ends(int fd, struct iperf_address *ret_local, struct iperf_address *ret_remote);

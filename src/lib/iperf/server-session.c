@@ -369,6 +369,11 @@ static void answer_again(const struct session *x)
     }
 }
 
+static bool is_sending(const struct iperf_test *t)
+{
+    return t->params.reverse || t->params.bidirectional;
+}
+
 static void session_timer(evutil_socket_t fd, short what, void *context)
 {
     struct session *const x = context;
@@ -398,8 +403,9 @@ static void session_timer(evutil_socket_t fd, short what, void *context)
         return iperf_session_fail(x, IPERF_E_NOMSG, 0);
     if (over_rate(x))
         return iperf_session_fail(x, IPERF_E_TOTALRATE, 0);
-    /* Without a time it is the client that knows the end; it must not forget it. */
-    if (x->deadline_ns == UINT64_MAX && iperf_test_over(&x->test))
+    /* Without a time it is the client that knows the end; it must not forget it, unless datagrams were lost. */
+    const bool may_lack = x->test.params.protocol == IPERF_UDP && is_sending(&x->test);
+    if (x->deadline_ns == UINT64_MAX && !may_lack && iperf_test_over(&x->test))
         x->deadline_ns = now + GRACE_S * XK_NS_PER_S;
     set_timer(x, XK_MIN(XK_MIN(tick, x->deadline_ns), now + XK_NS_PER_S / 10));
 }
@@ -453,7 +459,8 @@ void iperf_session_begin(struct server *server, int fd, const char cookie[IPERF_
         free_session(x);
         return;
     }
-    (void)iperf_socket_keepalive(fd, server->s, NULL);
+    if (iperf_socket_keepalive(fd, server->s, NULL) == 0 && !server->s->keepalive)
+        iperf_socket_notice(fd);
     x->next = server->sessions;
     x->link = &server->sessions;
     if (x->next)

@@ -13,7 +13,10 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#define PATIENCE_MS 20
+#define PATIENCE_MS       20
+#define NOTICE_IDLE_S     30
+#define NOTICE_INTERVAL_S 10
+#define NOTICE_COUNT      6
 
 static bool set_int(int fd, int level, int name, int value)
 {
@@ -145,6 +148,14 @@ int iperf_socket_keepalive(int fd, const struct iperf_settings *s, struct xk_err
         (s->keepalive_count && !set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, (int)s->keepalive_count)))
         return iperf_fail(err, IPERF_E_SETCNTLKA, errno);
     return 0;
+}
+
+void iperf_socket_notice(int fd)
+{
+    (void)set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    (void)set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, NOTICE_IDLE_S);
+    (void)set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, NOTICE_INTERVAL_S);
+    (void)set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, NOTICE_COUNT);
 }
 
 void iperf_socket_patience(int fd)
