@@ -112,7 +112,7 @@ static void fill_sender(struct iperf2_flow *f, const struct iperf2_header *h)
     const struct iperf2_settings *const s = f->test->settings;
 
     if (h->block_bytes)
-        f->block_bytes = XK_MIN(h->block_bytes, s->udp ? IPERF2_UDP_MAX : IPERF2_BLOCK_MAX);
+        f->block_bytes = XK_MIN(h->block_bytes, s->udp ? IPERF2_UDP_MAX : IPERF2_ASKED_MAX);
     if (s->udp)
         f->block_bytes = XK_MAX(f->block_bytes, (uint32_t)IPERF2_DATAGRAM_BYTES);
     f->timed = h->timed;

@@ -19,6 +19,7 @@
 #define IPERF2_UDP6_BLOCK  1450u
 #define IPERF2_UDP_RATE    1048576u /* bits a second, when nothing else is asked for */
 #define IPERF2_BLOCK_MAX   (64u << 20)
+#define IPERF2_ASKED_MAX   (256u << 10) /* bytes of a block that a client may ask a server to send */
 #define IPERF2_UDP_MAX     65507u
 #define IPERF2_STREAMS_MAX 512u  /* of one client */
 #define IPERF2_FLOWS_MAX   1024u /* directions of streams at once, of a server */
