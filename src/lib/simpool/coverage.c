@@ -68,6 +68,13 @@ static const struct {
     {"host.management_disable", "nobody could reach the host any more, and it has no console"},
 };
 
+/* What the real server does and this one does not. */
+static const struct {
+    const char *message, *why;
+} missing[] = {
+    {"pool.sync_trusted_certificates_from", "the pool asks no other one for its certificates"},
+};
+
 enum simpool_coverage simpool_coverage(unsigned message_index, const char **ret_why)
 {
     const struct xapi_message *const m = &xapi_messages[message_index];
@@ -87,5 +94,8 @@ enum simpool_coverage simpool_coverage(unsigned message_index, const char **ret_
         }
     if (own)
         return SIMPOOL_BEHAVIOUR;
+    for (size_t i = 0; i < XK_COUNT(missing); i++)
+        if (strcmp(missing[i].message, name) == 0)
+            *ret_why = missing[i].why;
     return m->kind == XAPI_CUSTOM ? SIMPOOL_UNSUPPORTED : SIMPOOL_TABLE;
 }
