@@ -30,11 +30,10 @@ struct netdiag_probe {
     int fd;
     bool six;
     char token[IPERF_ECHO_TOKEN];
-    const struct xk_clock *clock;
     struct netdiag_sample *samples;
     _Atomic uint32_t asked;
-    uint64_t offset_mtu; /* questions of the search for the MTU have numbers of their own */
-    uint64_t rtt_ns;     /* of the first answer */
+    uint64_t next_number; /* questions of the search for the MTU have numbers of their own */
+    uint64_t rtt_ns;      /* of the first answer */
     _Atomic enum netdiag_phase phase;
     _Atomic bool stop;
     pthread_t thread;
@@ -201,7 +200,6 @@ int netdiag_probe_begin(struct netdiag_probe **ret, const struct iperf_test *t, 
     if (!p)
         return xk_fail_memory(err);
     p->fd = -1;
-    p->clock = t->clock;
     memcpy(p->token, t->cookie, sizeof(p->token));
     p->samples = xk_array_alloc(NETDIAG_SAMPLES_MAX, sizeof(*p->samples));
     p->packet = xk_zalloc(MTU_MOST);
@@ -215,7 +213,7 @@ int netdiag_probe_begin(struct netdiag_probe **ret, const struct iperf_test *t, 
                 code = 0;
             p->rtt_ns = monotonic() - now;
         }
-        p->offset_mtu = NETDIAG_SAMPLES_MAX + HOPEFUL_TRIES;
+        p->next_number = NETDIAG_SAMPLES_MAX + HOPEFUL_TRIES;
     }
     if (code < 0) {
         netdiag_probe_end(p);
@@ -277,7 +275,7 @@ static bool passes(struct netdiag_probe *p, uint32_t packet, enum iperf_echo_kin
     size_t got = 0;
 
     for (int i = 0; i < MTU_TRIES && !xk_stop_signal(); i++) {
-        const uint64_t now = monotonic(), number = p->offset_mtu++;
+        const uint64_t now = monotonic(), number = p->next_number++;
         const int code = ask(p, kind, number, now, bytes);
         if (code == -EMSGSIZE)
             return false; /* our own interface does not take it */
