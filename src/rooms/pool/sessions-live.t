@@ -7,7 +7,7 @@ requires tar
 export XDG_STATE_HOME="$tmp/state"
 printf 'xenkit\n' >password
 live() {
-    run xenkit pool sessions --json --password-file password --live "$url" "$@"
+    run xenkit pool sessions --json --password-file password --live "$url"
 }
 
 mkdir logs
