@@ -13,8 +13,11 @@
 #include "lib/xva/xva.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
 #define ARCHIVE_BYTES_MAX (256u << 20)
+#define CHAIN_MAX         64u /* images in a chain */
 #define EXPORT_VERSION    2
 #define ERA_XXHASH        6 /* place in simpool_eras of the first that writes them */
 
@@ -23,6 +26,10 @@ struct disk {
     uint64_t bytes, at; /* at: where the next piece may begin */
 };
 
+/* What an archive of records can do without, by the names that a request has for it. */
+enum device { DEVICE_VBD, DEVICE_VIF, DEVICE_VGPU, DEVICE_VTPM, DEVICES };
+static const char *const device_names[DEVICES] = {"vbd", "vif", "vgpu", "vtpm"};
+
 struct export
 {
     struct sim_transfer t;
@@ -30,7 +37,8 @@ struct export
     const struct sim_object **parts; /* sorted, once all are known: part number N is Ref:N */
     size_t count, capacity;
     int error;
-    bool snapshots, power, metadata; /* what the archive tells of */
+    bool snapshots, power, metadata, parents; /* what the archive tells of */
+    bool without[DEVICES];                    /* by enum device */
     char vm[SIM_REF_BYTES];
     struct disk *disks;
     size_t disk_count, disk;
@@ -62,11 +70,15 @@ static void add(struct export *e, const struct sim_object *o)
     e->parts[e->count++] = o;
 }
 
+/* With what it lies on, when that is asked for; a chain that runs in a circle ends. */
 static void add_disk(struct export *e, const struct sim_object *vdi)
 {
-    add(e, vdi);
-    if (vdi)
+    for (unsigned depth = 0; vdi && depth < CHAIN_MAX; depth++) {
+        const char *const parent = e->parents ? sim_pair(vdi, "sm_config", "vhd-parent") : NULL;
+        add(e, vdi);
         add(e, sim_follow(e->p, vdi, "SR"));
+        vdi = parent ? sim_find_uuid(e->p, parent, vdi->class_row) : NULL;
+    }
 }
 
 static void add_one(struct export *e, const struct sim_object *vm)
@@ -76,16 +88,16 @@ static void add_one(struct export *e, const struct sim_object *vm)
     const struct sim_object *o;
 
     add(e, vm);
-    for (size_t at = 0; (o = sim_member(p, vm, "VIFs", &at));) {
+    for (size_t at = 0; !e->without[DEVICE_VIF] && (o = sim_member(p, vm, "VIFs", &at));) {
         add(e, o);
         add(e, sim_follow(p, o, "network"));
     }
-    for (size_t at = 0; (o = sim_member(p, vm, "VBDs", &at));) {
+    for (size_t at = 0; !e->without[DEVICE_VBD] && (o = sim_member(p, vm, "VBDs", &at));) {
         add(e, o);
         if (!sim_bool(o, "empty"))
             add_disk(e, sim_follow(p, o, "VDI"));
     }
-    for (size_t at = 0; (o = sim_member(p, vm, "VGPUs", &at));) {
+    for (size_t at = 0; !e->without[DEVICE_VGPU] && (o = sim_member(p, vm, "VGPUs", &at));) {
         add(e, o);
         add(e, sim_follow(p, o, "type"));
         add(e, sim_follow(p, o, "GPU_group"));
@@ -97,7 +109,7 @@ static void add_one(struct export *e, const struct sim_object *vm)
         add(e, o);
         add(e, sim_follow(p, o, "site"));
     }
-    for (size_t at = 0; (o = sim_member(p, vm, "VTPMs", &at));)
+    for (size_t at = 0; !e->without[DEVICE_VTPM] && (o = sim_member(p, vm, "VTPMs", &at));)
         add(e, o);
     if (e->power && sim_vm_power(vm) == SIM_IS_SUSPENDED)
         add_disk(e, sim_follow(p, vm, "suspend_VDI"));
@@ -549,6 +561,25 @@ static bool is_default_template(const struct sim_object *vm)
            (sim_bool(vm, "is_a_template") && sim_pair_is_true(vm, "other_config", "default_template"));
 }
 
+/* excluded_device_types: names with commas between. returns whether all of them are known. */
+static bool leave_out(struct export *e, const struct http_exchange *x)
+{
+    char list[128], *rest = list;
+
+    if (!sim_http_param(x, "excluded_device_types", list, sizeof(list)))
+        return true;
+    for (const char *word; (word = strsep(&rest, ","));) {
+        enum device d = 0;
+        while (d < DEVICES && strcasecmp(word, device_names[d]) != 0)
+            d++;
+        if (d == DEVICES && *word)
+            return false;
+        if (d < DEVICES)
+            e->without[d] = true;
+    }
+    return true;
+}
+
 void sim_export_metadata(struct simpool *p, struct http_exchange *x)
 {
     const bool all = sim_request_says(x, "all", false), with_dom0 = sim_request_says(x, "include_dom0", true);
@@ -562,6 +593,12 @@ void sim_export_metadata(struct simpool *p, struct http_exchange *x)
         return;
     e->power = e->metadata = true;
     e->snapshots = sim_request_says(x, "export_snapshots", true);
+    e->parents = sim_request_says(x, "include_vhd_parents", false);
+    if (!leave_out(e, x)) {
+        (void)sim_deny(&why, "INTERNAL_ERROR", "excluded_device_types names no type of device: vbd, vif, vgpu, vtpm do",
+                       NULL);
+        return refuse(e, &why);
+    }
     for (const struct sim_object *vm = all ? sim_first(p, "VM") : one; vm; vm = all ? vm->class_next : NULL) {
         if (all && (is_default_template(vm) || (!with_dom0 && sim_vm_is_dom0(vm))))
             continue;

@@ -57,6 +57,21 @@ same("there and back", [objects[disk["VM"]]["snapshot"]["uuid"], objects[disk["V
 status, body = ask("/export_metadata?export_snapshots=false&uuid=" + vms[halted]["uuid"] + key)
 content = records(tarfile.open(fileobj=io.BytesIO(body)))
 same("without its snapshots", [o["snapshot"]["snapshots"] for o in content["objects"] if o["class"] == "VM"], [[]])
+status, body = ask("/export_metadata?export_snapshots=false&excluded_device_types=VBD,vif&uuid=" + vms[halted]["uuid"] + key)
+kinds = {o["class"] for o in records(tarfile.open(fileobj=io.BytesIO(body)))["objects"]}
+same("without disks and interfaces", [status, kinds & {"VBD", "VDI", "VIF", "network"}, "VM" in kinds], [200, set(), True])
+status, body = ask("/export_metadata?excluded_device_types=floppy&uuid=" + vms[halted]["uuid"] + key)
+same("types of devices that are none are refused", status, 500)
+own = api("VM.get_VBDs", halted)
+disk = next(d for d in (api("VBD.get_VDI", b) for b in own) if d != none)
+base = api("VDI.snapshot", disk)
+api("VDI.add_to_sm_config", disk, "vhd-parent", api("VDI.get_uuid", base))
+counts = []
+for parents in "false", "true":
+    status, body = ask("/export_metadata?export_snapshots=false&include_vhd_parents=" + parents + "&uuid=" + vms[halted]["uuid"] + key)
+    counts.append(sum(o["class"] == "VDI" for o in records(tarfile.open(fileobj=io.BytesIO(body)))["objects"]))
+same("with what its disk lies on", counts[1] - counts[0], 1)
+api("VDI.remove_from_sm_config", disk, "vhd-parent")
 status, body = ask("/export_metadata?all=true&include_dom0=false" + key)
 content = records(tarfile.open(fileobj=io.BytesIO(body)))
 same("all machines but templates", {o["snapshot"]["uuid"] for o in content["objects"] if o["class"] == "VM"} >= {vms[r]["uuid"] for r in plain}, True)
