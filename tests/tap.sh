@@ -15,7 +15,8 @@
 #     nok NAME CMD ARGS…      passes when CMD fails              like NAME GOT REGEX    passes when some line matches
 #     pass NAME               fail NAME [WHY]                    skip NAME WHY          diag TEXT
 #     requires PROG…          skips the whole script by name when a program is missing
-#     skip_all WHY            skips the whole script
+#     requires_network        sets $apart: what runs a command in a network of its own; skips the rest without one
+#     skip_all WHY            skips the whole script, or what is left of it
 #     on_exit CMD ARGS…       run at the end, however it comes; the last one said goes first
 #     $tmp                    the folder above the test's own: for files that a scan of the own folder must not meet
 #
@@ -102,6 +103,13 @@ requires() {
     for tap_program; do
         command -v "$tap_program" >/dev/null 2>&1 || skip_all "$tap_program is not installed"
     done
+}
+
+requires_network() {
+    for apart in "unshare -n" "unshare -rn"; do
+        ! $apart true 2>/dev/null || return 0
+    done
+    skip_all "no network namespaces here"
 }
 
 done_testing() {

@@ -143,8 +143,8 @@ void report_cell_none(struct report *r);
  * A square of `count` names by `count`, shaded from its best value to its worst.
  * values   row by row: from a name to a name; what cannot be drawn (NAN) is left empty.
  */
-void report_matrix(struct report *r, const char *caption, enum report_unit unit, const char *const *names,
-                   size_t count, const double *values, bool low_is_bad);
+void report_matrix(struct report *r, const char *caption, enum report_unit unit, const char *const *names, size_t count,
+                   const double *values, bool low_is_bad);
 
 /* ---- charts: SVG, drawn here; they need no script and print ---- */
 

@@ -3,13 +3,7 @@
 . "$XENKIT_SOURCE/tests/tap.sh"
 requires jq ip nsenter python3 ss taskset
 [ -c /dev/net/tun ] || skip_all "no /dev/net/tun"
-if unshare -n true 2>/dev/null; then
-    apart="unshare -n"
-elif unshare -rn true 2>/dev/null; then
-    apart="unshare -rn"
-else
-    skip_all "no network namespaces here"
-fi
+requires_network
 mkdir results
 run $apart bash "$XENKIT_SOURCE/src/rooms/net/causes.sh" "$XENKIT" "$PWD/results"
 check "the networks stood" 0 - -

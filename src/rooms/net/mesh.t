@@ -52,14 +52,7 @@ for program in ip nsenter nft; do
         done_testing
     }
 done
-if unshare -n true 2>/dev/null; then
-    apart="unshare -n"
-elif unshare -rn true 2>/dev/null; then
-    apart="unshare -rn"
-else
-    skip "meshes in networks of their own" "no network namespaces here"
-    done_testing
-fi
+requires_network
 mkdir results
 run $apart bash "$XENKIT_SOURCE/src/rooms/net/mesh-net.sh" "$XENKIT" "$PWD/results"
 check "the hosts stood" 0 - -

@@ -2,13 +2,7 @@
 
 . "$XENKIT_SOURCE/tests/tap.sh"
 requires jq ip nsenter python3 ss
-if unshare -n true 2>/dev/null; then
-    apart="unshare -n"
-elif unshare -rn true 2>/dev/null; then
-    apart="unshare -rn"
-else
-    skip_all "no network namespaces here"
-fi
+requires_network
 
 run xenkit net path --max-hops 65 127.0.0.1
 check "refused: too many hops" 2 - "~--max-hops"

@@ -55,14 +55,7 @@ if ! command -v nft >/dev/null || ! command -v ip >/dev/null || ! command -v pyt
     skip "a host behind a firewall" "nft, ip or python3 is not installed"
     done_testing
 fi
-if unshare -n true 2>/dev/null; then
-    apart="unshare -n"
-elif unshare -rn true 2>/dev/null; then
-    apart="unshare -rn"
-else
-    skip "a host behind a firewall" "no network namespaces here"
-    done_testing
-fi
+requires_network
 mkdir net
 if ! $apart bash -c 'nft add table inet t && ip link add xa type veth peer name xb' 2>"$tmp/why"; then
     skip "a host behind a firewall" "$(head -n 1 "$tmp/why")"
