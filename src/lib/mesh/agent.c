@@ -7,6 +7,7 @@
  */
 #include "lib/mesh/agent.h"
 
+#include "core/child.h"
 #include "lib/mesh/line.h"
 #include "lib/mesh/task.h"
 #include "lib/nethost/nethost.h"
@@ -18,7 +19,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 
@@ -63,19 +63,34 @@ static void end_task(struct agent *a, unsigned i)
     a->tasks[i] = a->tasks[--a->count];
 }
 
-/* In the new process. */
-static _Noreturn void perform(const struct agent *a, const struct mesh_message *ask, int go, int out)
+/* Of a new process: what it does, its ends of the pipes, and those that are its agent's. */
+struct beginning {
+    const struct agent *agent;
+    const struct mesh_message *ask;
+    int go, out, agents_go, agents_from;
+};
+
+/* In that process. The pipes of the others go too: the end of one is known by its last writer. */
+static int perform(void *context)
 {
+    const struct beginning *const b = context;
+    const struct agent *const a = b->agent;
     struct xk_err err = {0};
 
-    const int code = ask->word == MESH_SERVE ? mesh_task_serve(ask, out, a->settings, &err)
-                                             : mesh_task_run(ask, go, out, a->settings, &err);
-    if (code < 0) {
-        struct mesh_message m = {.word = MESH_FAILED, .number = ask->number};
-        snprintf(m.text, sizeof(m.text), "%.255s", err.text);
-        (void)mesh_write(out, &m);
+    close(b->agents_go);
+    close(b->agents_from);
+    for (unsigned i = 0; i < a->count; i++) {
+        close(a->tasks[i].go);
+        close(a->tasks[i].from);
     }
-    _exit(0);
+    const int code = b->ask->word == MESH_SERVE ? mesh_task_serve(b->ask, b->out, a->settings, &err)
+                                                : mesh_task_run(b->ask, b->go, b->out, a->settings, &err);
+    if (code < 0) {
+        struct mesh_message m = {.word = MESH_FAILED, .number = b->ask->number};
+        snprintf(m.text, sizeof(m.text), "%.255s", err.text);
+        (void)mesh_write(b->out, &m);
+    }
+    return code < 0;
 }
 
 static int begin_task(struct agent *a, const struct mesh_message *ask)
@@ -92,27 +107,15 @@ static int begin_task(struct agent *a, const struct mesh_message *ask)
         close(go[1]);
         return tell_failed(a, ask->number, strerror(error));
     }
-    const pid_t agent = getpid(), pid = fork();
-    if (pid == 0) {
-        /* The pipes of the others go too: the end of one is known by its last writer. */
-        close(go[1]);
-        close(from[0]);
-        for (unsigned i = 0; i < a->count; i++) {
-            close(a->tasks[i].go);
-            close(a->tasks[i].from);
-        }
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != agent)
-            _exit(0);
-        perform(a, ask, go[0], from[1]);
-    }
-    const int error = errno;
+    struct beginning b = {
+        .agent = a, .ask = ask, .go = go[0], .out = from[1], .agents_go = go[1], .agents_from = from[0]};
+    const pid_t pid = xk_child_fork(perform, &b);
     close(go[0]);
     close(from[1]);
     if (pid < 0) {
         close(go[1]);
         close(from[0]);
-        return tell_failed(a, ask->number, strerror(error));
+        return tell_failed(a, ask->number, strerror((int)-pid));
     }
     a->tasks[a->count++] = (struct task){.pid = pid, .number = ask->number, .go = go[1], .from = from[0]};
     return 0;

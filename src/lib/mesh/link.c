@@ -4,43 +4,19 @@
  */
 #include "lib/mesh/link.h"
 
-#include "core/text.h"
+#include "core/child.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #define CONNECT_NS (10 * XK_NS_PER_S)
 #define CLOSING_MS 1000
-
-/* The command, in a process group of its own: an interrupt from the terminal is for the coordinator alone. */
-static int spawn_command(pid_t *ret, const struct mesh_host *host, int in_out, int err_fd)
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t defaults;
-
-    sigemptyset(&defaults);
-    sigaddset(&defaults, SIGPIPE);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, in_out, STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, in_out, STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, err_fd, STDERR_FILENO);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigdefault(&attributes, &defaults);
-    const int error = posix_spawnp(ret, host->command[0], &actions, &attributes, host->command, environ);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    return -error;
-}
 
 static int carry(const struct mesh_host *host, int plain, const struct mesh_run_settings *s, struct xk_err *err)
 {
@@ -61,32 +37,23 @@ static int carry(const struct mesh_host *host, int plain, const struct mesh_run_
     return net < 0 ? net : mesh_tls_carry(net, plain, false, s->key, s->clock, err);
 }
 
-/* The streams to other agents end when the coordinator closes them, not when this process does. */
-static void close_all_but(int a, int b)
-{
-    const unsigned low = (unsigned)XK_MIN(a, b), high = (unsigned)XK_MAX(a, b);
+struct carrier {
+    const struct mesh_host *host;
+    const struct mesh_run_settings *settings;
+    int plain, err_fd;
+};
 
-    (void)close_range(high + 1, UINT32_MAX, 0);
-    if (high > low + 1)
-        (void)close_range(low + 1, high - 1, 0);
-    if (low > STDERR_FILENO + 1)
-        (void)close_range(STDERR_FILENO + 1, low - 1, 0);
-}
-
-static int fork_carrier(pid_t *ret, const struct mesh_host *host, int plain, int err_fd,
-                        const struct mesh_run_settings *s)
+/* In its own process. The streams to other agents end when the coordinator closes them, not when this one does. */
+static int run_carrier(void *context)
 {
+    const struct carrier *const c = context;
     struct xk_err err = {0};
-    const pid_t parent = getpid();
 
-    *ret = fork();
-    if (*ret != 0)
-        return *ret < 0 ? -errno : 0;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    close_all_but(plain, err_fd);
-    if (getppid() == parent && carry(host, plain, s, &err) < 0)
-        dprintf(err_fd, "%s\n", err.text);
-    _exit(0);
+    xk_child_keep(c->plain, c->err_fd);
+    if (carry(c->host, c->plain, c->settings, &err) < 0 &&
+        (write(c->err_fd, err.text, strlen(err.text)) < 0 || write(c->err_fd, "\n", 1) < 0))
+        return 1;
+    return 0;
 }
 
 int mesh_link_start(struct mesh_link *l, const struct mesh_host *host, const struct mesh_run_settings *s,
@@ -105,8 +72,13 @@ int mesh_link_start(struct mesh_link *l, const struct mesh_host *host, const str
         close(stream[1]);
         return code;
     }
-    code = *host->endpoint ? fork_carrier(&l->pid, host, stream[1], errors[1], s)
-                           : spawn_command(&l->pid, host, stream[1], errors[1]);
+    struct carrier carrier = {.host = host, .settings = s, .plain = stream[1], .err_fd = errors[1]};
+    if (*host->endpoint) {
+        l->pid = xk_child_fork(run_carrier, &carrier);
+        code = l->pid < 0 ? (int)l->pid : 0;
+    } else {
+        code = xk_child_spawn(&l->pid, host->command, stream[1], errors[1]);
+    }
     close(stream[1]);
     close(errors[1]);
     l->fd = stream[0];

@@ -159,7 +159,7 @@ static void set_up(struct world *w, unsigned hosts, double noise)
                                    .step = step,
                                    .done = true,
                                    .probed = true,
-                                   .rtt_p99_ms = 1,
+                                   .rtt_p50_ms = 1,
                                    .received_bps = USUAL_BPS * (1 + noise * (2 * xk_random_unit(&random) - 1))};
     free(pairs);
 }
@@ -210,9 +210,9 @@ static void links_out_of_line_are_named(void **state)
     set_up(w, 8, 0);
     link_of(w, 1, 0)->loss_percent = 0.5;
     link_of(w, 3, 0)->loss_percent = 0.09;
-    link_of(w, 4, 6)->rtt_p99_ms = 9;
-    link_of(w, 6, 4)->rtt_p99_ms = 9; /* the same round trip */
-    link_of(w, 7, 4)->rtt_p99_ms = 5.5;
+    link_of(w, 4, 6)->rtt_p50_ms = 9;
+    link_of(w, 6, 4)->rtt_p50_ms = 9; /* the same round trip */
+    link_of(w, 7, 4)->rtt_p50_ms = 5.5;
     assert_string_equal(judge(w), "mesh.link-bad h1 to h0\nmesh.link-bad h6 to h4\n");
     free(w);
 }

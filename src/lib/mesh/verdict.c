@@ -79,8 +79,8 @@ static bool value_of(const struct mesh_flow *f, enum mesh_metric m, double *ret)
         *ret = f->loss_percent;
         return f->probed;
     case MESH_DELAY:
-        *ret = f->rtt_p99_ms;
-        return f->rtt_p99_ms > 0;
+        *ret = f->rtt_p50_ms;
+        return f->rtt_p50_ms > 0;
     case MESH_METRICS:
         break;
     }
@@ -138,7 +138,7 @@ static struct words say(enum mesh_metric m, double v)
     if (m == MESH_RATE)
         snprintf(w.s, sizeof(w.s), "%s", xk_rate((uint64_t)v).s);
     else
-        snprintf(w.s, sizeof(w.s), m == MESH_LOSS ? "%.2f %% lost" : "%.1f ms at the 99th percentile", v);
+        snprintf(w.s, sizeof(w.s), m == MESH_LOSS ? "%.2f %% lost" : "%.1f ms in the median", v);
     return w;
 }
 

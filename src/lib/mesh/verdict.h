@@ -14,7 +14,7 @@
 #define MESH_OUTLIER_MADS 3.0
 #define MESH_SLOW_SHARE   0.75 /* of the median rate */
 #define MESH_LOSS_PERCENT 0.1  /* more than the median */
-#define MESH_DELAY_FACTOR 2.0  /* of the median p99 */
+#define MESH_DELAY_FACTOR 2.0  /* of the usual round trip; medians both, since one hiccup is no property of a link */
 #define MESH_DELAY_MS     5.0  /* and so much above it */
 #define MESH_ASYMMETRY    0.6  /* the slower direction's share of the other one */
 #define MESH_SPREAD_MS    50

@@ -83,7 +83,7 @@ stop
 
 # ---- logins ----
 
-with 'method=session.login_with_password,every=2,http=503' 'method=session.logout,probability=50%,reset'
+with 'method=session.login_with_password,every=2,http=503' 'method=session.logout,every=2,reset'
 run api call "$url" VM.get_by_name_label web-01 --protocol json2
 check "a login that gets through" 0 "~^OpaqueRef" ""
 run api call "$url" VM.get_by_name_label web-01 --protocol json2

@@ -1,16 +1,13 @@
 /* `xenkit net agent`: the end of a mesh on one host. */
 #include "rooms/net/net.h"
 
+#include "core/child.h"
 #include "lib/mesh/agent.h"
 #include "lib/mesh/tls.h"
 #include "lib/resolve/resolve.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -31,28 +28,37 @@ static const struct xk_opt agent_opts[] = {
     XK_OPT_END,
 };
 
-/* In a process of its own. Half of it carries TLS, the other half is the agent. */
-static _Noreturn void serve_caller(int net, const struct mesh_key *key, const struct mesh_agent_settings *s)
-{
-    int plain[2];
+struct caller {
+    int listener, net, plain[2];
+    const struct mesh_key *key;
+    const struct mesh_agent_settings *settings;
+};
 
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, plain) < 0)
-        _exit(XK_EXIT_IO);
-    const pid_t carrier = getpid(), agent = fork();
-    if (agent < 0)
-        _exit(XK_EXIT_IO);
-    if (agent == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
-        close(net);
-        close(plain[0]);
-        _exit(getppid() == carrier && mesh_agent_serve(plain[1], plain[1], s, NULL) == 0 ? XK_EXIT_OK : XK_EXIT_IO);
-    }
-    close(plain[1]);
-    const int code = mesh_tls_carry(net, plain[0], true, key, s->clock, NULL);
-    close(plain[0]);
-    while (waitpid(agent, NULL, 0) < 0 && errno == EINTR)
+static int run_agent(void *context)
+{
+    const struct caller *const c = context;
+
+    close(c->net);
+    close(c->plain[0]);
+    return mesh_agent_serve(c->plain[1], c->plain[1], c->settings, NULL) < 0;
+}
+
+/* In a process of its own: it carries TLS, and one more is the agent. */
+static int serve_caller(void *context)
+{
+    struct caller *const c = context;
+
+    close(c->listener);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, c->plain) < 0)
+        return 1;
+    const pid_t agent = xk_child_fork(run_agent, c);
+    close(c->plain[1]);
+    const int code =
+        agent < 0 ? (int)agent : mesh_tls_carry(c->net, c->plain[0], true, c->key, c->settings->clock, NULL);
+    close(c->plain[0]);
+    while (agent > 0 && waitpid(agent, NULL, 0) < 0 && errno == EINTR)
         ;
-    _exit(code == 0 ? XK_EXIT_OK : XK_EXIT_IO);
+    return code < 0;
 }
 
 static int open_listener(int *ret, struct xk_app *app, const char *where, struct xk_err *err)
@@ -113,14 +119,8 @@ static int listen_on(struct xk_app *app, const char *where, const struct mesh_ke
         const int net = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
         if (net < 0)
             continue;
-        const pid_t parent = getpid(), pid = callers < CALLERS_MAX ? fork() : -1;
-        if (pid == 0) {
-            close(fd);
-            prctl(PR_SET_PDEATHSIG, SIGTERM);
-            if (getppid() == parent)
-                serve_caller(net, key, s);
-            _exit(XK_EXIT_IO);
-        }
+        struct caller caller = {.listener = fd, .net = net, .key = key, .settings = s};
+        const pid_t pid = callers < CALLERS_MAX ? xk_child_fork(serve_caller, &caller) : -1;
         close(net);
         callers += pid > 0;
     }

@@ -167,7 +167,7 @@ static void put_steps(struct xk_out *out, const struct net_mesh *m)
 
 static void put_usual(struct xk_out *out, const struct net_mesh *m)
 {
-    static const char *const names[MESH_METRICS] = {"rate_bps", "loss_percent", "rtt_p99_ms"};
+    static const char *const names[MESH_METRICS] = {"rate_bps", "loss_percent", "rtt_p50_ms"};
 
     xk_out_rows(out, "usual");
     for (enum mesh_metric w = 0; w < MESH_METRICS; w++) {
