@@ -193,6 +193,12 @@ struct iperf_params {
     char authtoken[4096];
 };
 
+/* Block of a paced stream of ours: a hundredth of a second's worth, so that a rate holds within a short test, too. */
+static inline uint32_t iperf_paced_block(uint64_t rate_bps)
+{
+    return (uint32_t)XK_MIN(XK_MAX(rate_bps / 800, UINT64_C(1) << 10), UINT64_C(128) << 10);
+}
+
 /* returns 0; -EBADMSG with the reason: no JSON object, a field of a wrong type or out of its range. */
 int iperf_params_decode(struct iperf_params *ret, const char *json, size_t bytes, struct xk_err *err);
 void iperf_params_encode(struct xk_buf *b, const struct iperf_params *p);

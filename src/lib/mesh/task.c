@@ -194,7 +194,9 @@ int mesh_task_run(const struct mesh_message *ask, int go, int out, const struct 
                    .time_s = (uint32_t)ask->seconds,
                    .parallel = (uint32_t)ask->streams,
                    .rate_bps = ask->rate_bps,
-                   .block_bytes = ask->udp ? PROBE_BYTES : 0,
+                   .block_bytes = ask->udp        ? PROBE_BYTES
+                                  : ask->rate_bps ? iperf_paced_block(ask->rate_bps)
+                                                  : 0,
                    .counters_64bit = ask->udp,
                    .affinity = -1},
         .host = ask->host,

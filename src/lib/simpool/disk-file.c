@@ -31,13 +31,15 @@ static char *path_of(const struct simpool *p, const char *name)
     return xk_buf_take(&b);
 }
 
-/* returns   0; -ENOENT: it holds nothing. */
+/* name      lives as long as the file is open. returns   0; -ENOENT: it holds nothing. */
 static int file_open(struct xk_file *ret, const struct simpool *p, const char *name, int flags)
 {
     xk_autofree char *path = path_of(p, name);
 
     *ret = (struct xk_file){0};
-    return path ? xk_file_open(ret, p->settings.fs, path, flags, 0600, NULL) : -ENOMEM;
+    const int code = path ? xk_file_open(ret, p->settings.fs, path, flags, 0600, NULL) : -ENOMEM;
+    ret->path = name; /* for messages, as long as the file is open */
+    return code;
 }
 
 static uint64_t held(const struct xk_file *f)

@@ -40,7 +40,7 @@ static const struct xk_opt run_opts_table[] = {
                 "measure round trips and one-way delays, for an idle second and under load"),
     XK_OPT_SIZE('w', "window", struct run_opts, window_bytes, "SIZE", "of the sockets' buffers [the system's]"),
     XK_OPT_SIZE(0, "block", struct run_opts, block_bytes, "SIZE",
-                "of a write, of a datagram [128K; what fits into a packet]"),
+                "of a write, of a datagram [128K, 10 ms of --rate; what fits into a packet]"),
     XK_OPT_U64(0, "mss", struct run_opts, mss, "BYTES", 88, IPERF_MSS_MAX, "largest segment of TCP"),
     XK_OPT_DURATION(0, "omit", struct run_opts, omit_ns, "TIME", "leave out the beginning, up to 10m [0]"),
     XK_OPT_DURATION('i', "interval", struct run_opts, interval_ns, "TIME", "between two lines, 100ms to 1m [1s]"),
@@ -433,6 +433,8 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     r.host = host;
     if (opts->udp && !opts->block_bytes)
         adapted.block_bytes = datagram_bytes(&r);
+    else if (opts->rate_bps && !opts->block_bytes)
+        adapted.block_bytes = iperf_paced_block(opts->rate_bps);
     r.legs = xk_array_alloc(r.leg_count, sizeof(*r.legs));
     if (!r.legs)
         return xk_fail_memory(err);
