@@ -179,6 +179,7 @@ static void stranger_readable(evutil_socket_t fd, short what, void *context)
     if (g->have < sizeof(g->cookie))
         return set_patience(g);
     memcpy(cookie, g->cookie, sizeof(cookie));
+    cookie[sizeof(cookie) - 1] = '\0'; /* what a stranger ends it with is anything */
     cookie_known(server, leave(g), cookie);
 }
 
