@@ -5,6 +5,7 @@
 #include "core/child.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/prctl.h>
@@ -41,6 +42,22 @@ int xk_child_spawn(pid_t *ret, char *const argv[], int in_out, int err_fd)
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     return -error;
+}
+
+int xk_child_daemon(void)
+{
+    const pid_t child = fork();
+
+    if (child != 0)
+        return child < 0 ? -errno : 1;
+    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0 || setsid() < 0)
+        return -errno;
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        (void)dup2(null, fd);
+    if (null > STDERR_FILENO)
+        (void)close(null);
+    return 0;
 }
 
 void xk_child_keep(int a, int b)

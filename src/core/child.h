@@ -27,6 +27,13 @@ pid_t xk_child_fork(int (*run)(void *context), void *context);
  */
 int xk_child_spawn(pid_t *ret, char *const argv[], int in_out, int err_fd);
 
+/*
+ * Go on in the background, without a terminal; the standard streams are /dev/null.
+ *
+ * returns   1 in the process that was started, which is to end; 0 in the one that goes on; a negative errno value.
+ */
+int xk_child_daemon(void);
+
 /* Close every descriptor but the standard ones, `a` and `b`. */
 void xk_child_keep(int a, int b);
 

@@ -318,12 +318,13 @@ static int set_up(struct rank *r, struct xk_err *err)
         snprintf(text, sizeof(text), "%.*s%s%s", (int)(hole - s->address), s->address, rank, hole + 2);
     else
         snprintf(text, sizeof(text), "%.250s", s->address ? s->address : name);
-    size_t count = 0;
-    for (char *rest = shell, *word; s->shell && (word = strsep(&rest, " "));)
-        if (*word && count < MESH_WORDS_MAX)
-            words[count++] = strcmp(word, "{}") == 0 ? rank : word;
+    int code = s->shell ? mesh_plan_split(words, shell, err) : 0;
+    if (code < 0)
+        return code;
+    for (const char **word = words; *word; word++)
+        *word = strcmp(*word, "{}") == 0 ? rank : *word;
     struct mesh_plan one = {0};
-    const int code = mesh_plan_add(&one, r->card.name, text, words, NULL, err);
+    code = mesh_plan_add(&one, r->card.name, text, words, NULL, err);
     r->host = one.hosts[0];
     return code;
 }
@@ -400,16 +401,8 @@ static int parse(struct settings *s, struct mesh_plan *plan, int argc, char **ar
         code = xk_fail(err, -EINVAL, "\"%s\" is no option; the hosts are the ranks of the job", room[0]);
     *plan = (struct mesh_plan){
         .seconds = s->seconds, .streams = s->streams, .rate_bps = s->rate_bps, .probe_bps = s->probe_bps};
-    plan->patterns[MESH_PAIRS] = s->patterns.count == 0;
-    for (size_t i = 0; code == 0 && i < s->patterns.count; i++) {
-        enum mesh_pattern p = 0;
-        while (p < MESH_PATTERNS && strcmp(s->patterns.items[i], mesh_pattern_name(p)) != 0)
-            p++;
-        if (p == MESH_PATTERNS)
-            return xk_fail(err, -EINVAL, "\"%s\" is no pattern: pairs, all, incast, outcast are", s->patterns.items[i]);
-        plan->patterns[p] = true;
-    }
-    return code;
+    plan->patterns[MESH_PAIRS] = true;
+    return code < 0 ? code : mesh_plan_choose(plan, &s->patterns, err);
 }
 
 int main(int argc, char **argv)

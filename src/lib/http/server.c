@@ -8,6 +8,8 @@
  */
 #include "lib/http/server-parts.h"
 
+#include "core/fs.h"
+
 #include <event2/bufferevent_ssl.h>
 
 #include <arpa/inet.h>
@@ -15,7 +17,6 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #define INPUT_BYTES_MAX (64u << 10) /* not yet parsed */
@@ -259,18 +260,9 @@ static void say_nothing(int severity, const char *text)
 /* More open files than the usual soft limit of 1,024, as far as the hard one allows. */
 static unsigned raise_files(unsigned wanted)
 {
-    struct rlimit limit;
+    const uint64_t need = (uint64_t)wanted + SPARE_FILES, all = xk_fd_limit_raise(need);
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return wanted;
-    const rlim_t need = (rlim_t)wanted + SPARE_FILES;
-    if (limit.rlim_cur < need) {
-        limit.rlim_cur = XK_MIN(need, limit.rlim_max);
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
-    return limit.rlim_cur >= need             ? wanted
-           : limit.rlim_cur > 2 * SPARE_FILES ? (unsigned)(limit.rlim_cur - SPARE_FILES)
-                                              : SPARE_FILES;
+    return all >= need ? wanted : all > 2 * SPARE_FILES ? (unsigned)(all - SPARE_FILES) : SPARE_FILES;
 }
 
 int http_server_open(struct http_server **ret, struct event_base *base, const struct http_settings *settings,

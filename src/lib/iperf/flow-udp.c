@@ -7,6 +7,7 @@
  */
 #include "lib/iperf/inner.h"
 #include "lib/iperf/pace.h"
+#include "lib/iperf/segments.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -61,34 +62,11 @@ static void stamp(uint8_t *at, uint64_t number, bool wide)
     }
 }
 
-static ssize_t send_segments(const struct sender *s, unsigned count)
-{
-    union {
-        char bytes[CMSG_SPACE(sizeof(uint16_t))];
-        struct cmsghdr align;
-    } control = {{0}};
-    struct iovec vector = {s->data, s->block * count};
-    struct msghdr m = {.msg_iov = &vector, .msg_iovlen = 1};
-
-    if (count > 1) {
-        m.msg_control = control.bytes;
-        m.msg_controllen = sizeof(control.bytes);
-        struct cmsghdr *const c = CMSG_FIRSTHDR(&m);
-        c->cmsg_level = SOL_UDP;
-        c->cmsg_type = UDP_SEGMENT;
-        c->cmsg_len = CMSG_LEN(sizeof(uint16_t));
-        const uint16_t size = (uint16_t)s->block;
-        memcpy(CMSG_DATA(c), &size, sizeof(size));
-    }
-    const ssize_t n = sendmsg(s->flow->fd, &m, MSG_NOSIGNAL);
-    return n < 0 ? n : (ssize_t)((size_t)n / s->block);
-}
-
 /* returns datagrams that left; -1 with errno. */
 static ssize_t send_batch(struct sender *s, unsigned count)
 {
     if (count > 1 && s->way == BY_SEGMENTS) {
-        const ssize_t n = send_segments(s, count);
+        const ssize_t n = iperf_send_segments(s->flow->fd, s->data, (uint16_t)s->block, count);
         if (n >= 0 || (errno != EIO && errno != EINVAL && errno != EMSGSIZE && errno != EOPNOTSUPP))
             return n;
         s->way = BY_MESSAGES;

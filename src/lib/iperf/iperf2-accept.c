@@ -9,11 +9,12 @@
  */
 #include "lib/iperf/iperf2-inner.h"
 
+#include "core/fs.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #define DRAIN_MAX     4096 /* datagrams at once; the rest in the next round */
@@ -40,12 +41,8 @@ struct iperf2_pending {
 int iperf2_accept_listen(struct iperf2_test *t, uint16_t from, uint16_t to, struct xk_err *err)
 {
     const struct iperf2_settings *const s = t->settings;
-    struct rlimit limit;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS) {
-        limit.rlim_cur = XK_MIN((rlim_t)DESCRIPTORS, limit.rlim_max);
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
+    (void)xk_fd_limit_raise(DESCRIPTORS);
     t->pending = xk_array_alloc(IPERF2_PENDING_MAX, sizeof(*t->pending));
     if (!t->pending)
         return xk_fail_memory(err);

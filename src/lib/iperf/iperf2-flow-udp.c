@@ -7,6 +7,7 @@
  * busy thread would measure its own delay.
  */
 #include "lib/iperf/iperf2-inner.h"
+#include "lib/iperf/segments.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -88,30 +89,11 @@ static void stamp(const struct sender *s, uint8_t *at, int64_t number)
     memcpy(at, words, XK_MIN(sizeof(words), s->block));
 }
 
-static ssize_t send_segments(const struct sender *s, unsigned count)
-{
-    union {
-        char bytes[CMSG_SPACE(sizeof(uint16_t))];
-        struct cmsghdr align;
-    } control = {{0}};
-    struct iovec vector = {s->data, s->block * count};
-    struct msghdr m = {
-        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
-    struct cmsghdr *const c = CMSG_FIRSTHDR(&m);
-    const uint16_t size = (uint16_t)s->block;
-
-    c->cmsg_level = SOL_UDP;
-    c->cmsg_type = UDP_SEGMENT;
-    c->cmsg_len = CMSG_LEN(sizeof(size));
-    memcpy(CMSG_DATA(c), &size, sizeof(size));
-    return sendmsg(s->flow->fd, &m, MSG_NOSIGNAL);
-}
-
 /* returns how many datagrams left; -1 with errno. */
 static int send_batch(struct sender *s, unsigned count, size_t last_bytes)
 {
     if (count > 1 && s->segments) {
-        const ssize_t n = send_segments(s, count);
+        const ssize_t n = iperf_send_segments(s->flow->fd, s->data, (uint16_t)s->block, count);
         if (n >= 0)
             return (int)count;
         if (errno != EIO && errno != EINVAL && errno != EMSGSIZE && errno != EOPNOTSUPP && errno != ENOPROTOOPT)

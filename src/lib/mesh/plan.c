@@ -8,6 +8,7 @@
 
 #include "lib/mesh/message.h"
 
+#include <errno.h>
 #include <json.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,29 @@ const char *mesh_pattern_name(enum mesh_pattern p)
 {
     static const char *const names[MESH_PATTERNS] = {"pairs", "all", "incast", "outcast"};
     return names[p];
+}
+
+int mesh_pattern_find(enum mesh_pattern *ret, const char *name, struct xk_err *err)
+{
+    for (*ret = 0; *ret < MESH_PATTERNS; ++*ret)
+        if (strcmp(name, mesh_pattern_name(*ret)) == 0)
+            return 0;
+    return xk_fail(err, -EINVAL, "\"%s\" is no pattern: pairs, all, incast, outcast are", name);
+}
+
+int mesh_plan_choose(struct mesh_plan *p, const struct xk_words *names, struct xk_err *err)
+{
+    int code = 0;
+
+    if (names->count > 0)
+        memset(p->patterns, 0, sizeof(p->patterns));
+    for (size_t i = 0; code == 0 && i < names->count; i++) {
+        enum mesh_pattern which;
+        code = mesh_pattern_find(&which, names->items[i], err);
+        if (code == 0)
+            p->patterns[which] = true;
+    }
+    return code;
 }
 
 /* ---- hosts ---- */
@@ -35,6 +59,21 @@ static char *fill_in(const char *word, const char *name)
 {
     const char *const hole = strstr(word, "{}");
     return hole ? xk_asprintf("%.*s%s%s", (int)(hole - word), word, name, hole + 2) : xk_strdup(word);
+}
+
+int mesh_plan_split(const char *ret[MESH_WORDS_MAX + 1], char *text, struct xk_err *err)
+{
+    size_t count = 0;
+
+    for (char *word; (word = strsep(&text, " "));) {
+        if (!*word)
+            continue;
+        if (count == MESH_WORDS_MAX)
+            return xk_fail(err, -EINVAL, "--shell has more than %u words", MESH_WORDS_MAX);
+        ret[count++] = word;
+    }
+    ret[count] = NULL;
+    return count > 0 ? 0 : xk_fail(err, -EINVAL, "--shell has no words");
 }
 
 int mesh_plan_add(struct mesh_plan *p, const char *name, const char *address, const char *const *command,
@@ -144,11 +183,10 @@ static int read_patterns(struct mesh_plan *p, struct json_object *o, struct xk_e
         return xk_fail(err, -EINVAL, "\"patterns\" of the plan is a list of names");
     for (size_t i = 0; i < json_object_array_length(v); i++) {
         const char *const name = json_object_get_string(json_object_array_get_idx(v, i));
-        enum mesh_pattern which = 0;
-        while (which < MESH_PATTERNS && (!name || strcmp(name, mesh_pattern_name(which)) != 0))
-            which++;
-        if (which == MESH_PATTERNS)
-            return xk_fail(err, -EINVAL, "\"%s\" is no pattern: pairs, all, incast, outcast are", name ? name : "null");
+        enum mesh_pattern which;
+        const int code = mesh_pattern_find(&which, name ? name : "null", err);
+        if (code < 0)
+            return code;
         p->patterns[which] = true;
     }
     return 0;

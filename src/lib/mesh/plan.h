@@ -7,7 +7,7 @@
 #define MESH_PLAN_H
 
 #include "core/err.h"
-#include "core/fs.h"
+#include "core/opt.h"
 #include "lib/resolve/resolve.h"
 
 #define MESH_HOSTS_MAX      64u
@@ -23,6 +23,8 @@ enum mesh_pattern {
     MESH_PATTERNS,
 };
 const char *mesh_pattern_name(enum mesh_pattern p);
+/* returns 0; -EINVAL: there is none of that name. */
+int mesh_pattern_find(enum mesh_pattern *ret, const char *name, struct xk_err *err);
 
 struct mesh_host {
     char name[MESH_NAME_BYTES];
@@ -51,6 +53,10 @@ int mesh_plan_decode(struct mesh_plan *ret, const char *json, size_t bytes, stru
 int mesh_plan_add(struct mesh_plan *p, const char *name, const char *address, const char *const *command,
                   const char *endpoint, struct xk_err *err);
 void mesh_plan_done(struct mesh_plan *p);
+/* The words of a command, parted by spaces, NULL-ended; `text` is cut up and holds them. returns 0; -EINVAL. */
+int mesh_plan_split(const char *ret[MESH_WORDS_MAX + 1], char *text, struct xk_err *err);
+/* The patterns of a command line; without any the plan's own stay. returns 0; -EINVAL. */
+int mesh_plan_choose(struct mesh_plan *p, const struct xk_words *names, struct xk_err *err);
 
 struct mesh_pair {
     unsigned char from, to;

@@ -125,9 +125,8 @@ static void take_server(struct server *s, const struct mesh_message *m)
         snprintf(s->why, sizeof(s->why), "%s", m->text);
 }
 
-static void take_flow(struct run *r, struct active *a, const struct mesh_link *l, const struct mesh_message *m)
+static void take_flow(struct active *a, const struct mesh_link *l, const struct mesh_message *m)
 {
-    (void)r;
     switch (m->word) {
     case MESH_READY:
         a->stage = a->stage < READY ? READY : a->stage;
@@ -184,7 +183,7 @@ static void take(struct run *r, unsigned host, const struct mesh_message *m)
             take_server(&r->servers[i], m);
     for (unsigned i = 0; i < r->active_count; i++)
         if (r->active[i].number == m->number && r->active[i].flow->pair.from == host && r->active[i].stage != ENDED)
-            take_flow(r, &r->active[i], l, m);
+            take_flow(&r->active[i], l, m);
 }
 
 static void hear(struct run *r, unsigned host)
@@ -509,8 +508,6 @@ static int run_step(struct run *r, enum mesh_pattern pattern, unsigned step, con
     struct mesh_flow *const flows = result->flows + result->count;
     for (unsigned i = 0; i < count; i++)
         flows[i] = (struct mesh_flow){.pair = pairs[i], .pattern = pattern, .step = step};
-    if (s->on_step)
-        s->on_step(s->context, pattern, step, count);
     code = perform(r, flows, count, false);
     if (code == 0 && pattern == MESH_PAIRS && r->plan->probe_bps > 0)
         code = perform(r, flows, count, true);
@@ -618,4 +615,14 @@ void mesh_result_done(struct mesh_result *r)
 {
     free(r->flows);
     *r = (struct mesh_result){0};
+}
+
+const struct mesh_flow *mesh_result_pair(const struct mesh_result *r, unsigned from, unsigned to)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        const struct mesh_flow *const f = &r->flows[i];
+        if (f->pattern == MESH_PAIRS && f->pair.from == from && f->pair.to == to)
+            return f;
+    }
+    return NULL;
 }

@@ -52,8 +52,7 @@ struct mesh_run_settings {
     const char *root;           /* as resolve.h has it */
     const struct mesh_key *key; /* for agents that listen; NULL: there are none */
     void *context;
-    /* May be NULL: a step begins; a flow has ended. */
-    void (*on_step)(void *context, enum mesh_pattern pattern, unsigned step, unsigned flows);
+    /* A flow has ended; may be NULL. */
     void (*on_flow)(void *context, const struct mesh_flow *flow);
 };
 
@@ -67,6 +66,8 @@ struct mesh_run_settings {
 int mesh_run(struct mesh_result *ret, const struct mesh_plan *plan, const struct mesh_run_settings *settings,
              struct xk_err *err);
 void mesh_result_done(struct mesh_result *r);
+/* The flow of MESH_PAIRS from a host to another; NULL: there is none. */
+const struct mesh_flow *mesh_result_pair(const struct mesh_result *r, unsigned from, unsigned to);
 /* Take what a MESH_RESULT says; probe: of the flow's UDP second. */
 void mesh_flow_take(struct mesh_flow *f, const struct mesh_message *result, bool probe);
 

@@ -224,16 +224,16 @@ static void find_hosts(const struct search *s, enum mesh_metric m)
     }
 }
 
-static const struct mesh_flow *back_of(const struct search *s, const struct mesh_flow *f, size_t *ret_at)
+/* The flow of the other direction, when that was measured. */
+static const struct mesh_flow *back_of(const struct search *s, const struct mesh_flow *f)
 {
-    for (size_t i = 0; i < s->result->count; i++) {
-        const struct mesh_flow *const b = &s->result->flows[i];
-        if (b->done && b->pattern == MESH_PAIRS && b->pair.from == f->pair.to && b->pair.to == f->pair.from) {
-            *ret_at = i;
-            return b;
-        }
-    }
-    return NULL;
+    const struct mesh_flow *const b = mesh_result_pair(s->result, f->pair.to, f->pair.from);
+    return b && b->done ? b : NULL;
+}
+
+static bool is_named(const struct search *s, const struct mesh_flow *f)
+{
+    return s->named[f - s->result->flows];
 }
 
 static void find_links(const struct search *s, enum mesh_metric m)
@@ -244,12 +244,12 @@ static void find_links(const struct search *s, enum mesh_metric m)
         const struct mesh_flow *const f = &s->result->flows[i];
         char object[2 * MESH_NAME_BYTES + 8];
         double v;
-        size_t back;
         if (s->named[i] || !value_of(f, m, &v) || !is_out(u, m, v))
             continue;
         s->named[i] = true;
         /* A round trip goes both ways; what is wrong with one of them has been said. */
-        if (m == MESH_DELAY && back_of(s, f, &back) && s->named[back])
+        const struct mesh_flow *const back = back_of(s, f);
+        if (m == MESH_DELAY && back && is_named(s, back))
             continue;
         snprintf(object, sizeof(object), "%s to %s", name_of(s, f->pair.from), name_of(s, f->pair.to));
         xk_find(&s->verdict->findings, &rows[LINK_BAD], XK_WARNING, object, NULL,
@@ -265,12 +265,11 @@ static void find_asymmetry(const struct search *s)
     for (size_t i = 0; i < s->result->count; i++) {
         const struct mesh_flow *const f = &s->result->flows[i];
         char object[2 * MESH_NAME_BYTES + 8];
-        size_t at;
         if (s->named[i] || !f->done || f->pattern != MESH_PAIRS)
             continue;
-        const struct mesh_flow *const b = back_of(s, f, &at);
+        const struct mesh_flow *const b = back_of(s, f);
         /* In noise as wide as that, two directions differ by chance. */
-        if (!b || s->named[at] || f->received_bps >= b->received_bps * MESH_ASYMMETRY ||
+        if (!b || is_named(s, b) || f->received_bps >= b->received_bps * MESH_ASYMMETRY ||
             b->received_bps - f->received_bps < MESH_OUTLIER_MADS * sqrt(2) * u->mad)
             continue;
         snprintf(object, sizeof(object), "%s to %s", name_of(s, f->pair.from), name_of(s, f->pair.to));

@@ -20,6 +20,8 @@ void report_add_short(struct report *r, const char *text, size_t cells);
 unsigned report_next_id(struct report *r);
 /* "critical", "warning" …; also the class in style.css. */
 const char *report_state_name(enum report_state state);
+/* A table up to the cells of its heading; a wide one scrolls sideways. class: a further one of the table, or "". */
+void report_open_table(struct report *r, const char *class, const char *caption);
 /* The sign of a state, inside or outside of another SVG. */
 void report_add_sign(struct report *r, enum report_state state);
 /* What report_add_sign() refers to; once in a page. */

@@ -15,7 +15,6 @@
 void report_matrix(struct report *r, const char *caption, enum report_unit unit, const char *const *names, size_t count,
                    const double *values, bool low_is_bad)
 {
-    const unsigned id = report_next_id(r);
     double least = INFINITY, most = -INFINITY;
 
     assert(r->block == REPORT_BLOCK_NONE);
@@ -24,13 +23,8 @@ void report_matrix(struct report *r, const char *caption, enum report_unit unit,
             least = fmin(least, values[i]);
             most = fmax(most, values[i]);
         }
-    xk_buf_printf(
-        &r->html,
-        "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-labelledby=\"x%u\"><table class=\"heat\">\n"
-        "<caption id=\"x%u\">",
-        id, id);
-    report_add_text(r, caption);
-    xk_buf_add_str(&r->html, "</caption>\n<thead><tr><th scope=\"col\">from \\ to</th>");
+    report_open_table(r, "heat", caption);
+    xk_buf_add_str(&r->html, "<th scope=\"col\">from \\ to</th>");
     for (size_t i = 0; i < count; i++) {
         xk_buf_add_str(&r->html, "<th scope=\"col\" class=\"number\">");
         report_add_text(r, names[i]);

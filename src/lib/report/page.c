@@ -567,22 +567,28 @@ void report_findings(struct report *r, const struct xk_findings *findings)
 
 /* ---- tables and facts ---- */
 
+void report_open_table(struct report *r, const char *class, const char *caption)
+{
+    const unsigned id = report_next_id(r);
+
+    /* The region can have the focus, so that a keyboard can scroll it. */
+    xk_buf_printf(&r->html,
+                  "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-labelledby=\"x%u\"><table%s%s%s>\n"
+                  "<caption id=\"x%u\">",
+                  id, *class ? " class=\"" : "", class, *class ? "\"" : "", id);
+    report_add_text(r, caption);
+    xk_buf_add_str(&r->html, "</caption>\n<thead><tr>");
+}
+
 void report_table(struct report *r, const char *caption, const struct report_column *columns, size_t count)
 {
     assert(r->block == REPORT_BLOCK_NONE && count > 0);
-    const unsigned id = report_next_id(r);
     r->block = REPORT_BLOCK_TABLE;
     r->columns = columns;
     r->column_count = count;
     r->rows = r->rows_left_off = 0;
     r->item_open = false;
-    /* A wide table scrolls sideways; the region can have the focus so that a keyboard can do it. */
-    xk_buf_printf(&r->html,
-                  "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-labelledby=\"x%u\"><table>\n"
-                  "<caption id=\"x%u\">",
-                  id, id);
-    report_add_text(r, caption);
-    xk_buf_add_str(&r->html, "</caption>\n<thead><tr>");
+    report_open_table(r, "", caption);
     for (size_t i = 0; i < count; i++) {
         xk_buf_printf(&r->html, "<th scope=\"col\"%s>", columns[i].number ? " class=\"number\"" : "");
         report_add_text(r, columns[i].title);

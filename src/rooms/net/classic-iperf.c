@@ -6,6 +6,8 @@
  */
 #include "rooms/net/iperf.h"
 
+#include "core/child.h"
+
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -250,24 +252,6 @@ static void read_options(struct iperf2_parse *p, int argc, char **argv)
 
 /* ---- running ---- */
 
-/* The parent ends at once; the child goes on without a terminal. returns 1 in the parent; -1. */
-static int go_into_background(struct iperf2 *o)
-{
-    iperf2_text_complain(o, "Running Iperf Server as a daemon");
-    xk_out_flush(o->app->out);
-    const pid_t child = fork();
-    if (child != 0)
-        return child < 0 ? -1 : 1;
-    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (setsid() < 0 || null < 0)
-        return -1;
-    for (int fd = 0; fd < 3; fd++)
-        (void)dup2(null, fd);
-    if (null > 2)
-        (void)close(null);
-    return 0;
-}
-
 static int serve_or_test(struct iperf2 *o)
 {
     struct iperf2_events events = iperf2_text_events;
@@ -284,7 +268,9 @@ static int serve_or_test(struct iperf2 *o)
         }
     }
     if (o->daemon) {
-        const int code = go_into_background(o);
+        iperf2_text_complain(o, "Running Iperf Server as a daemon");
+        xk_out_flush(o->app->out);
+        const int code = xk_child_daemon();
         if (code != 0)
             return code < 0;
     }

@@ -1,6 +1,7 @@
 /* The classic `iperf3`: from its command line to its exit status. */
 #include "rooms/net/iperf3.h"
 
+#include "core/child.h"
 #include "core/secret.h"
 
 #include <errno.h>
@@ -25,24 +26,6 @@ static int write_pid(const char *path, struct xk_err *err)
     return ok ? 0 : iperf_fail(err, IPERF_E_PIDFILE, error);
 }
 
-/* The parent ends at once; the child goes on without a terminal. returns 1 in the parent. */
-static int go_into_background(struct xk_app *app, struct xk_err *err)
-{
-    xk_out_flush(app->out);
-    const pid_t child = fork();
-    if (child < 0)
-        return iperf_fail(err, IPERF_E_DAEMON, errno);
-    if (child > 0)
-        return 1;
-    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (setsid() < 0 || null < 0)
-        return iperf_fail(err, IPERF_E_DAEMON, errno);
-    for (int fd = 0; fd < 3; fd++)
-        (void)dup2(null, fd);
-    (void)close(null);
-    return 0;
-}
-
 static int prepare(struct iperf3 *o, struct xk_err *err)
 {
     if (o->logfile) {
@@ -51,9 +34,10 @@ static int prepare(struct iperf3 *o, struct xk_err *err)
             return iperf_fail(err, IPERF_E_LOGFILE, errno);
     }
     if (o->daemon) {
-        const int code = go_into_background(o->app, err);
+        xk_out_flush(o->app->out);
+        const int code = xk_child_daemon();
         if (code != 0)
-            return code;
+            return code < 0 ? iperf_fail(err, IPERF_E_DAEMON, -code) : code;
     }
     return o->pidfile ? write_pid(o->pidfile, err) : 0;
 }

@@ -10,6 +10,7 @@
 
 #define SECONDS       2
 #define PROBE_BPS     10000000
+#define NOT_SAID      UINT64_MAX
 #define DEFAULT_SHELL "ssh -T -o BatchMode=yes {} xenkit net agent"
 
 struct mesh_opts {
@@ -40,22 +41,6 @@ static const struct xk_opt mesh_opts[] = {
 
 /* ---- the plan ---- */
 
-/* The words of a command, parted by spaces. `room` holds them. */
-static int split_words(const char *words[MESH_WORDS_MAX + 1], char *room, struct xk_err *err)
-{
-    size_t count = 0;
-
-    for (char *word; (word = strsep(&room, " "));) {
-        if (!*word)
-            continue;
-        if (count == MESH_WORDS_MAX)
-            return xk_fail(err, -EINVAL, "--shell has more than %u words", MESH_WORDS_MAX);
-        words[count++] = word;
-    }
-    words[count] = NULL;
-    return count > 0 ? 0 : xk_fail(err, -EINVAL, "--shell has no words");
-}
-
 /* HOST or HOST=ADDRESS. */
 static int add_host(struct mesh_plan *plan, const char *operand, const struct mesh_opts *opts,
                     const char *const *command, struct xk_err *err)
@@ -82,21 +67,6 @@ static int read_file(struct mesh_plan *plan, const char *path, struct xk_err *er
     return code < 0 ? code : mesh_plan_decode(plan, text, strlen(text), err);
 }
 
-static int add_patterns(struct mesh_plan *plan, const struct xk_words *names, struct xk_err *err)
-{
-    if (names->count > 0)
-        memset(plan->patterns, 0, sizeof(plan->patterns));
-    for (size_t i = 0; i < names->count; i++) {
-        enum mesh_pattern p = 0;
-        while (p < MESH_PATTERNS && strcmp(names->items[i], mesh_pattern_name(p)) != 0)
-            p++;
-        if (p == MESH_PATTERNS)
-            return xk_fail(err, -EINVAL, "\"%s\" is no pattern: pairs, all, incast, outcast are", names->items[i]);
-        plan->patterns[p] = true;
-    }
-    return 0;
-}
-
 /* What the command line says stands above what the file says. */
 static int make_plan(struct mesh_plan *plan, const struct xk_args *args, struct xk_err *err)
 {
@@ -108,13 +78,13 @@ static int make_plan(struct mesh_plan *plan, const struct xk_args *args, struct 
         (struct mesh_plan){.patterns = {[MESH_PAIRS] = true}, .seconds = SECONDS, .streams = 1, .probe_bps = PROBE_BPS};
     if (!shell)
         return xk_fail_memory(err);
-    int code = split_words(words, shell, err);
+    int code = mesh_plan_split(words, shell, err);
     if (code == 0 && opts->plan)
         code = read_file(plan, opts->plan, err);
     for (int i = 0; code == 0 && i < args->count; i++)
         code = add_host(plan, args->operands[i], opts, words, err);
     if (code == 0)
-        code = add_patterns(plan, &opts->patterns, err);
+        code = mesh_plan_choose(plan, &opts->patterns, err);
     if (code == 0 && plan->host_count < 2)
         code = xk_fail(err, -EINVAL, "a mesh needs two hosts or more");
     if (code == -EINVAL)
@@ -125,7 +95,7 @@ static int make_plan(struct mesh_plan *plan, const struct xk_args *args, struct 
         plan->streams = opts->streams;
     if (opts->rate_bps)
         plan->rate_bps = opts->rate_bps;
-    if (opts->probe_bps != PROBE_BPS)
+    if (opts->probe_bps != NOT_SAID)
         plan->probe_bps = opts->probe_bps;
     return code;
 }
@@ -202,7 +172,7 @@ static const struct xk_exit_row exits[] = {
     {XK_EXIT_BAD, "a link or a host is out of line, or could not be measured"},
     {0, NULL},
 };
-static const struct mesh_opts defaults = {.probe_bps = PROBE_BPS};
+static const struct mesh_opts defaults = {.probe_bps = NOT_SAID};
 static const char *const example[] = {"a=127.0.0.1", "b=127.0.0.1", "--shell", "false", NULL};
 
 const struct xk_command net_cmd_mesh = {

@@ -18,16 +18,6 @@ static const char *name_of(const struct net_mesh *m, unsigned host)
     return m->plan->hosts[host].name;
 }
 
-static const struct mesh_flow *find_pair(const struct net_mesh *m, unsigned from, unsigned to)
-{
-    for (size_t i = 0; i < m->result->count; i++) {
-        const struct mesh_flow *const f = &m->result->flows[i];
-        if (f->pattern == MESH_PAIRS && f->pair.from == from && f->pair.to == to)
-            return f;
-    }
-    return NULL;
-}
-
 /* ---- records ---- */
 
 static void put_flow(struct xk_out *out, const struct net_mesh *m, const struct mesh_flow *f)
@@ -124,7 +114,7 @@ static void draw_matrix(struct xk_out *out, const struct net_mesh *m, enum mesh_
     for (unsigned from = 0; from < m->result->hosts; from++) {
         xk_say(out, "%-16.16s", xk_out_clean(out, name_of(m, from)));
         for (unsigned to = 0; to < m->result->hosts; to++)
-            xk_say(out, " %8s", from == to ? "" : cell(find_pair(m, from, to), what).s);
+            xk_say(out, " %8s", from == to ? "" : cell(mesh_result_pair(m->result, from, to), what).s);
         xk_say(out, "\n");
     }
     xk_say(out, "\n");
@@ -224,7 +214,7 @@ static void add_map(struct report *r, const struct net_mesh *m, enum mesh_metric
     for (unsigned from = 0; from < hosts; from++) {
         names[from] = name_of(m, from);
         for (unsigned to = 0; to < hosts; to++) {
-            const struct mesh_flow *const f = find_pair(m, from, to);
+            const struct mesh_flow *const f = mesh_result_pair(m->result, from, to);
             const bool known =
                 f && f->done && (what != MESH_LOSS || f->probed) && (what != MESH_DELAY || f->rtt_p99_ms > 0);
             values[from * hosts + to] = !known              ? NAN
