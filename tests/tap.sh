@@ -14,6 +14,7 @@
 #     ok NAME CMD ARGS…       passes when CMD succeeds           is NAME GOT WANT       passes when the texts are equal
 #     nok NAME CMD ARGS…      passes when CMD fails              like NAME GOT REGEX    passes when some line matches
 #     pass NAME               fail NAME [WHY]                    skip NAME WHY          diag TEXT
+#     await CMD ARGS…         run CMD until it succeeds, for 15 s; fails when it did not
 #     requires PROG…          skips the whole script by name when a program is missing
 #     requires_network        sets $apart: what runs a command in a network of its own; skips the rest without one
 #     skip_all WHY            skips the whole script, or what is left of it
@@ -97,6 +98,14 @@ skip_all() {
     echo "1..0 # SKIP $1"
     tap_ended=yes
     exit 0
+}
+
+await() {
+    for _ in $(seq 750); do
+        "$@" && return 0
+        sleep 0.02
+    done
+    return 1
 }
 
 requires() {

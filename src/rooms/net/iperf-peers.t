@@ -8,14 +8,6 @@ mkdir "$tmp/bin"
 ln -s "$XENKIT" "$tmp/bin/iperf"
 iperf=$tmp/bin/iperf
 
-await() {
-    for _ in $(seq 750); do
-        "$@" && return 0
-        sleep 0.02
-    done
-    return 1
-}
-
 free_port() {
     python3 -c '
 import random, socket

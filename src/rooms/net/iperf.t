@@ -31,15 +31,6 @@ while len(found) < 2000:
         pass
 print(*sorted(found), sep="\n")')
 
-# await CMD…: until it succeeds, at most some seconds.
-await() {
-    for _ in $(seq 500); do
-        "$@" && return 0
-        sleep 0.02
-    done
-    return 1
-}
-
 # ---- wrong options ----
 
 bad() {

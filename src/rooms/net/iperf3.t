@@ -23,15 +23,6 @@ while True:
         pass'
 }
 
-# await CMD…: until it succeeds, at most some seconds.
-await() {
-    for _ in $(seq 500); do
-        "$@" && return 0
-        sleep 0.02
-    done
-    return 1
-}
-
 # serve PROGRAM NAME: a server on a free port, which is in $port.
 serve() {
     port=$(free_port)

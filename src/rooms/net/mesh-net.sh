@@ -7,22 +7,20 @@ set -eu
 xenkit=$1 to=$2
 export xenkit to
 
-# hN is a process whose network it is; its number stands in a file of that name.
+. "$XENKIT_SOURCE/tests/net.sh"
+
+# The number of the process that holds hN's network stands in a file of that name.
 host() {
-    unshare -n sleep 600 &
-    echo $! >"$to/h$1"
-    until [ "$(readlink /proc/$!/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.02; done
-    ip link add "v$1" type veth peer name eth0 netns $!
+    far
+    echo "$far" >"$to/h$1"
+    ip link add "v$1" type veth peer name eth0 netns "$far"
     ip link set "v$1" master br0 up
-    nsenter -t $! -n ip link set lo up
-    nsenter -t $! -n ip addr add "192.0.2.$1/24" dev eth0
-    nsenter -t $! -n ip link set eth0 up
+    at "$far" ip addr add "192.0.2.$1/24" dev eth0
+    at "$far" ip link set eth0 up
 }
 
-at() {
-    number=$(cat "$to/$1")
-    shift
-    nsenter -t "$number" -n "$@"
+at_host() {
+    at "$(cat "$to/$1")" "${@:2}"
 }
 
 mesh() {
@@ -44,7 +42,6 @@ cat >"$to/agent" <<'EOF'
 exec nsenter -t "$(cat "$to/$1")" -n "$xenkit" net agent
 EOF
 chmod +x "$to/agent"
-trap 'kill $(jobs -p) 2>/dev/null' EXIT
 ip link set lo up
 ip link add name br0 type bridge
 ip link set br0 up
@@ -61,7 +58,7 @@ for _ in 1 2 3; do
 done
 
 # One link that drops, one that is slow; both only in one direction and between two hosts that are fine otherwise.
-at h5 nft -f - <<'EOF'
+at_host h5 nft -f - <<'EOF'
 table ip t {
     chain in {
         type filter hook input priority 0;
@@ -69,7 +66,7 @@ table ip t {
     }
 }
 EOF
-at h7 nft -f - <<'EOF'
+at_host h7 nft -f - <<'EOF'
 table ip t {
     chain in {
         type filter hook input priority 0;
@@ -77,25 +74,29 @@ table ip t {
     }
 }
 EOF
-# shellcheck disable=SC2046
-mesh links $(hosts 1 2 3 4 5 6 7 8) -t 1 -b 20M
-at h5 nft flush ruleset
-at h7 nft flush ruleset
+# Flows that did not begin together say that the machine stood still for a while.
+for _ in 1 2 3; do
+    # shellcheck disable=SC2046
+    mesh links $(hosts 1 2 3 4 5 6 7 8) -t 1 -b 20M
+    grep -q mesh.spread "$to/links.json" || break
+done
+at_host h5 nft flush ruleset
+at_host h7 nft flush ruleset
 
 # A host that is slow with everybody.
-if at h3 tc qdisc add dev eth0 root tbf rate 8mbit burst 16k latency 20ms 2>/dev/null; then
+if at_host h3 tc qdisc add dev eth0 root tbf rate 8mbit burst 16k latency 20ms 2>/dev/null; then
     tc qdisc add dev v3 root tbf rate 8mbit burst 16k latency 20ms
     # shellcheck disable=SC2046
     mesh host $(hosts 1 2 3 4 5 6) -t 1 -b 20M --probe-rate 0
-    at h3 tc qdisc del dev eth0 root
+    at_host h3 tc qdisc del dev eth0 root
     tc qdisc del dev v3 root
 fi
 
 # A smaller MTU.
-at h2 ip link set eth0 mtu 1400
+at_host h2 ip link set eth0 mtu 1400
 # shellcheck disable=SC2046
 mesh mtu $(hosts 1 2) -t 1 -b 20M --probe-rate 0
-at h2 ip link set eth0 mtu 1500
+at_host h2 ip link set eth0 mtu 1500
 
 # An agent that dies in the middle, one that never starts, one that is none.
 cat >"$to/dying" <<'EOF'
@@ -122,7 +123,8 @@ mesh dying $(hosts 1 2 3 4 5 6) --shell "$to/dying {}" -t 1 -b 20M --probe-rate 
 cp "$to/key" "$to/open"
 chmod 644 "$to/open"
 for i in 1 2; do
-    at h$i "$xenkit" net agent --listen 192.0.2.$i:5299 --key-file "$to/key" >"$to/listen$i" &
+    at_host h$i "$xenkit" net agent --listen 192.0.2.$i:5299 --key-file "$to/key" >"$to/listen$i" &
+    started="$started $!"
     until grep -q listening "$to/listen$i"; do sleep 0.05; done
 done
 ip addr add 192.0.2.100/24 dev br0

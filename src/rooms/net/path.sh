@@ -4,22 +4,7 @@
 #   path.sh XENKIT FOLDER        run as root of a network namespace (unshare -n, unshare -rn)
 set -eu
 xenkit=$1 to=$2
-started=
-
-# far: another namespace; its process is in $far.
-far() {
-    unshare -n sleep 600 &
-    far=$!
-    started="$started $far"
-    until [ "$(readlink /proc/$far/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.05; done
-    nsenter -t $far -n ip link set lo up
-}
-trap 'kill $started 2>/dev/null' EXIT
-at() {
-    process=$1
-    shift
-    nsenter -t "$process" -n "$@"
-}
+. "$XENKIT_SOURCE/tests/net.sh"
 
 measure() {
     name=$1

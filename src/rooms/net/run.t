@@ -3,14 +3,6 @@
 . "$XENKIT_SOURCE/tests/tap.sh"
 requires jq python3
 
-await() {
-    for _ in $(seq 500); do
-        "$@" && return 0
-        sleep 0.02
-    done
-    return 1
-}
-
 # serve NAME OPTIONS…: a server of ours on a port of its own, which is in $port.
 serve() {
     log=$1

@@ -7,13 +7,12 @@ set -eu
 xenkit=$1 to=$2
 ln -s "$xenkit" "$to/iperf3"
 
-unshare -n sleep 600 &
-right=$!
-until [ "$(readlink /proc/$right/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.05; done
-trap 'kill $right ${emulator:-} 2>/dev/null' EXIT
+. "$XENKIT_SOURCE/tests/net.sh"
+far
+right=$far
 
 at_right() {
-    nsenter -t $right -n "$@"
+    at "$right" "$@"
 }
 
 # The emulator is to be on time also beside others.
@@ -27,6 +26,7 @@ wire() {
     rm -f "$to/truth"
     $soon "$LINK_EMULATOR" "$@" /proc/$$/ns/net /proc/$right/ns/net >"$to/truth" &
     emulator=$!
+    started="$started $emulator"
     until grep -q ready "$to/truth"; do sleep 0.05; done
     ip link set wire txqueuelen 20000 up
     ip addr add 192.0.2.1/30 dev wire
