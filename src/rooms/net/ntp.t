@@ -11,7 +11,7 @@ kinds='good ahead=2 ahead=-2 ahead=60 ahead=5000000000 forged race replay twice 
 # shellcheck disable=SC2086
 python3 "$XENKIT_SOURCE/src/rooms/net/ntp-server.py" $kinds >"$tmp/ports" 2>"$tmp/server.err" &
 liar=$!
-on_exit "kill $liar"
+on_exit kill "$liar"
 tries=0
 until [ "$(wc -l <"$tmp/ports")" = "$(echo "$kinds" | wc -w)" ] || [ $tries = 200 ]; do
     tries=$((tries + 1))
@@ -129,7 +129,7 @@ driftfile $PWD/drift
 EOF
     chronyd -x -n -U -u "$(id -un)" -f "$PWD/chrony.conf" >chrony.log 2>&1 &
     chrony=$!
-    on_exit 'kill $chrony'
+    on_exit kill "$chrony"
     tries=0
     until xenkit net ntp --timeout 500ms "127.0.0.1:$port" >/dev/null 2>&1 || [ $tries = 40 ]; do
         tries=$((tries + 1))

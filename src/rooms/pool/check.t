@@ -162,7 +162,7 @@ check "Nagios takes the service definition" 0 - -
 [ "$status" = 0 ] || grep -E "Error|Warning" "$out" | head -n 5 | sed "s/^/# /"
 "$nagios" nagios/nagios.cfg >nagios/out 2>&1 &
 daemon=$!
-on_exit 'kill $daemon'
+on_exit eval 'kill $daemon'
 # seen FIELD=REGEX: until the status file says so
 seen() {
     tries=0

@@ -181,7 +181,7 @@ is "the collector's year counts" "$(jq -r '.sessions[0].created' "$out")" "2026-
 head -n 1 one.log >>live.log
 "$XENKIT" pool sessions --follow --jsonl live.log >"$tmp/live" 2>"$tmp/live.err" &
 pid=$!
-on_exit 'kill $pid'
+on_exit eval 'kill $pid'
 mkfifo "$tmp/never"
 # wait_for N: until N events are told
 wait_for() {

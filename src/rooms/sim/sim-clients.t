@@ -2,7 +2,7 @@
 # All of it over HTTP, then over HTTPS with the pool's certificates as the only ones that the clients trust.
 
 . "$XENKIT_SOURCE/tests/tap.sh"
-on_exit 'kill $pid'
+on_exit eval 'kill $pid'
 mkfifo "$tmp/never"
 printf 'reader:r:read-only\noperator:o:vm-operator\nkeeper:k:pool-operator\n' >"$tmp/users"
 
