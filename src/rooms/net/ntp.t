@@ -143,6 +143,7 @@ EOF
     sed -i '/^local/d' chrony.conf
     chronyd -x -n -U -u "$(id -un)" -f "$PWD/chrony.conf" >chrony.log 2>&1 &
     chrony=$!
+    on_exit kill "$chrony"
     tries=0
     until xenkit net ntp --timeout 500ms "127.0.0.1:$port" 2>&1 | grep -q synchronised || [ $tries = 40 ]; do
         tries=$((tries + 1))
