@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void ask(const struct sim_directory *d, const struct sim_person *who)
 {
-    static const char *const prefixes[] = {"", "SIM\\", ""}, *const suffixes[] = {"", "", "@" SIM_DIRECTORY_NAME};
+    static const char *const prefixes[] = {"", "SIM\\", ""}, *const suffixes[] = {"", "", ("@" SIM_DIRECTORY_NAME)};
     char text[SIM_USER_NAME_MAX + sizeof(SIM_DIRECTORY_NAME) + 8];
 
     assert(*who->name && strlen(who->name) < SIM_USER_NAME_MAX);

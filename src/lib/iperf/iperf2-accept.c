@@ -46,7 +46,7 @@ int iperf2_accept_listen(struct iperf2_test *t, uint16_t from, uint16_t to, stru
     t->pending = xk_array_alloc(IPERF2_PENDING_MAX, sizeof(*t->pending));
     if (!t->pending)
         return xk_fail_memory(err);
-    for (unsigned port = from; port <= XK_MAX(from, to); port++) {
+    for (int port = from; port <= XK_MAX(from, to); port++) {
         if (t->listener_count == IPERF2_PORTS_MAX)
             return xk_fail(err, -E2BIG, "more than %u ports", IPERF2_PORTS_MAX);
         const int fd = iperf2_socket_listen(t, (uint16_t)port, err);
