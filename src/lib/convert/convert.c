@@ -3,10 +3,10 @@
  * target (so that the layout does not depend on who was quicker), and writes it. Taking and placing have a lock each: a
  * slow input does not hold up those who write.
  *
- * A new file is written past the page cache where that can be done (reserve.c). Otherwise its pages are given to the
- * disk in pieces of some MiB while the work goes on: the fsync that it needs before it may get its name then has little
- * left to wait for, and the memory of the page cache is used again instead of growing by the size of the disk. Mapping
- * the target would turn a full disk into a signal.
+ * A file that the disk must have before it gets its name is written past the page cache where that can be done
+ * (reserve.c). Otherwise its pages are given to the disk in pieces of some MiB while the work goes on: the fsync then
+ * has little left to wait for, and the memory of the page cache is used again instead of growing by the size of the
+ * disk. Mapping the target would turn a full disk into a signal.
  */
 #include "lib/convert/inner.h"
 
@@ -403,7 +403,7 @@ static void write_behind(struct engine *e, uint64_t to, uint64_t bytes)
     struct range next = {0};
     struct range oldest = {0};
 
-    if (e->how->no_sync)
+    if (!convert_waits(e->how))
         return;
     pthread_mutex_lock(&e->trailing);
     e->waiting_bytes += bytes;
@@ -656,7 +656,7 @@ static int into_file(struct engine *e, uint64_t disk_bytes, struct xk_err *err)
     int code = xk_newfile_begin(&made, how->fs, how->path, 0644, !how->overwrite, err);
     if (code < 0)
         return code;
-    made.no_sync = how->no_sync;
+    made.no_sync = !convert_waits(how);
     e->target->file = &made.file;
     e->cloning = try_cloning(how, e->target);
     code = fill(e, disk_bytes, err);

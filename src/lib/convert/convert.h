@@ -10,8 +10,9 @@
  *     volume_close(source);
  *
  * A chain is flattened: the target stands alone. What is zeros in the source is a hole in the target, whether the
- * source says so or stores zeros. A target file appears under its name when it is whole, on stable storage and, if that
- * was asked for, compared; the same source gives the same bytes (UUID and time aside) whatever the number of threads.
+ * source says so or stores zeros. A target file appears under its name when it is whole and, if that was asked for, on
+ * stable storage and compared; the same source gives the same bytes (UUID and time aside) whatever the number of
+ * threads.
  */
 #ifndef CONVERT_H
 #define CONVERT_H
@@ -53,7 +54,7 @@ struct convert {
 
     enum convert_format to;
     bool overwrite;           /* replace an existing file; else -EEXIST */
-    bool no_sync;             /* do not wait until the disk has the new file; qemu-img does not either */
+    bool sync;                /* wait until the disk has the new file; one that may replace another always waits */
     bool compare;             /* read the target back before it gets its name; needs source and path */
     unsigned threads;         /* 0: four more than processors, at most 8 */
     int64_t unix_seconds;     /* creation stamp of a VHD */

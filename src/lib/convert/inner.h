@@ -14,6 +14,12 @@
 #define CONVERT_PAGES   (CONVERT_UNIT / CONVERT_PAGE)
 #define CONVERT_NOWHERE UINT64_MAX
 
+/* Where something was or may have been under the name, the disk has all of the new file before it takes the name. */
+static inline bool convert_waits(const struct convert *how)
+{
+    return how->sync || how->overwrite;
+}
+
 /* A piece of the disk on its way through. */
 struct convert_unit {
     uint64_t ticket; /* in order of the disk, without gaps */

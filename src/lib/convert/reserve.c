@@ -30,7 +30,7 @@ void convert_direct_begin(struct convert_target *t)
     /* A qcow2's tables go out between its clusters, from memory of any address. */
     const bool suits = !t->in_place && t->ops->foresee;
 
-    atomic_store(&t->direct, suits && !t->how->no_sync && xk_file_direct(t->file, true));
+    atomic_store(&t->direct, suits && convert_waits(t->how) && xk_file_direct(t->file, true));
     atomic_store(&t->reserve.on, suits && t->how->source);
     t->reserve.window_units = WINDOW_UNITS_MIN;
     t->reserve.ahead = (struct convert_cursor){.volume = t->how->source, .scanning = true};

@@ -26,8 +26,7 @@ static const struct xk_opt convert_opts[] = {
                   "what TARGET becomes [by its name, else vhd]"),
     XK_OPT_FLAG(0, "fixed", struct convert_opts, fixed, "a fixed VHD instead of a dynamic one"),
     XK_OPT_FLAG(0, "compare", struct convert_opts, compare, "read the target back before it gets its name"),
-    XK_OPT_ON(0, "sync", struct convert_opts, sync,
-              "do not wait until the disk has TARGET: faster, and lost when the power fails"),
+    XK_OPT_FLAG(0, "sync", struct convert_opts, sync, "wait until the disk has TARGET, also when it is a new file"),
     XK_OPT_U64(0, "threads", struct convert_opts, threads, "N", 1, CONVERT_THREADS_MAX,
                "work with N threads [four more than processors, at most 8]"),
     XK_OPT_SIZE(0, "size", struct convert_opts, size, "SIZE", "SOURCE is a pipe: size of the disk [as much as comes]"),
@@ -267,7 +266,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
                 .push = push,
                 .push_context = app->out,
                 .overwrite = opts->force,
-                .no_sync = !opts->sync,
+                .sync = opts->sync,
                 .compare = opts->compare,
                 .threads = (unsigned)opts->threads,
                 .unix_seconds = app->clock->utc_ns(app->clock) / (int64_t)XK_NS_PER_S,
@@ -292,8 +291,6 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
 
 static const char *const example[] = {"--dry-run", "sample.vhd", "sample.qcow2", NULL};
 
-static const struct convert_opts defaults = {.sync = true};
-
 const struct xk_command vhd_cmd_convert = {
     .name = "convert",
     .summary = "turn an image into another format",
@@ -301,7 +298,6 @@ const struct xk_command vhd_cmd_convert = {
     .min_operands = 2,
     .max_operands = 2,
     .opts = convert_opts,
-    .defaults = &defaults,
     .opts_bytes = sizeof(struct convert_opts),
     .run = run,
     .help = "Reads raw, VHD, VHDX and qcow2 with their parents, writes raw, VHD and qcow2. SOURCE - and TARGET - are\n"

@@ -234,6 +234,22 @@ else
     skip "vhd-util accepts what we write" "VHD_UTIL is not set"
 fi
 
+# What is new is left to the page cache, as qemu-img leaves it; what may replace something is on the disk before that.
+if command -v strace >/dev/null && ! grep -qa __asan_init "$XENKIT"; then
+    waits() {
+        rm -f waited.vhd
+        [ "$2" = new ] || cp a.vhd waited.vhd
+        # shellcheck disable=SC2086
+        strace -f -e trace=fsync,fdatasync -o trace "$XENKIT" vhd convert $1 small.raw waited.vhd >/dev/null
+        grep -c '^[0-9]* *f.*sync(' trace
+    }
+    is "a new file" "$(waits "" new)" 0
+    ok "one that --sync was said for" test "$(waits --sync new)" -ge 2
+    ok "one that replaces another" test "$(waits --force old)" -ge 2
+else
+    skip "waiting for the disk" "strace is not here, or a sanitizer"
+fi
+
 # An image that an unfinished resize disabled must not pass for a raw disk.
 xenkit vhd create -q --size 24M half.vhd >/dev/null
 VHD_UTIL_TEST_FAIL_RESIZE_END=1 xenkit vhd-util resize -n half.vhd -s 600 -j half.journal >/dev/null
