@@ -15,7 +15,6 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -93,11 +92,10 @@ static bool set_serial(X509 *certificate)
 static bool fill_certificate(X509 *certificate, EVP_PKEY *key, const struct http_identity_wish *wish)
 {
     X509_NAME *const subject = X509_get_subject_name(certificate);
-    char address[INET_ADDRSTRLEN] = "", names[512];
+    char names[512];
 
-    (void)inet_ntop(AF_INET, &wish->address, address, sizeof(address));
-    snprintf(names, sizeof(names), "IP:%s,DNS:%s%s%s", address, wish->name, wish->also ? ",DNS:" : "",
-             wish->also ? wish->also : "");
+    snprintf(names, sizeof(names), "IP:%s,DNS:%s%s%s", resolve_host_text(&wish->address).s, wish->name,
+             wish->also ? ",DNS:" : "", wish->also ? wish->also : "");
     return X509_set_version(certificate, X509_VERSION_3) == 1 && set_serial(certificate) &&
            ASN1_TIME_set(X509_getm_notBefore(certificate), (time_t)wish->from_s) != NULL &&
            ASN1_TIME_set(X509_getm_notAfter(certificate), (time_t)wish->to_s) != NULL &&
@@ -274,9 +272,12 @@ void http_identity_times(const struct http_identity *id, int64_t *ret_from_s, in
     *ret_to_s = seconds_of(X509_get0_notAfter(id->certificate));
 }
 
-bool http_identity_is_for(const struct http_identity *id, struct in_addr address)
+bool http_identity_is_for(const struct http_identity *id, const struct resolve_address *address)
 {
-    return X509_check_ip(id->certificate, (const unsigned char *)&address, sizeof(address), 0) == 1;
+    const bool v4 = address->any.sa_family == AF_INET;
+
+    return X509_check_ip(id->certificate, v4 ? (const void *)&address->v4.sin_addr : &address->v6.sin6_addr,
+                         v4 ? sizeof(address->v4.sin_addr) : sizeof(address->v6.sin6_addr), 0) == 1;
 }
 
 char *http_identity_pem(const struct http_identity *id)

@@ -6,8 +6,7 @@
 
 #include "core/buf.h"
 #include "core/err.h"
-
-#include <netinet/in.h>
+#include "lib/resolve/resolve.h"
 
 #define HTTP_IDENTITY_BYTES_MAX 65536 /* of a saved one */
 
@@ -19,7 +18,7 @@ struct x509_st;
 struct http_identity_wish {
     const char *name; /* the subject's common name, and the first DNS name */
     const char *also; /* one more DNS name; NULL: none */
-    struct in_addr address;
+    struct resolve_address address;
     int64_t from_s, to_s; /* valid between, seconds since 1970 */
 };
 
@@ -47,7 +46,7 @@ void http_identity_fingerprint(char ret[HTTP_FINGERPRINT_BYTES], const struct ht
                                enum http_digest digest);
 void http_identity_times(const struct http_identity *id, int64_t *ret_from_s, int64_t *ret_to_s);
 /* Whether the certificate names that address. */
-bool http_identity_is_for(const struct http_identity *id, struct in_addr address);
+bool http_identity_is_for(const struct http_identity *id, const struct resolve_address *address);
 /* The certificate, without the key; the caller frees. NULL: no memory. */
 char *http_identity_pem(const struct http_identity *id) XK_MUST_USE;
 /* What the server accepts connections with: TLS 1.2 and later. NULL: no memory. */

@@ -6,7 +6,6 @@
  */
 #include "lib/http/server-parts.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -101,6 +100,19 @@ static bool is_early(const struct http_exchange *x)
     return s->early(s->context, path);
 }
 
+static size_t body_bytes_max(const struct http_exchange *x)
+{
+    const struct http_settings *const s = &x->server->settings;
+
+    for (const struct http_body_limit *l = s->body_limits; l && l->path; l++) {
+        const size_t bytes = strlen(l->path);
+        if (x->target_len >= bytes && memcmp(x->head.data, l->path, bytes) == 0 &&
+            (x->target_len == bytes || strchr("/?", x->head.data[bytes])))
+            return l->bytes_max;
+    }
+    return s->body_bytes_max;
+}
+
 /*
  * The server takes bodies only with a length, and looks at it before the first byte. What is to be handed over early
  * says itself what it takes.
@@ -120,7 +132,7 @@ static int on_head_end(http_parser *p)
         return 1; /* for the parser there is no body */
     } else if (p->flags & F_CHUNKED || ((p->method == HTTP_POST || p->method == HTTP_PUT) && !has_length))
         x->refused = 500;
-    else if (has_length && p->content_length > x->server->settings.body_bytes_max)
+    else if (has_length && p->content_length > body_bytes_max(x))
         x->refused = 500;
     return x->refused ? -1 : 0;
 }
@@ -199,14 +211,13 @@ unsigned http_tag(const struct http_exchange *x)
     return x->tag;
 }
 
-void http_peer(char ret[INET_ADDRSTRLEN], const struct http_exchange *x)
+void http_peer(char ret[INET6_ADDRSTRLEN], const struct http_exchange *x)
 {
-    struct sockaddr_in peer = {0};
-    socklen_t bytes = sizeof(peer);
+    struct resolve_address peer = {.bytes = sizeof(peer.v6)};
 
-    if (getpeername(bufferevent_getfd(x->stream), (struct sockaddr *)&peer, &bytes) < 0 || peer.sin_family != AF_INET ||
-        !inet_ntop(AF_INET, &peer.sin_addr, ret, INET_ADDRSTRLEN))
-        ret[0] = '\0';
+    ret[0] = '\0';
+    if (getpeername(bufferevent_getfd(x->stream), &peer.any, &peer.bytes) == 0 && peer.any.sa_family != AF_UNIX)
+        snprintf(ret, INET6_ADDRSTRLEN, "%.*s", INET6_ADDRSTRLEN - 1, resolve_host_text(&peer).s);
 }
 
 /* ---- reading ---- */

@@ -71,7 +71,7 @@ struct http_listener {
     struct http_server *server;
     struct evconnlistener *listener;
     struct http_identity *identity;
-    struct sockaddr_in address;
+    struct resolve_address address;
     enum http_hearing hearing;
     unsigned tag;
 };

@@ -12,7 +12,6 @@
 
 #include <event2/bufferevent_ssl.h>
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
@@ -296,16 +295,13 @@ void http_server_close(struct http_server *s)
 /* Bind and begin to accept. */
 static int listen_at(struct http_listener *l, struct xk_err *err)
 {
-    char text[INET_ADDRSTRLEN] = "";
-    socklen_t bytes = sizeof(l->address);
     const int on = 1;
 
-    (void)inet_ntop(AF_INET, &l->address.sin_addr, text, sizeof(text));
-    xk_autoclose int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    xk_autoclose int fd = socket(l->address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-        bind(fd, (const struct sockaddr *)&l->address, bytes) < 0 || listen(fd, BACKLOG) < 0 ||
-        getsockname(fd, (struct sockaddr *)&l->address, &bytes) < 0)
-        return xk_fail_sys(err, -errno, "listening on %s port %u", text, ntohs(l->address.sin_port));
+        bind(fd, &l->address.any, l->address.bytes) < 0 || listen(fd, BACKLOG) < 0 ||
+        getsockname(fd, &l->address.any, &l->address.bytes) < 0)
+        return xk_fail_sys(err, -errno, "listening on %s", resolve_text(&l->address).s);
     l->listener =
         evconnlistener_new(l->server->base, on_accept, l, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1, fd);
     if (!l->listener)
@@ -314,8 +310,8 @@ static int listen_at(struct http_listener *l, struct xk_err *err)
     return 0;
 }
 
-int http_server_listen(struct http_server *s, struct sockaddr_in *address, unsigned tag, struct http_identity *identity,
-                       struct xk_err *err)
+int http_server_listen(struct http_server *s, struct resolve_address *address, unsigned tag,
+                       struct http_identity *identity, struct xk_err *err)
 {
     struct http_listener *const l = &s->listeners[s->listener_count];
 

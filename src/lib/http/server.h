@@ -31,9 +31,16 @@ struct evbuffer;
 struct http_server;
 struct http_exchange; /* a request that waits for its reply */
 
+/* A path, or the paths below it, whose bodies may be less than the others'. */
+struct http_body_limit {
+    const char *path;
+    size_t bytes_max;
+};
+
 struct http_settings {
-    size_t body_bytes_max; /* a larger body is refused from its head with 500 */
-    unsigned connections;  /* 0: HTTP_CONNECTIONS */
+    size_t body_bytes_max;                     /* a larger body is refused from its head with 500 */
+    const struct http_body_limit *body_limits; /* ended by one without a path; NULL: none */
+    unsigned connections;                      /* 0: HTTP_CONNECTIONS */
     /* Called for every whole request; answers now or later with http_reply(). */
     void (*handle)(void *context, struct http_exchange *x);
     /*
@@ -56,8 +63,8 @@ void http_server_close(struct http_server *s);
  * tag       given back by http_tag(): which listener a request came through.
  * identity  HTTPS as that; it has to live as long as the server. NULL: HTTP. Who speaks HTTP to HTTPS is told so.
  */
-int http_server_listen(struct http_server *s, struct sockaddr_in *address, unsigned tag, struct http_identity *identity,
-                       struct xk_err *err);
+int http_server_listen(struct http_server *s, struct resolve_address *address, unsigned tag,
+                       struct http_identity *identity, struct xk_err *err);
 /* Serve a stream socket that is connected already; it is ours from now on, also when memory is out. */
 void http_server_adopt(struct http_server *s, int fd, unsigned tag, struct http_identity *identity);
 unsigned http_server_connections(const struct http_server *s);
@@ -86,7 +93,7 @@ int64_t http_unread(const struct http_exchange *x);
 bool http_is_of(const struct http_exchange *x, const struct http_server *s); /* which server it came to */
 unsigned http_tag(const struct http_exchange *x);
 /* The client's address; "" when it is gone or has none. */
-void http_peer(char ret[INET_ADDRSTRLEN], const struct http_exchange *x);
+void http_peer(char ret[INET6_ADDRSTRLEN], const struct http_exchange *x);
 
 /* ---- the reply ---- */
 

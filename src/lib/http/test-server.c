@@ -102,6 +102,8 @@ static bool is_early(void *context, const char *path)
     return strncmp(path, "/early", 6) == 0;
 }
 
+static const struct http_body_limit limits[] = {{"/small", 5}, {NULL, 0}};
+
 static int setup(void **state)
 {
     struct fixture *const f = xk_zalloc(sizeof(*f));
@@ -110,7 +112,9 @@ static int setup(void **state)
     f->base = event_base_new();
     return http_server_open(
         &f->server, f->base,
-        &(struct http_settings){.body_bytes_max = 100, .handle = handle, .early = is_early, .context = f}, NULL);
+        &(struct http_settings){
+            .body_bytes_max = 100, .body_limits = limits, .handle = handle, .early = is_early, .context = f},
+        NULL);
 }
 
 static const struct http_identity_wish wish = {
@@ -122,7 +126,7 @@ static int setup_tls(void **state)
     struct fixture *const f = *state;
     struct http_identity_wish mine = wish;
 
-    mine.address.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(resolve_literal(&mine.address, "127.0.0.1"), 0);
     return code < 0 ? code : http_identity_make(&f->identity, &mine, NULL);
 }
 
@@ -189,6 +193,32 @@ static void a_request_is_answered_and_the_connection_stays(void **state)
     (void)close(fd);
     turn(f);
     assert_int_equal(http_server_connections(f->server), 0);
+}
+
+static void a_path_may_take_less(void **state)
+{
+    static const struct {
+        const char *path;
+        unsigned bytes;
+        const char *want;
+    } cases[] = {
+        {"/small", 5, "200"},  {"/small", 6, "500"}, {"/small?a", 6, "500"}, {"/small/a", 6, "500"},
+        {"/smalls", 6, "200"}, {"/smal", 6, "200"},  {"/other", 100, "200"},
+    };
+    struct fixture *const f = *state;
+
+    for (size_t i = 0; i < XK_COUNT(cases); i++) {
+        char text[256];
+        bool ended;
+        const int fd = client_of(f);
+        snprintf(
+            text, sizeof(text), "POST %s HTTP/1.1\r\nContent-Length: %u\r\n\r\n%.*s", cases[i].path, cases[i].bytes,
+            strcmp(cases[i].want, "200") == 0 ? (int)cases[i].bytes : 0,
+            "1234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890");
+        say(f, fd, text);
+        assert_memory_equal(hear(f, fd, &ended) + strlen("HTTP/1.1 "), cases[i].want, 3);
+        (void)close(fd);
+    }
 }
 
 /* Its body is not waited for, however long it is said to be; what came of it is there, and the rest comes. */
@@ -269,7 +299,7 @@ static void a_reply_may_come_later(void **state)
 static void a_reply_may_be_cut_and_a_connection_reset(void **state)
 {
     struct fixture *const f = *state;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct resolve_address address;
     bool ended;
     int fd = client_of(f);
 
@@ -280,9 +310,10 @@ static void a_reply_may_be_cut_and_a_connection_reset(void **state)
     assert_true(ended);
     (void)close(fd);
     /* A reset needs TCP. */
+    assert_int_equal(resolve_literal(&address, "127.0.0.1"), 0);
     assert_int_equal(http_server_listen(f->server, &address, 1, NULL, NULL), 0);
     fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(connect(fd, &address.any, address.bytes), 0);
     turn(f);
     say(f, fd, "GET /reset HTTP/1.1\r\n\r\n");
     assert_int_equal(recv(fd, f->got, sizeof(f->got), 0), -1);
@@ -385,10 +416,11 @@ static void a_head_that_is_too_long(void **state)
 static void more_than_a_thousand_connections(void **state)
 {
     struct fixture *const f = *state;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct resolve_address address;
     static const char request[] = "GET /many HTTP/1.1\r\n\r\n";
     int fds[CONNECTIONS];
 
+    assert_int_equal(resolve_literal(&address, "127.0.0.1"), 0);
     assert_int_equal(http_server_listen(f->server, &address, 1, NULL, NULL), 0);
     for (size_t i = 0; i < CONNECTIONS; i++) {
         fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -397,7 +429,7 @@ static void more_than_a_thousand_connections(void **state)
                 (void)close(fds[i]);
             skip(); /* not enough files for us */
         }
-        assert_int_equal(connect(fds[i], (const struct sockaddr *)&address, sizeof(address)), 0);
+        assert_int_equal(connect(fds[i], &address.any, address.bytes), 0);
         turn(f);
     }
     for (size_t i = 0; i < 10; i++)
@@ -531,6 +563,7 @@ static void an_identity_is_saved_and_loaded(void **state)
     xk_auto(xk_buf_done) struct xk_buf saved = XK_BUF_INIT(HTTP_IDENTITY_BYTES_MAX);
     struct http_identity *again = NULL;
     char before[HTTP_FINGERPRINT_BYTES], after[HTTP_FINGERPRINT_BYTES];
+    struct resolve_address address;
     int64_t from_s, to_s;
 
     assert_int_equal(http_identity_save(&saved, f->identity, NULL), 0);
@@ -542,8 +575,12 @@ static void an_identity_is_saved_and_loaded(void **state)
     http_identity_times(again, &from_s, &to_s);
     assert_int_equal(from_s, wish.from_s);
     assert_int_equal(to_s, wish.to_s);
-    assert_true(http_identity_is_for(again, (struct in_addr){.s_addr = htonl(INADDR_LOOPBACK)}));
-    assert_false(http_identity_is_for(again, (struct in_addr){.s_addr = htonl(INADDR_LOOPBACK + 1)}));
+    assert_int_equal(resolve_literal(&address, "127.0.0.1"), 0);
+    assert_true(http_identity_is_for(again, &address));
+    assert_int_equal(resolve_literal(&address, "127.0.0.2"), 0);
+    assert_false(http_identity_is_for(again, &address));
+    assert_int_equal(resolve_literal(&address, "::1"), 0);
+    assert_false(http_identity_is_for(again, &address));
     http_identity_free(again);
     for (size_t i = 0; i < saved.len; i++)
         assert_int_equal(http_identity_load(&again, saved.data, i, NULL), -EBADMSG);
@@ -557,6 +594,7 @@ int main(void)
 #define T(function)   cmocka_unit_test_setup_teardown(function, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(a_request_is_answered_and_the_connection_stays),
+        T(a_path_may_take_less),
         T(a_body_may_be_taken_as_it_comes),
         T(one_byte_at_a_time),
         T(many_at_once_are_answered_in_order),

@@ -99,10 +99,48 @@ struct resolve_words resolve_text(const struct resolve_address *address)
 {
     struct resolve_words w = resolve_host_text(address);
     const size_t used = strlen(w.s);
-    const in_port_t port = address->any.sa_family == AF_INET ? address->v4.sin_port : address->v6.sin6_port;
 
-    snprintf(w.s + used, sizeof(w.s) - used, " port %u", ntohs(port));
+    snprintf(w.s + used, sizeof(w.s) - used, " port %u", resolve_port(address));
     return w;
+}
+
+struct resolve_words resolve_url_text(const char *host)
+{
+    struct resolve_words w;
+
+    snprintf(w.s, sizeof(w.s), strchr(host, ':') ? "[%s]" : "%s", host);
+    return w;
+}
+
+uint16_t resolve_port(const struct resolve_address *address)
+{
+    return ntohs(address->any.sa_family == AF_INET ? address->v4.sin_port : address->v6.sin6_port);
+}
+
+void resolve_port_set(struct resolve_address *address, uint16_t port)
+{
+    if (address->any.sa_family == AF_INET)
+        address->v4.sin_port = htons(port);
+    else
+        address->v6.sin6_port = htons(port);
+}
+
+int resolve_literal(struct resolve_address *ret, const char *text)
+{
+    const size_t len = strlen(text);
+    const bool brackets = len > 2 && text[0] == '[' && text[len - 1] == ']';
+    char bare[INET6_ADDRSTRLEN] = "";
+    struct resolve_address address = {.bytes = sizeof(address.v6), .v6.sin6_family = AF_INET6};
+
+    if (len < sizeof(bare))
+        snprintf(bare, sizeof(bare), "%.*s", (int)(len - 2u * brackets), text + brackets);
+    if (inet_pton(AF_INET6, bare, &address.v6.sin6_addr) != 1) {
+        address = (struct resolve_address){.bytes = sizeof(address.v4), .v4.sin_family = AF_INET};
+        if (brackets || inet_pton(AF_INET, bare, &address.v4.sin_addr) != 1)
+            return -EINVAL;
+    }
+    *ret = address;
+    return 0;
 }
 
 /* ---- literal addresses ---- */

@@ -70,6 +70,12 @@ struct resolve_words {
 };
 struct resolve_words resolve_text(const struct resolve_address *address);
 struct resolve_words resolve_host_text(const struct resolve_address *address);
+/* "192.0.2.1", or "[2001:db8::1]": an address, or a name, as it stands in a URL. */
+struct resolve_words resolve_url_text(const char *host);
+uint16_t resolve_port(const struct resolve_address *address);
+void resolve_port_set(struct resolve_address *address, uint16_t port);
+/* An address from its text alone, "::1" or "[::1]" or "127.0.0.1", with port 0. returns   0; -EINVAL: it is none. */
+int resolve_literal(struct resolve_address *ret, const char *text);
 
 /*
  * A TCP connection to the first of the addresses that answers. The next one is tried when one fails, and besides when

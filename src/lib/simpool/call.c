@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ERROR_TEXTS_MAX 8
+#define NOT_UTF8 "\xEF\xBF\xBD" /* U+FFFD, in the place of a byte */
 
 static const char rpc_headers[] = "cache-control: no-cache, no-store\r\n"
                                   "Access-Control-Allow-Origin: *\r\n"
@@ -426,28 +426,80 @@ static bool delay(struct sim_call *c)
     return true;
 }
 
+/* With U+FFFD for each byte that is no UTF-8. returns whether there was one. */
+static bool mend_text(struct xk_buf *ret, const char *text, size_t bytes)
+{
+    bool mended = false;
+
+    for (size_t i = 0; i < bytes;) {
+        uint32_t point;
+        const int count = xk_utf8_decode(&point, text + i, bytes - i);
+        if (count > 0)
+            xk_buf_add(ret, text + i, (size_t)count);
+        else
+            xk_buf_add_str(ret, NOT_UTF8);
+        mended |= count <= 0;
+        i += count > 0 ? (size_t)count : 1;
+    }
+    return mended && !ret->error;
+}
+
+/* The first text in it that was mended; NULL: none. */
+static const char *find_mended(const struct xapi_value *v)
+{
+    const size_t count = v->shape == XAPI_LIST ? v->count : v->shape == XAPI_MAP ? 2u * v->count : 0;
+    const char *found = v->shape == XAPI_TEXT && strstr(xapi_value_text(v), NOT_UTF8) ? xapi_value_text(v) : NULL;
+
+    for (size_t i = 0; i < count && !found; i++)
+        found = find_mended(&v->items[i]);
+    return found;
+}
+
+/*
+ * A text that is no UTF-8 is an error of its parameter, not of the document: so the real server has it for JSON.
+ * ret_wrong   that text; NULL: there is none.
+ */
+static bool decode(struct sim_call *c, bool json, const char **ret_wrong)
+{
+    struct xk_buf mended = XK_BUF_INIT(3u * SIM_BODY_BYTES_MAX);
+    size_t bytes;
+    const char *const body = http_body(c->exchange, &bytes);
+
+    *ret_wrong = NULL;
+    bool good = xapi_call_decode(&c->wire, &c->arena, json, body, bytes, NULL) == 0;
+    if (!good && mend_text(&mended, body, bytes)) {
+        good = xapi_call_decode(&c->wire, &c->arena, json, mended.data, mended.len, NULL) == 0;
+        if (good)
+            *ret_wrong = find_mended(&c->wire.params);
+    }
+    xk_buf_done(&mended);
+    return good;
+}
+
 static void handle_rpc(struct simpool *p, struct http_exchange *x, bool json)
 {
     struct sim_call *const c = xk_zalloc(sizeof(*c));
-    size_t bytes;
-    const char *const body = http_body(x, &bytes);
+    const char *wrong;
 
     if (!c)
         return http_refuse(x, 500);
     c->pool = p;
     c->host = http_tag(x);
     c->arena = XK_ARENA_INIT(SIM_CALL_BYTES_MAX);
-    if (xapi_call_decode(&c->wire, &c->arena, json, body, bytes, NULL) < 0) {
+    c->exchange = x;
+    if (!decode(c, json, &wrong)) {
+        c->exchange = NULL;
         call_free(c);
         return http_refuse(x, 500);
     }
     /* Older ones know one form only, whatever they are asked in. */
     if (c->wire.protocol == XAPI_JSON2 && !sim_era(p->settings.era)->json2)
         c->wire.protocol = XAPI_JSON1;
-    c->exchange = x;
     http_on_gone(x, on_gone, c);
     c->strike = sim_strike_call(c);
-    if (!delay(c))
+    if (wrong)
+        sim_answer(c, sim_fail(c, "INVALID_VALUE", "Invalid UTF-8 string in parameter", wrong, NULL));
+    else if (!delay(c))
         begin(c);
 }
 

@@ -16,7 +16,7 @@ static bool is_usable(struct sim_call *c, const struct sim_object *pif)
         (void)sim_fail(c, "PIF_ALLOWS_UNPLUG", pif->ref, NULL);
     else if (!sim_bool(pif, "currently_attached"))
         (void)sim_fail(c, "REQUIRED_PIF_IS_UNPLUGGED", pif->ref, NULL);
-    else if (!*sim_text(pif, "IP"))
+    else if (!*sim_pif_address(pif).s)
         (void)sim_fail(c, "PIF_HAS_NO_NETWORK_CONFIGURATION", pif->ref, NULL);
     else
         return true;

@@ -149,7 +149,7 @@ static int host_expired(struct sim_fault *f, struct xk_err *err)
     const struct http_identity_wish wish = {
         .name = host ? sim_text(host, "hostname") : "host",
         .also = f->host == 1 ? "localhost" : NULL,
-        .address = p->addresses[f->host - 1].sin_addr,
+        .address = p->addresses[f->host - 1],
         .from_s = now_s - CERTIFICATE_AGE_S,
         .to_s = now_s - CERTIFICATE_END_S,
     };

@@ -90,6 +90,8 @@ static const struct sim_route routes[] = {
     {NULL, NULL, NULL, 0, NULL},
 };
 
+const struct http_body_limit sim_body_limits[] = {{"/cli", SIM_CLI_BYTES_MAX}, {NULL, 0}};
+
 /* ---- words of a request ---- */
 
 static int hex_digit(char c)

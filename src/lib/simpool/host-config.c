@@ -656,9 +656,10 @@ static enum sim_outcome move_management(struct sim_call *c, struct sim_object *p
     struct simpool *const p = c->pool;
     struct sim_object *const host = sim_follow(p, pif, "host"), *const old = host ? management_pif(p, host) : NULL;
 
-    if (strcmp(sim_text(pif, "ip_configuration_mode"), "None") == 0)
+    const bool v6 = sim_is(pif, "primary_address_type", "IPv6");
+    if (sim_is(pif, v6 ? "ipv6_configuration_mode" : "ip_configuration_mode", "None"))
         return sim_fail(c, "PIF_HAS_NO_NETWORK_CONFIGURATION", pif->ref, NULL);
-    if (!*sim_text(pif, "IP"))
+    if (!*sim_pif_address(pif).s)
         return sim_fail(c, "INTERFACE_HAS_NO_IP", pif->ref, NULL);
     if (!host || old == pif)
         return SIM_DONE;

@@ -31,13 +31,14 @@ static void name_of(const struct simpool *p, unsigned host, char ret[NAME_BYTES]
 int sim_identity_make(const struct simpool *p, unsigned host, struct http_identity **ret, struct xk_err *err)
 {
     const int64_t now_s = p->settings.clock->utc_ns(p->settings.clock) / (int64_t)XK_NS_PER_S;
+    const struct resolve_words address = resolve_host_text(&p->addresses[host]);
     char name[NAME_BYTES];
 
     name_of(p, host, name);
     const struct http_identity_wish wish = {
         .name = name,
-        .also = p->addresses[host].sin_addr.s_addr == htonl(INADDR_LOOPBACK) ? "localhost" : NULL,
-        .address = p->addresses[host].sin_addr,
+        .also = strcmp(address.s, "127.0.0.1") == 0 || strcmp(address.s, "::1") == 0 ? "localhost" : NULL,
+        .address = p->addresses[host],
         .from_s = now_s - BACKDATED_S,
         .to_s = now_s + VALID_S,
     };
@@ -51,7 +52,7 @@ int sim_identities_make(struct simpool *p, struct xk_err *err)
     for (unsigned i = 0; i < p->settings.hosts && code == 0; i++) {
         char name[NAME_BYTES];
         struct http_identity *const old = p->identities[i];
-        if (old && http_identity_is_for(old, p->addresses[i].sin_addr))
+        if (old && http_identity_is_for(old, &p->addresses[i]))
             continue;
         code = sim_identity_make(p, i, &p->identities[i], err);
         name_of(p, i, name);

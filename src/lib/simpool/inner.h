@@ -7,6 +7,7 @@
 #include "lib/xapi/wire.h"
 
 #define SIM_BODY_BYTES_MAX  (300u << 10) /* of a request, as the real server */
+#define SIM_CLI_BYTES_MAX   (200u << 10) /* of a command, likewise */
 #define SIM_CALL_BYTES_MAX  (48u << 20)  /* memory of one call: its request decoded and its result */
 #define SIM_REPLY_BYTES_MAX (512u << 20)
 #define SIM_DELETED_MAX     16384 /* objects gone that event.from still tells of */
@@ -88,7 +89,7 @@ struct sim_call {
     const char *agent;            /* of a call from inside, for the log */
     char task_ref[SIM_REF_BYTES]; /* of an Async call, or of one with work to do; else "" */
     bool passing;                 /* the task goes with the call */
-    char log_client[INET_ADDRSTRLEN];
+    char log_client[INET6_ADDRSTRLEN];
     char log_task[96]; /* what the log calls it; "": it has written nothing yet */
     /* Work that takes time. */
     struct event *timer;
@@ -136,7 +137,7 @@ struct simpool {
     struct simpool_settings settings, asked; /* asked: as they were before a state was read */
     struct event_base *base;
     struct http_server *server;
-    struct sockaddr_in addresses[SIMPOOL_HOSTS_MAX];
+    struct resolve_address addresses[SIMPOOL_HOSTS_MAX];
     struct http_identity *identities[SIMPOOL_HOSTS_MAX]; /* all NULL without TLS */
     char host_refs[SIMPOOL_HOSTS_MAX][SIM_REF_BYTES];
     unsigned master; /* number of the host */
@@ -438,6 +439,8 @@ void sim_import(struct simpool *p, struct http_exchange *x);
 void sim_import_metadata(struct simpool *p, struct http_exchange *x);
 void sim_import_raw_vdi(struct simpool *p, struct http_exchange *x);
 void sim_export_raw_vdi(struct simpool *p, struct http_exchange *x);
+/* Of the paths whose bodies may be less. */
+extern const struct http_body_limit sim_body_limits[];
 /* Whether the body of a PUT to that path is taken as it comes. */
 bool sim_takes_early(void *pool, const char *path);
 

@@ -72,7 +72,8 @@ static int listen_at(struct simpool *p, const char *path, struct xk_err *err)
 
 int sim_local_open(struct simpool *p, struct xk_err *err)
 {
-    const struct http_settings settings = {.body_bytes_max = SIM_BODY_BYTES_MAX, .handle = sim_handle, .context = p};
+    const struct http_settings settings = {
+        .body_bytes_max = SIM_BODY_BYTES_MAX, .body_limits = sim_body_limits, .handle = sim_handle, .context = p};
 
     if (!p->settings.socket)
         return 0;

@@ -30,7 +30,7 @@ static bool network_fits(const struct simpool *p, const struct xapi_value *optio
         return sim_deny(why, "PIF_NOT_PRESENT", host->ref, network->ref, NULL);
     if (!sim_bool(pif, "currently_attached"))
         return sim_deny(why, "REQUIRED_PIF_IS_UNPLUGGED", pif->ref, NULL);
-    if (*sim_text(pif, "IP") == '\0')
+    if (!*sim_pif_address(pif).s)
         return sim_deny(why, "INTERFACE_HAS_NO_IP", pif->ref, NULL);
     return true;
 }
@@ -60,8 +60,8 @@ void sim_vm_move(struct simpool *p, struct sim_object *vm, struct sim_object *ho
     sim_put_text(p, vm, "scheduled_to_be_resident_on", SIM_NULL);
     sim_put_int(p, vm, "domid", (int64_t)(p->generation % 30000) + 1);
     for (size_t at = 0; (console = sim_member(p, vm, "consoles", &at));) {
-        snprintf(location, sizeof(location), "https://%.40s/console?uuid=%.36s", sim_text(host, "address"),
-                 sim_text(console, "uuid"));
+        snprintf(location, sizeof(location), "https://%.42s/console?uuid=%.36s",
+                 resolve_url_text(sim_text(host, "address")).s, sim_text(console, "uuid"));
         sim_put_text(p, console, "location", location);
     }
     sim_vm_refresh(p, vm);
@@ -313,21 +313,22 @@ static enum sim_outcome migrate_receive(struct sim_call *c)
         return SIM_FAILED;
     if (!pif)
         return sim_fail(c, "HOST_CANNOT_ATTACH_NETWORK", host->ref, network->ref, NULL);
-    const char *const ip = sim_text(pif, "IP");
-    if (*ip == '\0')
+    const struct resolve_words ip = sim_pif_address(pif);
+    if (!*ip.s)
         return sim_fail(c,
                         sim_is(pif, "ip_configuration_mode", "None") ? "PIF_HAS_NO_NETWORK_CONFIGURATION"
                                                                      : "INTERFACE_HAS_NO_IP",
                         pif->ref, NULL);
-    const char *const master = sim_text(sim_master(p), "address");
+    const struct resolve_words at = resolve_url_text(ip.s),
+                               master = resolve_url_text(sim_text(sim_master(p), "address"));
     const unsigned number = sim_host_number(p, host);
-    const unsigned port = ntohs(p->addresses[number < SIMPOOL_HOSTS_MAX ? number : p->master].sin_port);
+    const unsigned port = resolve_port(&p->addresses[number < SIMPOOL_HOSTS_MAX ? number : p->master]);
     const char *const scheme = p->settings.tls ? "https" : "http";
     /* Real hosts have ports of their own, which no URL has to name. */
     char *const texts[] = {
-        xk_arena_printf(&c->arena, "%s://%s:%u/services/SM?session_id=%s", scheme, ip, port, c->session_ref),
-        xk_arena_printf(&c->arena, "%s://%s:%u/services/xenops?session_id=%s", scheme, ip, port, c->session_ref),
-        xk_arena_printf(&c->arena, "%s://%s:%u/", scheme, master, port),
+        xk_arena_printf(&c->arena, "%s://%s:%u/services/SM?session_id=%s", scheme, at.s, port, c->session_ref),
+        xk_arena_printf(&c->arena, "%s://%s:%u/services/xenops?session_id=%s", scheme, at.s, port, c->session_ref),
+        xk_arena_printf(&c->arena, "%s://%s:%u/", scheme, master.s, port),
     };
     static const char *const keys[] = {"SM", "xenops", "master"};
     xapi_build_open(&b, XAPI_MAP);

@@ -98,7 +98,7 @@ static void put_tasks(struct report *r, const struct simpool *p)
 static bool is_open(const struct simpool *p)
 {
     for (unsigned i = 0; i < p->settings.hosts; i++)
-        if (ntohl(p->addresses[i].sin_addr.s_addr) >> 24 != IN_LOOPBACKNET)
+        if (!simpool_is_loopback(&p->addresses[i]))
             return false;
     return true;
 }

@@ -398,6 +398,22 @@ static bool is_ip(int family, const char *text)
     return inet_pton(family, text, bytes) == 1;
 }
 
+struct resolve_words sim_pif_address(const struct sim_object *pif)
+{
+    const struct xapi_value *const list = sim_get(pif, "IPv6");
+    struct resolve_words w = {.s = ""};
+
+    if (!sim_is(pif, "primary_address_type", "IPv6")) {
+        snprintf(w.s, sizeof(w.s), "%s", sim_text(pif, "IP"));
+        return w;
+    }
+    for (size_t i = 0; i < list->count && !*w.s; i++) {
+        const char *const text = xapi_value_text(&list->items[i]);
+        snprintf(w.s, sizeof(w.s), "%.*s", (int)XK_MIN(strcspn(text, "/"), sizeof(w.s) - 1), text);
+    }
+    return w;
+}
+
 /* Of a list of name servers, those of the one family from `added`, those of the other from what was there. */
 static void put_dns(struct simpool *p, struct sim_object *pif, int family, const char *added)
 {

@@ -22,6 +22,8 @@ bool sim_pif_is_managed(const struct sim_object *pif, struct sim_why *why);
 bool sim_pif_is_unprotected(const struct simpool *p, const struct sim_object *pif, struct sim_why *why);
 bool sim_pif_can_plug(const struct simpool *p, const struct sim_object *pif, struct sim_why *why);
 bool sim_pif_can_unplug(const struct simpool *p, const struct sim_object *pif, struct sim_why *why);
+/* Its own address of the family that is its primary one, without the prefix; "" for none. */
+struct resolve_words sim_pif_address(const struct sim_object *pif);
 void sim_pif_plug(struct simpool *p, struct sim_object *pif);
 /* The network is managed and the host has no interface on it yet. */
 bool sim_network_is_free(const struct simpool *p, const struct sim_object *net, const char *host, struct sim_why *why);

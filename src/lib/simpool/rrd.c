@@ -507,9 +507,10 @@ static void redirect(const struct simpool *p, struct http_exchange *x, unsigned 
 {
     const struct sim_object *const o = sim_find(p, p->host_refs[host], xapi_class_find("host"));
     const char *const asked = http_header(x, "host"), *const port = asked ? strrchr(asked, ':') : NULL;
-    xk_autofree char *location = xk_asprintf(
-        "Location: %s://%s%s%s?%s%s\r\n", p->settings.tls ? "https" : "http", o ? sim_text(o, "address") : "",
-        port && strspn(port + 1, "0123456789") == strlen(port + 1) ? port : "", http_path(x), more, http_query(x));
+    xk_autofree char *location = xk_asprintf("Location: %s://%s%s%s?%s%s\r\n", p->settings.tls ? "https" : "http",
+                                             resolve_url_text(o ? sim_text(o, "address") : "").s,
+                                             port && strspn(port + 1, "0123456789") == strlen(port + 1) ? port : "",
+                                             http_path(x), more, http_query(x));
 
     if (!location)
         return http_refuse(x, 500);

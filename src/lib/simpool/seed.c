@@ -121,9 +121,9 @@ static void seed_host(struct seeding *s, unsigned i)
     struct sim_object *const host = sim_create(p, "host"), *const sr = sim_create(p, "SR"),
                              *const pif = sim_create(p, "PIF");
     struct sim_object *const pbd = sim_create(p, "PBD"), *const link = sim_create(p, "PIF_metrics");
-    char text[64], address[INET_ADDRSTRLEN] = "";
+    const struct resolve_words address = resolve_host_text(&p->addresses[i]);
+    char text[64];
 
-    (void)inet_ntop(AF_INET, &p->addresses[i].sin_addr, address, sizeof(address));
     if (!host || !sr || !pif || !pbd || !link)
         return;
     s->hosts[i] = host;
@@ -134,7 +134,7 @@ static void seed_host(struct seeding *s, unsigned i)
     sim_put_text(p, host, "hostname", text);
     sim_put_text(p, host, "name_description",
                  i == 0 ? "the master of the simulated pool" : "a member of the simulated pool");
-    sim_put_text(p, host, "address", address);
+    sim_put_text(p, host, "address", address.s);
     sim_put_bool(p, host, "enabled", true);
     sim_put_list(p, host, "allowed_operations",
                  (const char *const[]){"vm_start", "vm_resume", "vm_migrate", "provision", "evacuate", NULL});
@@ -166,9 +166,16 @@ static void seed_host(struct seeding *s, unsigned i)
     sim_put_text(p, pif, "device_name", "eth0");
     sim_put_bool(p, pif, "management", true);
     sim_put_bool(p, pif, "currently_attached", true);
-    sim_put_text(p, pif, "ip_configuration_mode", "Static");
-    sim_put_text(p, pif, "IP", address);
-    sim_put_text(p, pif, "netmask", "255.0.0.0");
+    if (p->addresses[i].any.sa_family == AF_INET) {
+        sim_put_text(p, pif, "ip_configuration_mode", "Static");
+        sim_put_text(p, pif, "IP", address.s);
+        sim_put_text(p, pif, "netmask", "255.0.0.0");
+    } else {
+        snprintf(text, sizeof(text), "%.46s/64", address.s);
+        sim_put_text(p, pif, "primary_address_type", "IPv6");
+        sim_put_text(p, pif, "ipv6_configuration_mode", "Static");
+        sim_put_list(p, pif, "IPv6", (const char *const[]){text, NULL});
+    }
     sim_put_text(p, pif, "metrics", link->ref);
     sim_put_bool(p, link, "carrier", true);
     sim_put_int(p, link, "speed", 10000);
@@ -311,7 +318,7 @@ static void seed_console(struct seeding *s, const struct sim_object *vm, const s
     sim_put_text(p, console, "VM", vm->ref);
     sim_put_text(p, console, "protocol", "rfb");
     sim_put_int(p, console, "port", -1);
-    snprintf(text, sizeof(text), "https://%.40s/console?uuid=%.36s", sim_text(host, "address"),
+    snprintf(text, sizeof(text), "https://%.42s/console?uuid=%.36s", resolve_url_text(sim_text(host, "address")).s,
              sim_text(console, "uuid"));
     sim_put_text(p, console, "location", text);
 }

@@ -18,7 +18,6 @@
 #include "lib/simpool/state.h"
 #include "lib/simpool/transfer.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -70,6 +69,14 @@ struct timeval sim_delay(const struct simpool *p, uint64_t simulated_ns)
     return (struct timeval){.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
 }
 
+/* ---- addresses ---- */
+
+bool simpool_is_loopback(const struct resolve_address *a)
+{
+    return a->any.sa_family == AF_INET ? ntohl(a->v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET
+                                       : IN6_IS_ADDR_LOOPBACK(&a->v6.sin6_addr);
+}
+
 /* ---- opening ---- */
 
 static void on_collect(evutil_socket_t fd, short what, void *pool)
@@ -111,21 +118,41 @@ int sim_behaviours_open(struct simpool *p, struct xk_err *err)
     return 0;
 }
 
+/*
+ * The address behind this one. Those that follow a loopback address are such, too, or there is none: nothing is opened
+ * that was not asked for. Of IPv6, ::1 is the only one.
+ */
+static bool address_follow(struct resolve_address *a)
+{
+    if (a->any.sa_family == AF_INET) {
+        const uint32_t now = ntohl(a->v4.sin_addr.s_addr);
+        a->v4.sin_addr.s_addr = htonl(now + 1);
+        return now >> 24 == (now + 1) >> 24;
+    }
+    if (IN6_IS_ADDR_LOOPBACK(&a->v6.sin6_addr))
+        return false;
+    return ++a->v6.sin6_addr.s6_addr[15] != 0;
+}
+
 /* Where each host listens, for as many as there turned out to be. */
 static int addresses_set(struct simpool *p, struct xk_err *err)
 {
     const struct simpool_settings *const settings = &p->settings;
-    const uint32_t first = settings->listen_count ? ntohl(settings->listen[0].s_addr) : INADDR_LOOPBACK;
+    struct resolve_address at;
 
+    if (settings->listen_count)
+        at = settings->listen[0];
+    else
+        (void)resolve_literal(&at, "127.0.0.1");
     if (settings->listen_count > 1 && settings->listen_count != settings->hosts)
         return xk_fail(err, -EINVAL, "%u addresses were given for %u hosts", settings->listen_count, settings->hosts);
     for (unsigned host = 0; host < settings->hosts; host++) {
-        const uint32_t address = settings->listen_count > 1 ? ntohl(settings->listen[host].s_addr) : first + host;
-        /* The addresses that follow a loopback address are such, too: nothing is opened that was not asked for. */
-        if (address >> 24 != first >> 24 && settings->listen_count <= 1)
+        if (settings->listen_count > 1)
+            at = settings->listen[host];
+        else if (host > 0 && !address_follow(&at))
             return xk_fail(err, -EINVAL, "there are not enough addresses behind the first for %u hosts",
                            settings->hosts);
-        p->addresses[host] = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};
+        p->addresses[host] = at;
     }
     return 0;
 }
@@ -135,8 +162,8 @@ static void addresses_tell(struct simpool *p)
 {
     for (unsigned i = 0; i < p->settings.hosts; i++) {
         struct sim_object *const host = sim_find(p, p->host_refs[i], xapi_class_find("host"));
-        char text[INET_ADDRSTRLEN] = "";
-        (void)inet_ntop(AF_INET, &p->addresses[i].sin_addr, text, sizeof(text));
+        const struct resolve_words words = resolve_host_text(&p->addresses[i]);
+        const char *const text = words.s;
         if (!host || strcmp(sim_text(host, "address"), text) == 0)
             continue;
         if (*sim_text(host, "address"))
@@ -200,17 +227,20 @@ static int listen_all(struct simpool *p, struct xk_err *err)
     int code = -EADDRINUSE;
 
     for (unsigned i = 0; i < PORT_TRIES && code == -EADDRINUSE; i++) {
-        const struct http_settings settings = {
-            .body_bytes_max = SIM_BODY_BYTES_MAX, .handle = sim_handle, .early = sim_takes_early, .context = p};
+        const struct http_settings settings = {.body_bytes_max = SIM_BODY_BYTES_MAX,
+                                               .body_limits = sim_body_limits,
+                                               .handle = sim_handle,
+                                               .early = sim_takes_early,
+                                               .context = p};
         http_server_close(p->server);
         p->server = NULL;
         code = http_server_open(&p->server, p->base, &settings, err);
-        uint16_t port = htons(p->settings.port);
+        uint16_t port = p->settings.port;
         for (unsigned host = 0; host < p->settings.hosts && code == 0; host++) {
-            p->addresses[host].sin_port = port;
+            resolve_port_set(&p->addresses[host], port);
             code = http_server_listen(p->server, &p->addresses[host], host,
                                       p->settings.tls ? p->identities[host] : NULL, err);
-            port = p->addresses[host].sin_port;
+            port = resolve_port(&p->addresses[host]);
         }
         if (p->settings.port)
             break;
@@ -369,7 +399,7 @@ unsigned simpool_hosts(const struct simpool *pool)
     return pool->settings.hosts;
 }
 
-struct sockaddr_in simpool_address(const struct simpool *pool, unsigned host)
+const struct resolve_address *simpool_address(const struct simpool *pool, unsigned host)
 {
-    return pool->addresses[host];
+    return &pool->addresses[host];
 }

@@ -10,9 +10,9 @@
 #include "core/clock.h"
 #include "core/err.h"
 #include "core/fs.h"
+#include "lib/resolve/resolve.h"
 
 #include <event2/event.h>
-#include <netinet/in.h>
 
 #define SIMPOOL_HOSTS_MAX 64
 #define SIMPOOL_VMS_MAX   20000
@@ -26,15 +26,15 @@ extern const char *const simpool_eras[];
 #define SIMPOOL_ERA_NEWEST 10
 
 struct simpool_settings {
-    unsigned hosts;                           /* 0: 3, or as many as the state has */
-    unsigned vms;                             /* SIMPOOL_ANY: 20, or those of the state */
-    const char *load;                         /* dump that a new pool is made from; NULL: it is made up */
-    const char *state;                        /* file that keeps the pool; NULL: nothing is kept */
-    uint16_t port;                            /* for every host address; 0: any free one */
-    struct in_addr listen[SIMPOOL_HOSTS_MAX]; /* of each host, or of the first, whom the others follow */
-    unsigned listen_count;                    /* 0: 127.0.0.1, .2, .3 … */
-    bool tls;                                 /* HTTPS instead of HTTP */
-    const char *socket;                       /* path of a socket that its owner is root at; NULL: none */
+    unsigned hosts;                                   /* 0: 3, or as many as the state has */
+    unsigned vms;                                     /* SIMPOOL_ANY: 20, or those of the state */
+    const char *load;                                 /* dump that a new pool is made from; NULL: it is made up */
+    const char *state;                                /* file that keeps the pool; NULL: nothing is kept */
+    uint16_t port;                                    /* for every host address; 0: any free one */
+    struct resolve_address listen[SIMPOOL_HOSTS_MAX]; /* of each host, or of the first, whom the others follow */
+    unsigned listen_count;                            /* 0: 127.0.0.1, .2, .3 … */
+    bool tls;                                         /* HTTPS instead of HTTP */
+    const char *socket;                               /* path of a socket that its owner is root at; NULL: none */
     const char *user, *password;
     const char *users;       /* a directory of users (simpool-users in the manual); NULL: there is none */
     uint64_t login_delay_ns; /* a wrong password waits so long for its answer */
@@ -64,7 +64,10 @@ unsigned simpool_hosts(const struct simpool *pool);
 unsigned simpool_master(const struct simpool *pool); /* the number of that host */
 unsigned simpool_vms(const struct simpool *pool);    /* without templates and control domains */
 /* The address of host number `host`. */
-struct sockaddr_in simpool_address(const struct simpool *pool, unsigned host);
+const struct resolve_address *simpool_address(const struct simpool *pool, unsigned host);
+
+/* Whether only this machine reaches it. */
+bool simpool_is_loopback(const struct resolve_address *address);
 
 #define SIMPOOL_FINGERPRINT_BYTES 96
 /* The SHA-256 of the host's certificate, "AB:CD:…"; "" without TLS. */

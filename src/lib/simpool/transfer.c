@@ -351,7 +351,6 @@ int sim_request_object(struct sim_object **ret, struct simpool *p, const struct 
 bool sim_request_moves(struct simpool *p, struct http_exchange *x, const struct sim_object *sr)
 {
     struct xk_buf headers = XK_BUF_INIT(32u << 10);
-    char address[INET_ADDRSTRLEN];
 
     if (sim_host_sees_sr(p, sim_find(p, p->host_refs[http_tag(x)], NULL), sr->ref))
         return false;
@@ -359,9 +358,9 @@ bool sim_request_moves(struct simpool *p, struct http_exchange *x, const struct 
         const struct sim_object *const host = sim_find(p, p->host_refs[i], NULL);
         if (!host || !sim_host_sees_sr(p, host, sr->ref))
             continue;
-        (void)inet_ntop(AF_INET, &p->addresses[i].sin_addr, address, sizeof(address));
-        xk_buf_printf(&headers, "Location: %s://%s:%u%s?%s\r\n", p->settings.tls ? "https" : "http", address,
-                      ntohs(p->addresses[i].sin_port), http_path(x), http_query(x));
+        xk_buf_printf(&headers, "Location: %s://%s:%u%s?%s\r\n", p->settings.tls ? "https" : "http",
+                      resolve_url_text(resolve_host_text(&p->addresses[i]).s).s, resolve_port(&p->addresses[i]),
+                      http_path(x), http_query(x));
         if (headers.error)
             http_refuse(x, 500);
         else

@@ -133,8 +133,8 @@ static void console_create(struct simpool *p, struct sim_object *vm, const struc
 
     if (!console)
         return;
-    snprintf(location, sizeof(location), "https://%.40s/console?uuid=%.36s", sim_text(host, "address"),
-             sim_text(console, "uuid"));
+    snprintf(location, sizeof(location), "https://%.42s/console?uuid=%.36s",
+             resolve_url_text(sim_text(host, "address")).s, sim_text(console, "uuid"));
     sim_put_text(p, console, "location", location);
     sim_put_text(p, console, "protocol", "rfb");
     sim_put_int(p, console, "port", -1);

@@ -6,7 +6,6 @@
 #include "lib/simpool/simpool.h"
 #include "lib/xapi/model.h"
 
-#include <arpa/inet.h>
 #include <event2/event.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -18,6 +17,7 @@
 #define USERS_BYTES_MAX    (256u << 10)
 #define NOW_MAX            INT64_C(253402300799) /* the year 9999 */
 #define LOG_BYTES_MIN      4096
+#define URL_BYTES          128
 #define STOP_CHECK_MS      50 /* a signal ends the wait at once; this is for one that comes just before it */
 
 struct sim {
@@ -109,6 +109,18 @@ static int read_password(char **ret, const struct xk_app *app, const char *path,
     return 0;
 }
 
+/* Neither all of a machine's addresses, nor many machines', nor one that needs an interface to be said with it. */
+static bool is_of_one(const struct resolve_address *a)
+{
+    if (a->any.sa_family == AF_INET) {
+        const uint32_t address = ntohl(a->v4.sin_addr.s_addr);
+        return address >> 24 != 0 && address >> 28 < 14;
+    }
+    const struct in6_addr *const v6 = &a->v6.sin6_addr;
+    return !IN6_IS_ADDR_UNSPECIFIED(v6) && !IN6_IS_ADDR_MULTICAST(v6) && !IN6_IS_ADDR_LINKLOCAL(v6) &&
+           !IN6_IS_ADDR_V4MAPPED(v6);
+}
+
 /* One address: the hosts take it and those that follow it. Several, with commas: one for each host. */
 static int read_addresses(struct simpool_settings *ret, const struct sim *opts, struct xk_err *err)
 {
@@ -118,20 +130,20 @@ static int read_addresses(struct simpool_settings *ret, const struct sim *opts, 
         return 0;
     for (const char *at = opts->listen; count == 0 || *at;) {
         const size_t len = strcspn(at, ",");
-        char word[INET_ADDRSTRLEN] = "";
+        struct resolve_address *const address = &ret->listen[count];
+        char word[INET6_ADDRSTRLEN + 2] = "";
         if (count == SIMPOOL_HOSTS_MAX)
             return xk_fail(err, -EINVAL, "--listen %s: more addresses than hosts", opts->listen);
         if (len < sizeof(word))
             memcpy(word, at, len);
-        if (inet_pton(AF_INET, word, &ret->listen[count]) != 1)
-            return xk_fail(err, -EINVAL, "--listen %s: '%.*s' is no IPv4 address", opts->listen, (int)len, at);
-        const uint32_t address = ntohl(ret->listen[count].s_addr);
-        if (address >> 24 == 0 || address >> 28 >= 14) /* no host, multicast, reserved */
+        if (resolve_literal(address, word) < 0)
+            return xk_fail(err, -EINVAL, "--listen %s: '%.*s' is no address", opts->listen, (int)len, at);
+        if (!is_of_one(address))
             return xk_fail(err, -EINVAL, "--listen %s: a host needs one address that others can name", opts->listen);
         for (unsigned i = 0; i < count; i++)
-            if (ret->listen[i].s_addr == ret->listen[count].s_addr)
+            if (strcmp(resolve_host_text(&ret->listen[i]).s, resolve_host_text(address).s) == 0)
                 return xk_fail(err, -EINVAL, "--listen %s: two hosts with one address", opts->listen);
-        if (address >> 24 != 127 && !opts->password_file) {
+        if (!simpool_is_loopback(address) && !opts->password_file) {
             xk_fail(err, -EINVAL, "--listen %s: others can reach that, and everybody knows the default password",
                     opts->listen);
             xk_err_hint(err, "give the pool a password of its own: --password-file FILE");
@@ -151,23 +163,29 @@ static int write_certificates(const struct simpool *pool, const char *path, stru
     return text ? xk_file_replace(xk_fs_posix(), path, text, strlen(text), 0644, err) : xk_fail_memory(err);
 }
 
+static void url_of(char ret[URL_BYTES], const struct sim *opts, const struct resolve_address *address)
+{
+    snprintf(ret, URL_BYTES, "%s://%s:%u", opts->tls ? "https" : "http",
+             resolve_url_text(resolve_host_text(address).s).s, resolve_port(address));
+}
+
 /* A line for each client that can be tried at once. */
 static void tell_clients(struct xk_out *out, const struct sim *opts, const struct simpool *pool)
 {
-    const struct sockaddr_in master = simpool_address(pool, simpool_master(pool));
+    const struct resolve_address *const master = simpool_address(pool, simpool_master(pool));
+    const struct resolve_words ip = resolve_host_text(master);
     const char *const secret = opts->password_file ? "…" : PASSWORD_DEFAULT;
-    const unsigned port = ntohs(master.sin_port);
-    char ip[INET_ADDRSTRLEN] = "", url[64], fingerprint[SIMPOOL_FINGERPRINT_BYTES], trust[128] = "";
+    const unsigned port = resolve_port(master);
+    char url[URL_BYTES], fingerprint[SIMPOOL_FINGERPRINT_BYTES], trust[128] = "";
 
-    (void)inet_ntop(AF_INET, &master.sin_addr, ip, sizeof(ip));
-    snprintf(url, sizeof(url), "%s://%s:%u", opts->tls ? "https" : "http", ip, port);
+    url_of(url, opts, master);
     simpool_fingerprint(fingerprint, pool, simpool_master(pool));
     if (opts->tls)
         snprintf(trust, sizeof(trust), "--cert-sha256 %s ", fingerprint);
     xk_say(out, "\nPython:  import XenAPI; s = XenAPI.Session('%s'%s); s.login_with_password('%s', '%s')\n", url,
            opts->tls ? ", ignore_ssl=True" : "", USER, secret);
     xk_say(out, "node:    npx xen-api %s%s %s\n", opts->tls ? "--allow-unauthorized " : "", url, USER);
-    xk_say(out, "xe:      xe -s %s -p %u %s-u %s -pw '%s' vm-list\n", ip, port, opts->tls ? "" : "--nossl ", USER,
+    xk_say(out, "xe:      xe -s %s -p %u %s-u %s -pw '%s' vm-list\n", ip.s, port, opts->tls ? "" : "--nossl ", USER,
            secret);
     xk_say(out, "xenkit:  xenkit api call %s--user %s %s VM.get_all\n", trust, USER, url);
     xk_say(out,
@@ -182,10 +200,8 @@ static void tell(struct xk_app *app, const struct sim *opts, const struct simpoo
     struct xk_out *const out = app->out;
 
     for (unsigned i = 0; i < simpool_hosts(pool); i++) {
-        const struct sockaddr_in address = simpool_address(pool, i);
-        char ip[INET_ADDRSTRLEN] = "", url[64], fingerprint[SIMPOOL_FINGERPRINT_BYTES];
-        (void)inet_ntop(AF_INET, &address.sin_addr, ip, sizeof(ip));
-        snprintf(url, sizeof(url), "%s://%s:%u", opts->tls ? "https" : "http", ip, ntohs(address.sin_port));
+        char url[URL_BYTES], fingerprint[SIMPOOL_FINGERPRINT_BYTES];
+        url_of(url, opts, simpool_address(pool, i));
         if (i == 0)
             xk_out_rows(out, "hosts");
         xk_row(out);

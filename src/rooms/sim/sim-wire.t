@@ -65,7 +65,8 @@ run xenkit sim --listen 192.0.2.1 --hosts 1 --password-file password
 check "and has to be there" 3 "" "~192.0.2.1"
 run xenkit sim --listen 127.255.255.255 --hosts 2
 check "the hosts that follow count, too" 2 "" -
-for wrong in "" 127.0.0 127.0.0.1,127.0.0.1 1.2.3.4,,5.6.7.8 ::1 localhost 0.0.0.0 224.0.0.1; do
+for wrong in "" 127.0.0 127.0.0.1,127.0.0.1 1.2.3.4,,5.6.7.8 localhost 0.0.0.0 224.0.0.1 :: [::] [::1 ff02::1 fe80::1 \
+    ::ffff:127.0.0.1 ::1,[::1],127.0.0.1 [127.0.0.1] ::1%lo; do
     run xenkit sim --listen "$wrong" --hosts 3 --password-file password
     check "no addresses: '$wrong'" 2 "" "~--listen"
 done
@@ -75,6 +76,67 @@ run xenkit sim --certificates x.pem
 check "certificates without TLS" 2 "" "~--certificates"
 run xenkit sim --tls --certificates missing/x.pem
 check "certificates that cannot be written" 6 "" "~missing"
+
+run xenkit sim --listen ::1 --hosts 2
+check "behind ::1 there is no other address of the machine alone" 2 "" "~not enough addresses"
+run xenkit sim --listen fd00::1 --hosts 1
+check "IPv6 addresses that others can reach need a password, too" 2 "" "~everybody knows the default password"
+
+# ---- IPv6 ----
+
+if [ -s /proc/net/if_inet6 ]; then
+    start --listen ::1,127.0.0.2 --hosts 2 --tls --certificates pool.pem --log log
+    curl="--cacert pool.pem"
+    like "IPv6 stands in brackets" "$url" '^https://\[::1\]:[0-9]+$'
+    session=$(login)
+    like "a client that checks certificates gets in by IPv6" "$session" OpaqueRef
+    is "the record has the bare address" "$(result host.get_all_records "$session" | jq -c '[.[].address] | sort')" \
+        '["127.0.0.2","::1"]'
+    is "the slave names it bare, as the real one" \
+        "$(ask "$slave" session.login_with_password '"root"' '"xenkit"' | jq -c '[.error.message] + .error.data')" \
+        '["HOST_IS_SLAVE","::1"]'
+    printf xenkit >password
+    run xenkit api call --password-file password --ca pool.pem "$slave" host.get_all --json
+    check "our own client follows it" 0 - "~::1"
+    is "its management interface says IPv6" "$(result PIF.get_all_records "$session" | jq -c '[.[] | select(.management) |
+        [.primary_address_type, .IPv6[], .IP, .ip_configuration_mode, .ipv6_configuration_mode]] | sort')" \
+        '[["IPv4","127.0.0.2","Static","None"],["IPv6","::1/64","","None","Static"]]'
+    like "consoles are in brackets" "$(result console.get_all_records "$session" | jq -r '.[].location')" '^https://\[::1\]/console'
+    running=$(result VM.get_all_records "$session" | jq -r --arg h "$(result host.get_by_name_label "$session" '"host-1"' | jq -r '.[0]')" \
+        '[.[] | select(.resident_on == $h and .domid != "0")][0].uuid')
+    like "who asks the wrong host is sent to brackets" "$(curl -si $curl "$slave/vm_rrd?uuid=$running&session_id=$(echo "$session" | tr -d '"')")" \
+        "^Location: https://\\[::1\\]:${url##*:}/vm_rrd\\?"
+    call session.login_with_password '"root"' '"xenkit"' >/dev/null
+    like "the log knows its clients" "$(cat log)" '::1->'
+    stop
+    is "and it ends" "$sim_status$(cat "$tmp/sim.err")" 0
+    curl=
+else
+    skip "IPv6" "there is none here"
+fi
+
+# ---- texts that are no UTF-8 ----
+
+start --hosts 1 --vms 2
+session=$(login)
+vm=$(result VM.get_all "$session" | jq '.[0]')
+want='["INVALID_VALUE","Invalid UTF-8 string in parameter","a\ufffdb"]'
+printf '{"jsonrpc":"2.0","id":1,"method":"VM.set_name_label","params":[%s,%s,"a\377b"]}' "$session" "$vm" >bytes
+is "in JSON it is an error of the parameter" "$(curl -s --data-binary @bytes "$url/jsonrpc" | jq -c '[.error.message] + .error.data')" \
+    "$(echo "$want" | jq -c .)"
+printf '{"id":1,"method":"VM.add_to_other_config","params":[%s,%s,"k",{"x":["a\377b"]}]}' "$session" "$vm" >bytes
+is "however deep it is" "$(curl -s --data-binary @bytes "$url/jsonrpc" | jq -c .error)" "$(echo "$want" | jq -c .)"
+printf '<?xml version="1.0"?><methodCall><methodName>VM.set_name_label</methodName><params><param><value>%s</value></param><param><value>%s</value></param><param><value>a\377b</value></param></params></methodCall>' \
+    "$(echo "$session" | jq -r .)" "$(echo "$vm" | jq -r .)" >bytes
+like "in XML, too" "$(curl -s --data-binary @bytes "$url/")" \
+    '<value>INVALID_VALUE</value><value>Invalid UTF-8 string in parameter</value><value>a.b</value>'
+printf '{"id":1,"method":"VM.get_all","params":[%s],"x\377":1' "$session" >bytes
+is "what is no document for other reasons stays none" "$(status --data-binary @bytes "$url/jsonrpc")" 500
+is "the name is what it was" "$(result VM.get_name_label "$session" "$vm" | grep -c 'a.b')" 0
+is "a command of more than 200 KiB is refused from its head" \
+    "$(printf 'POST /cli HTTP/1.0\r\nContent-Length: 204801\r\n\r\n' | timeout 10 curl -s "telnet://${url#http://}" | head -n 1 | tr -d '\r')" \
+    "HTTP/1.1 500 Internal Server Error"
+stop
 
 # ---- pages ----
 
