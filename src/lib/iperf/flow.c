@@ -6,9 +6,12 @@
  */
 #include "lib/iperf/inner.h"
 
+#include "core/fs.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -237,6 +240,15 @@ static void receive_tcp(struct iperf_flow *f)
 
 /* ---- the thread ---- */
 
+/* Second of the numbers that the scheduler keeps of a thread: the time for which it was ready and did not run. */
+static int64_t waited_ns(void)
+{
+    xk_autofree char *line = xk_slurp_line("", "/proc/thread-self/schedstat");
+    unsigned long long ran, waited;
+
+    return line && sscanf(line, "%llu %llu", &ran, &waited) == 2 && waited <= INT64_MAX ? (int64_t)waited : -1;
+}
+
 static void *run(void *context)
 {
     struct iperf_flow *const f = context;
@@ -253,6 +265,7 @@ static void *run(void *context)
         f->preempted = (uint64_t)usage.ru_nivcsw;
     }
     f->cpu_ns = (uint64_t)used.tv_sec * XK_NS_PER_S + (uint64_t)used.tv_nsec;
+    f->waited_ns = waited_ns();
     return NULL;
 }
 

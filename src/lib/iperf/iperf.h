@@ -93,6 +93,7 @@ struct iperf_flow {
     uint64_t rtt_sum_us, rtt_count, rtt_min_us, rtt_max_us, cwnd_max, wnd_max;
     uint64_t slept, preempted; /* how often it gave its processor up, and how often it was taken from it */
     uint64_t cpu_ns;           /* of its thread, once that has ended */
+    int64_t waited_ns;         /* that its thread was ready and got no processor; -1: the kernel does not tell */
     uint64_t waiting_sum, waiting_max, looks, backoff_max; /* at each interval's end */
     struct iperf_result peer;
     bool has_peer;

@@ -107,6 +107,7 @@ static void take_stream(struct netdiag_account *a, const struct iperf_test *t, c
         .sending = f->sending,
         .seconds = seconds,
         .cpu_percent = whole_s > 0 ? (double)f->cpu_ns / 1e7 / whole_s : 0,
+        .waited_percent = whole_s > 0 && f->waited_ns >= 0 ? (double)f->waited_ns / 1e7 / whole_s : NAN,
         .slept = f->slept,
         .preempted = f->preempted,
         .bytes = now->bytes - then->bytes,
@@ -147,6 +148,9 @@ void netdiag_account_make(struct netdiag_account *ret, struct netdiag_watch *w, 
     sum_qdiscs(&w->link, &ret->qdisc_packets, &ret->qdisc_drops);
     ret->qdisc_packets -= XK_MIN(ret->qdisc_packets, w->qdisc_packets);
     ret->qdisc_drops -= XK_MIN(ret->qdisc_drops, w->qdisc_drops);
+    const struct nethost_interface *const link = nethost_find(&w->after, w->link.name);
+    ret->link_rx_packets = link ? link->rx_packets : 0;
+    ret->link_tx_packets = link ? link->tx_packets : 0;
     ret->sndbuf_bytes = (uint64_t)XK_MAX(t->sndbuf_bytes, 0);
     ret->rcvbuf_bytes = (uint64_t)XK_MAX(t->rcvbuf_bytes, 0);
     for (unsigned i = 0; i < w->after.interface_count && ret->loss_count < NETDIAG_LOSSES_MAX; i++) {
@@ -234,6 +238,7 @@ static void stream_members(const struct document *d, struct netdiag_stream *s)
     s->sending = sending == 1;
     real(d, "seconds", &s->seconds);
     real(d, "cpu_percent", &s->cpu_percent);
+    real(d, "waited_percent", &s->waited_percent);
     number(d, "slept", &s->slept);
     number(d, "preempted", &s->preempted);
     number(d, "bytes", &s->bytes);
@@ -289,6 +294,8 @@ static void members(const struct document *d, struct netdiag_account *a)
     number(d, "softnet_squeezed", &a->softnet_squeezed);
     number(d, "qdisc_packets", &a->qdisc_packets);
     number(d, "qdisc_drops", &a->qdisc_drops);
+    number(d, "link_rx_packets", &a->link_rx_packets);
+    number(d, "link_tx_packets", &a->link_tx_packets);
     number(d, "sndbuf_bytes", &a->sndbuf_bytes);
     number(d, "rcvbuf_bytes", &a->rcvbuf_bytes);
 }

@@ -14,22 +14,30 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RATE_REACHED   0.97  /* of the rate asked for */
-#define PACING_REACHED 0.90  /* headers are paced, too */
-#define SHARE          0.30  /* of the time, to hold a test up */
-#define CPU_FULL       85.0  /* percent of a processor, of one thread */
-#define CPU_CROWDED    97.0  /* percent of all that the program may use */
-#define CPU_PART       3.0   /* percent of one that a thread then had */
-#define CPU_PUT_OFF    20.0  /* times a second that its threads had to leave a processor to others */
-#define READER_BEHIND  0.25  /* of the receive buffer full, on average */
-#define LOSS_SHARE     0.002 /* of segments sent again; of datagrams lost */
-#define QUEUE_FACTOR   1.5   /* round trips under load against the least: a queue has built up */
-#define QUEUE_US       1000
-#define DROPS_MIN      10
-#define DROPS_SHARE    1e-4 /* of an interface's packets */
-#define SQUEEZES_A_S   5.0
-#define BACKOFF_MIN    2 /* time-outs in a row */
-#define HEADERS        40u
+#define RATE_REACHED     0.97  /* of the rate asked for */
+#define PACING_REACHED   0.90  /* headers are paced, too */
+#define SHARE            0.30  /* of the time, to hold a test up */
+#define CPU_FULL         85.0  /* percent of a processor, of one thread */
+#define CPU_WAITED       20.0  /* percent of the time that a thread was ready and others ran */
+#define CPU_CROWDED      97.0  /* where the kernel does not tell: percent of all that the program may use, */
+#define CPU_PUT_OFF      20.0  /* and times a second that its threads had to leave a processor to others */
+#define CPU_PART         3.0   /* percent of one that a thread then had */
+#define BOUND_SHARE      0.50  /* of the time with data to send, held up by a buffer, */
+#define BOUND_RATE       0.25  /* and of what that buffer allows: the kernel counts its own overhead into it */
+#define BOUND_ALL        0.80  /* of it: there is no other limit */
+#define UNREAD_SHARE     0.75  /* of the window: what has come mostly waits to be taken */
+#define READER_BEHIND    0.25  /* of the receive buffer full, on average */
+#define LOSS_SHARE       0.002 /* of segments sent again; of datagrams lost */
+#define HEAVY_LOSS_SHARE 0.005 /* of segments sent again, when processors are busy, too, */
+#define NETWORK_SHARE    0.70  /* and of the time in which nothing but the congestion window held data back */
+#define QUEUE_FACTOR     1.5   /* round trips under load against the least: a queue has built up */
+#define QUEUE_US         1000
+#define DROPS_MIN        10
+#define DROPS_SHARE      1e-4 /* of an interface's packets */
+#define SQUEEZES_A_S     5.0
+#define BACKOFF_MIN      2       /* time-outs in a row */
+#define PACKETS_A_S      10000.0 /* so many cost a processor something */
+#define HEADERS          40u
 
 static const struct {
     const char *name, *advice;
@@ -94,14 +102,14 @@ static void add(struct netdiag_verdicts *v, enum netdiag_limit limit, bool is_ma
 /* All streams of one way that a side has, added up. */
 struct sum {
     unsigned count;
-    double us, cpu_max, seconds;
-    uint64_t busy, rwnd, sndbuf, segments, retransmits, mss, rtt_min, rtt_mean, cwnd_max, wnd_max, backoff,
+    double us, cpu_max, waited_max, seconds;
+    uint64_t bytes, busy, rwnd, sndbuf, segments, retransmits, mss, rtt_min, rtt_mean, cwnd_max, wnd_max, backoff,
         waiting_mean, preempted;
 };
 
 static struct sum sum_of(const struct netdiag_account *a, bool sending)
 {
-    struct sum s = {0};
+    struct sum s = {.waited_max = NAN};
 
     for (unsigned i = 0; i < a->stream_count; i++) {
         const struct netdiag_stream *const x = &a->streams[i];
@@ -111,7 +119,9 @@ static struct sum sum_of(const struct netdiag_account *a, bool sending)
         s.us += fmax(x->seconds, 0) * 1e6;
         s.seconds = fmax(s.seconds, x->seconds);
         s.cpu_max = fmax(s.cpu_max, x->cpu_percent);
+        s.waited_max = fmax(s.waited_max, x->waited_percent);
         s.preempted += x->preempted;
+        s.bytes += x->bytes;
         s.busy += x->busy_us;
         s.rwnd += x->rwnd_limited_us;
         s.sndbuf += x->sndbuf_limited_us;
@@ -139,47 +149,71 @@ struct way {
     bool receive;
 };
 
-/* returns whether the processor explains it. */
+/* The threads of that way did not get the processors that they wanted. */
 static bool is_crowded(const struct netdiag_account *a, const struct sum *s)
 {
-    return s->cpu_max >= CPU_FULL || (a->allowed_percent >= CPU_CROWDED && s->cpu_max >= CPU_PART && s->seconds > 0 &&
-                                      (double)s->preempted / s->seconds >= CPU_PUT_OFF);
+    if (s->cpu_max < CPU_PART)
+        return false;
+    if (!isnan(s->waited_max))
+        return s->waited_max >= CPU_WAITED;
+    return a->allowed_percent >= CPU_CROWDED && s->seconds > 0 && (double)s->preempted / s->seconds >= CPU_PUT_OFF;
 }
 
-static void offloads_off(const struct way *w, const struct netdiag_account *a, const char *who)
+/* A thread of that way that had a processor all the time. */
+static bool judge_full(const struct way *w, const struct netdiag_account *a, const struct sum *s, const char *who,
+                       const char *what)
 {
+    if (!a->known || s->cpu_max < CPU_FULL)
+        return false;
+    add(w->v, NETDIAG_PROCESSOR, true, w->receive, "%s: the %s thread had %.0f %% of a processor", who, what,
+        s->cpu_max);
+    return true;
+}
+
+static bool judge_crowded(const struct way *w, const struct netdiag_account *a, const struct sum *s, const char *who,
+                          const char *what)
+{
+    if (!a->known || !is_crowded(a, s))
+        return false;
+    if (!isnan(s->waited_max))
+        add(w->v, NETDIAG_PROCESSOR, true, w->receive,
+            "%s: the %s thread had %.0f %% of a processor, and waited %.0f %% of the time while others had it; the %u "
+            "that the program may use %s %.0f %% busy",
+            who, what, s->cpu_max, s->waited_max, a->allowed, a->allowed == 1 ? "was" : "were", a->allowed_percent);
+    else
+        add(w->v, NETDIAG_PROCESSOR, true, w->receive,
+            "%s: the %u processor%s that the program may use %s %.0f %% busy; the %s thread had %.0f %% of one, and "
+            "had to leave it to others %llu times",
+            who, a->allowed, a->allowed == 1 ? "" : "s", a->allowed == 1 ? "was" : "were", a->allowed_percent, what,
+            s->cpu_max, (unsigned long long)s->preempted);
+    return true;
+}
+
+/* Offloads that would have spared that side work, when its packets really were small and many. */
+static void judge_offloads(const struct way *w, bool sending)
+{
+    static const enum nethost_offload of_sender[] = {NETHOST_TSO, NETHOST_GSO, NETHOST_TX_CHECKSUM, NETHOST_SCATTER};
+    static const enum nethost_offload of_receiver[] = {NETHOST_GRO, NETHOST_RX_CHECKSUM};
+    const struct netdiag_account *const a = sending ? w->sender : w->receiver;
+    const struct sum *const s = sending ? &w->sent : &w->received;
+    const uint64_t packets = sending ? a->link_tx_packets : a->link_rx_packets;
+    const enum nethost_offload *const which = sending ? of_sender : of_receiver;
     char list[120] = "";
 
-    for (int i = 0; i < NETHOST_OFFLOADS; i++) {
-        if (a->link.offloads[i] == 0) {
+    if (!a->known || !packets || a->seconds <= 0 || (double)packets / a->seconds < PACKETS_A_S ||
+        s->bytes / packets > a->link.mtu)
+        return;
+    for (size_t i = 0; i < (sending ? XK_COUNT(of_sender) : XK_COUNT(of_receiver)); i++) {
+        if (a->link.offloads[which[i]] == 0) {
             const size_t at = strlen(list);
-            snprintf(list + at, sizeof(list) - at, "%s%s", at ? ", " : "",
-                     nethost_offload_name((enum nethost_offload)i));
+            snprintf(list + at, sizeof(list) - at, "%s%s", at ? ", " : "", nethost_offload_name(which[i]));
         }
     }
     if (list[0])
         add(w->v, NETDIAG_OFFLOADS, false, w->receive,
-            "%s: off on %s: %s; each packet costs a processor that was full its own way through the kernel", who,
-            a->link.name, list);
-}
-
-static bool judge_processor(const struct way *w, const struct netdiag_account *a, const struct sum *s, const char *who,
-                            const char *what)
-{
-    if (!a->known || !is_crowded(a, s))
-        return false;
-    if (s->cpu_max >= CPU_FULL)
-        add(w->v, NETDIAG_PROCESSOR, true, w->receive, "%s: the %s thread had %.0f %% of a processor", who, what,
-            s->cpu_max);
-    else
-        add(w->v, NETDIAG_PROCESSOR, true, w->receive,
-            "%s: the %u processor%s that the program may use %s %.0f %% busy; the %s thread had %.0f %% of one, and "
-            "had to "
-            "leave it to others %llu times",
-            who, a->allowed, a->allowed == 1 ? "" : "s", a->allowed == 1 ? "was" : "were", a->allowed_percent, what,
-            s->cpu_max, (unsigned long long)s->preempted);
-    offloads_off(w, a, who);
-    return true;
+            "%s: off on %s: %s; %.0f packets a second, of %llu bytes each, went through the kernel one by one",
+            sending ? w->sender_name : w->receiver_name, a->link.name, list, (double)packets / a->seconds,
+            (unsigned long long)(s->bytes / packets));
 }
 
 /* What the sender believes to pass against what passed. */
@@ -228,28 +262,39 @@ static bool judge_rate(const struct way *w)
     return false;
 }
 
-static bool judge_window(const struct way *w)
+static bool has_queue(const struct sum *s)
+{
+    return (double)s->rtt_mean > (double)s->rtt_min * QUEUE_FACTOR && s->rtt_mean > s->rtt_min + QUEUE_US;
+}
+
+/*
+ * A buffer that holds the rate down to what it allows in a round trip: the kernel says so most of the time, or what was
+ * reached is all that it allows, without a queue that would make round trips longer than the path does. One that is
+ * full because its reader is slow would allow far more: a segment is acknowledged before it is read.
+ */
+static bool is_bound(const struct way *w, uint64_t held_us, uint64_t buffer)
 {
     const struct sum *const s = &w->sent;
-    const double share = s->us > 0 ? (double)s->rwnd / s->us : 0;
+    const double allowed_bps = s->rtt_mean ? (double)buffer * 8e6 / (double)s->rtt_mean * s->count : 0;
+    const double rate_bps = w->traffic->received_bps;
 
-    if (share < SHARE || s->rwnd < s->sndbuf)
+    if (allowed_bps <= 0 || !s->busy)
         return false;
+    return ((double)held_us >= (double)s->busy * BOUND_SHARE && rate_bps >= allowed_bps * BOUND_RATE) ||
+           (held_us > 0 && rate_bps >= allowed_bps * BOUND_ALL && !has_queue(s));
+}
+
+static void tell_window(const struct way *w, double share)
+{
+    const struct sum *const s = &w->sent;
+
     if (!w->receiver->known) {
         add(w->v, NETDIAG_RECEIVE_WINDOW, true, w->receive,
             "for %.0f %% of the time %s's window was full (%s at most, round trip %.3g ms); whether its buffer is "
             "small or "
             "its reader slow it does not tell",
             share * 100, w->receiver_name, xk_size(s->wnd_max).s, (double)s->rtt_mean / 1000);
-        return true;
-    }
-    const double room = (double)XK_MAX(w->receiver->rcvbuf_bytes, UINT64_C(1));
-    if ((double)w->received.waiting_mean >= room * READER_BEHIND / XK_MAX(w->received.count, 1u)) {
-        add(w->v, NETDIAG_SLOW_RECEIVER, true, w->receive,
-            "for %.0f %% of the time the receive window was full, and %s on average had come to %s without being taken "
-            "(buffer %s)",
-            share * 100, xk_size(w->received.waiting_mean).s, w->receiver_name, xk_size(w->receiver->rcvbuf_bytes).s);
-        return true;
+        return;
     }
     add(w->v, NETDIAG_RECEIVE_WINDOW, true, w->receive,
         "for %.0f %% of the time the receive window was full: %s at most (buffer %s), with a round trip of %.3g ms no "
@@ -257,61 +302,148 @@ static bool judge_window(const struct way *w)
         "than %s a stream",
         share * 100, xk_size(s->wnd_max).s, xk_size(w->receiver->rcvbuf_bytes).s, (double)s->rtt_mean / 1000,
         s->rtt_mean ? xk_rate((uint64_t)((double)s->wnd_max * 8e6 / (double)s->rtt_mean)).s : "any");
+}
+
+static void tell_buffer(const struct way *w, double share)
+{
+    add(w->v, NETDIAG_SEND_BUFFER, true, w->receive,
+        "for %.0f %% of the time the send buffer was too small: %s, with a round trip of %.3g ms", share * 100,
+        xk_size(w->sender->sndbuf_bytes).s, (double)w->sent.rtt_mean / 1000);
+}
+
+static bool judge_window(const struct way *w)
+{
+    const struct sum *const s = &w->sent;
+    const double share = s->us > 0 ? (double)s->rwnd / s->us : 0;
+
+    if (share < SHARE || s->rwnd < s->sndbuf)
+        return false;
+    const double room = (double)XK_MAX(w->receiver->rcvbuf_bytes, UINT64_C(1));
+    if (w->receiver->known &&
+        (double)w->received.waiting_mean >= room * READER_BEHIND / XK_MAX(w->received.count, 1u)) {
+        add(w->v, NETDIAG_SLOW_RECEIVER, true, w->receive,
+            "for %.0f %% of the time the receive window was full, and %s on average had come to %s without being taken "
+            "(buffer %s)",
+            share * 100, xk_size(w->received.waiting_mean).s, w->receiver_name, xk_size(w->receiver->rcvbuf_bytes).s);
+        return true;
+    }
+    tell_window(w, share);
+    return true;
+}
+
+/* Small buffers are the cause also where processors are busy: whoever waits for each round trip is not slowed by them.
+ */
+static bool judge_bound(const struct way *w)
+{
+    const struct sum *const s = &w->sent;
+
+    if (s->rwnd >= s->sndbuf && is_bound(w, s->rwnd, s->wnd_max) &&
+        (double)w->received.waiting_mean < (double)s->wnd_max * UNREAD_SHARE) {
+        tell_window(w, (double)s->rwnd / (double)s->busy);
+        return true;
+    }
+    if (s->sndbuf > s->rwnd && is_bound(w, s->sndbuf, w->sender->sndbuf_bytes)) {
+        tell_buffer(w, (double)s->sndbuf / (double)s->busy);
+        return true;
+    }
+    return false;
+}
+
+/* That share of the segments was lost, and not by our own host's queue. */
+static bool is_lossy(const struct way *w, double share)
+{
+    const struct sum *const s = &w->sent;
+
+    return s->segments && (double)s->retransmits >= (double)s->segments * share &&
+           (double)w->sender->qdisc_drops < (double)s->retransmits / 2;
+}
+
+static void tell_loss(const struct way *w, bool is_main)
+{
+    const struct sum *const s = &w->sent;
+
+    add(w->v, NETDIAG_LOSS, is_main, w->receive,
+        "%llu of %llu segments (%.2g %%) were sent again, with a round trip of %.3g ms on average (least %.3g ms)%s",
+        (unsigned long long)s->retransmits, (unsigned long long)s->segments,
+        100.0 * (double)s->retransmits / (double)s->segments, (double)s->rtt_mean / 1000, (double)s->rtt_min / 1000,
+        has_queue(s) ? "" : ": no queue, so a lossy or policed path");
+}
+
+/* Where the sender mostly had data that the congestion window did not let go, losses are what made that small. */
+static bool judge_heavy_loss(const struct way *w)
+{
+    const struct sum *const s = &w->sent;
+    const uint64_t held = s->busy - XK_MIN(s->busy, s->rwnd + s->sndbuf);
+
+    if (s->us <= 0 || (double)held < s->us * NETWORK_SHARE || has_queue(s) || !is_lossy(w, HEAVY_LOSS_SHARE))
+        return false;
+    tell_loss(w, true);
     return true;
 }
 
 static void judge_network(const struct way *w)
 {
     const struct sum *const s = &w->sent;
-    const double again = s->segments ? (double)s->retransmits / (double)s->segments : 0;
-    const bool queue = (double)s->rtt_mean > (double)s->rtt_min * QUEUE_FACTOR && s->rtt_mean > s->rtt_min + QUEUE_US;
-    const uint64_t own_drops = w->sender->qdisc_drops;
-    const double rate = w->traffic->received_bps;
 
-    if (again >= LOSS_SHARE && !queue && (double)own_drops < (double)s->retransmits / 2)
-        add(w->v, NETDIAG_LOSS, true, w->receive,
-            "%llu of %llu segments (%.2g %%) were sent again while the round trip stayed at %.3g ms (least %.3g ms): "
-            "no queue, "
-            "so a lossy or policed path",
-            (unsigned long long)s->retransmits, (unsigned long long)s->segments, again * 100,
-            (double)s->rtt_mean / 1000, (double)s->rtt_min / 1000);
+    if (!has_queue(s) && is_lossy(w, LOSS_SHARE))
+        tell_loss(w, true);
     else
         add(w->v, NETDIAG_CAPACITY, true, w->receive,
             "neither end held it up: %s arrived, the round trip grew from %.3g to %.3g ms, %llu of %llu segments were "
-            "sent "
-            "again",
-            xk_rate((uint64_t)fmax(rate, 0)).s, (double)s->rtt_min / 1000, (double)s->rtt_mean / 1000,
-            (unsigned long long)s->retransmits, (unsigned long long)s->segments);
+            "sent again",
+            xk_rate((uint64_t)fmax(w->traffic->received_bps, 0)).s, (double)s->rtt_min / 1000,
+            (double)s->rtt_mean / 1000, (unsigned long long)s->retransmits, (unsigned long long)s->segments);
 }
 
-static void judge_tcp(const struct way *w)
+static bool judge_processor(const struct way *w, bool crowded)
+{
+    bool (*const judge)(const struct way *, const struct netdiag_account *, const struct sum *, const char *,
+                        const char *) = crowded ? judge_crowded : judge_full;
+
+    return judge(w, w->sender, &w->sent, w->sender_name, "sending") ||
+           judge(w, w->receiver, &w->received, w->receiver_name, "receiving");
+}
+
+/* The first of these that holds is what held a test of TCP up. */
+static void judge_sender(const struct way *w)
 {
     const struct sum *const s = &w->sent;
-
-    if (!w->sender->known) {
-        if (!judge_rate(w) && !judge_processor(w, w->receiver, &w->received, w->receiver_name, "receiving"))
-            add(w->v, NETDIAG_UNKNOWN, true, w->receive, "the sender is no xenkit: it does not tell what held it up");
-        return;
-    }
-    const double share = s->us > 0 ? 1 - XK_MIN((double)s->busy / s->us, 1.0) : 0;
+    const double idle = s->us > 0 ? 1 - XK_MIN((double)s->busy / s->us, 1.0) : 0;
     const double buffer = s->us > 0 ? (double)s->sndbuf / s->us : 0;
-    if (judge_black_hole(w) || judge_rate(w) || judge_processor(w, w->sender, &w->sent, w->sender_name, "sending") ||
-        judge_processor(w, w->receiver, &w->received, w->receiver_name, "receiving"))
+
+    if (judge_black_hole(w) || judge_rate(w) || judge_processor(w, false) || judge_bound(w) || judge_heavy_loss(w) ||
+        judge_processor(w, true))
         return;
-    if (share >= SHARE) {
-        add(w->v, NETDIAG_APPLICATION, true, w->receive, "for %.0f %% of the time %s had nothing to send", share * 100,
+    if (idle >= SHARE) {
+        add(w->v, NETDIAG_APPLICATION, true, w->receive, "for %.0f %% of the time %s had nothing to send", idle * 100,
             w->sender_name);
         return;
     }
     if (judge_window(w))
         return;
-    if (buffer >= SHARE) {
-        add(w->v, NETDIAG_SEND_BUFFER, true, w->receive,
-            "for %.0f %% of the time the send buffer was too small: %s, with a round trip of %.3g ms", buffer * 100,
-            xk_size(w->sender->sndbuf_bytes).s, (double)s->rtt_mean / 1000);
+    if (buffer >= SHARE)
+        tell_buffer(w, buffer);
+    else
+        judge_network(w);
+}
+
+static void judge_tcp(const struct way *w)
+{
+    if (!w->sender->known) {
+        if (!judge_rate(w) && !judge_full(w, w->receiver, &w->received, w->receiver_name, "receiving") &&
+            !judge_crowded(w, w->receiver, &w->received, w->receiver_name, "receiving"))
+            add(w->v, NETDIAG_UNKNOWN, true, w->receive, "the sender is no xenkit: it does not tell what held it up");
         return;
     }
-    judge_network(w);
+    const unsigned at = w->v->count;
+    judge_sender(w);
+    const enum netdiag_limit limit = at < w->v->count ? w->v->items[at].limit : NETDIAG_UNKNOWN;
+    if (limit == NETDIAG_PROCESSOR && is_lossy(w, HEAVY_LOSS_SHARE))
+        tell_loss(w, false);
+    if (limit == NETDIAG_PROCESSOR || limit == NETDIAG_CAPACITY || limit == NETDIAG_LOSS) {
+        judge_offloads(w, true);
+        judge_offloads(w, false);
+    }
 }
 
 static void judge_udp(const struct way *w)
@@ -339,7 +471,8 @@ static void judge_udp(const struct way *w)
     }
     if (judge_rate(w))
         return;
-    if (judge_processor(w, w->sender, &w->sent, w->sender_name, "sending"))
+    if (judge_full(w, w->sender, &w->sent, w->sender_name, "sending") ||
+        judge_crowded(w, w->sender, &w->sent, w->sender_name, "sending"))
         return;
     if (!w->sender->known)
         add(w->v, NETDIAG_UNKNOWN, true, w->receive, "the sender is no xenkit: it does not tell what held it up");

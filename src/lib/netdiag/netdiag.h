@@ -24,6 +24,7 @@ struct netdiag_stream {
     int id;
     bool sending;
     double seconds, cpu_percent; /* of its thread */
+    double waited_percent;       /* of the time it was ready and got no processor; NAN: unknown */
     uint64_t slept, preempted;   /* how often it gave its processor up, and how often it was taken from it */
     uint64_t bytes;
     /* of a sender, from TCP: time with data to send, and what of it the window and the buffer cost */
@@ -44,6 +45,7 @@ struct netdiag_account {
     double busiest_percent, allowed_percent, softirq_percent, steal_percent;
     uint64_t softnet_processed, softnet_dropped, softnet_squeezed;
     uint64_t qdisc_packets, qdisc_drops; /* of the link's */
+    uint64_t link_rx_packets, link_tx_packets;
     uint64_t sndbuf_bytes, rcvbuf_bytes;
     struct nethost_interface losses[NETDIAG_LOSSES_MAX]; /* interfaces that lost something */
     unsigned loss_count;

@@ -105,7 +105,7 @@ static void whoever_took_most_of_the_time_is_named(void **state)
     assert_int_equal(main_of(p, ""), NETDIAG_CAPACITY);
     s->rwnd_limited_us = 6000000;
     s->wnd_max = 65536;
-    assert_int_equal(main_of(p, "60 %"), NETDIAG_RECEIVE_WINDOW);
+    assert_int_equal(main_of(p, "61 %"), NETDIAG_RECEIVE_WINDOW);
     p->peer.streams[0].waiting_mean = 100000; /* has come and is not taken */
     assert_int_equal(main_of(p, "the far side without being taken"), NETDIAG_SLOW_RECEIVER);
     p->peer.known = false;
@@ -144,28 +144,101 @@ static void loss_without_a_queue_is_loss(void **state)
 static void a_full_processor_explains_the_rest(void **state)
 {
     struct plant *const p = sound();
+    struct netdiag_stream *const s = &p->own.streams[0];
 
-    p->own.streams[0].rwnd_limited_us = 6000000;
-    p->own.link.offloads[NETHOST_TSO] = 0;
-    assert_int_equal(main_of(p, ""), NETDIAG_RECEIVE_WINDOW);
-    assert_false(beside(p, NETDIAG_OFFLOADS)); /* nobody minded */
+    s->rwnd_limited_us = 4000000;
     p->peer.streams[0].cpu_percent = 84;
     assert_int_equal(main_of(p, ""), NETDIAG_RECEIVE_WINDOW);
     p->peer.streams[0].cpu_percent = 92;
     assert_int_equal(main_of(p, "the far side: the receiving thread had 92 %"), NETDIAG_PROCESSOR);
-    assert_false(beside(p, NETDIAG_OFFLOADS)); /* they are off on the other side */
     p->peer.streams[0].cpu_percent = 12;
-    p->own.allowed_percent = 99; /* but the thread hardly wanted any */
-    p->own.streams[0].preempted = 190;
+    s->waited_percent = 19;
     assert_int_equal(main_of(p, ""), NETDIAG_RECEIVE_WINDOW);
-    p->own.streams[0].preempted = 210;
-    p->own.streams[0].cpu_percent = 2; /* who hardly wakes up is put off now and then, too */
+    s->waited_percent = 21;
+    s->cpu_percent = 2; /* who hardly wakes up is put off now and then, too */
     assert_int_equal(main_of(p, ""), NETDIAG_RECEIVE_WINDOW);
-    p->own.streams[0].cpu_percent = 10;
+    s->cpu_percent = 10;
+    assert_int_equal(main_of(p, "this host: the sending thread had 10 % of a processor, and waited 21 %"),
+                     NETDIAG_PROCESSOR);
+    s->waited_percent = NAN; /* a kernel that does not tell */
+    p->own.allowed_percent = 99;
+    s->preempted = 190;
+    assert_int_equal(main_of(p, ""), NETDIAG_RECEIVE_WINDOW);
+    s->preempted = 210;
     p->own.allowed_percent = 96;
     assert_int_equal(main_of(p, ""), NETDIAG_RECEIVE_WINDOW);
     p->own.allowed_percent = 99;
     assert_int_equal(main_of(p, "leave it to others 210 times"), NETDIAG_PROCESSOR);
+    free(p);
+}
+
+/* What a buffer allows in each round trip is no more when processors are idle. */
+static void a_small_buffer_counts_beside_busy_processors(void **state)
+{
+    struct plant *const p = sound();
+    struct netdiag_stream *const s = &p->own.streams[0];
+
+    s->waited_percent = 50;
+    s->busy_us = 5000000;
+    s->rtt_mean_us = 500;
+    s->wnd_max = 65536; /* a Gbit/s */
+    p->c.ways[0].received_bps = 7e8;
+    s->rwnd_limited_us = 2400000;
+    assert_int_equal(main_of(p, ""), NETDIAG_PROCESSOR);
+    s->rwnd_limited_us = 2600000;
+    assert_int_equal(main_of(p, "52 %"), NETDIAG_RECEIVE_WINDOW);
+    s->wnd_max = 1 << 20; /* a reader that is slow because of them */
+    assert_int_equal(main_of(p, ""), NETDIAG_PROCESSOR);
+    s->rwnd_limited_us = 0;
+    s->sndbuf_limited_us = 2600000;
+    assert_int_equal(main_of(p, ""), NETDIAG_PROCESSOR);
+    p->own.sndbuf_bytes = 65536;
+    assert_int_equal(main_of(p, "64 KiB"), NETDIAG_SEND_BUFFER);
+    free(p);
+}
+
+static void losses_count_beside_busy_processors(void **state)
+{
+    struct plant *const p = sound();
+    struct netdiag_stream *const s = &p->own.streams[0];
+
+    s->waited_percent = 50;
+    s->rtt_mean_us = 250;
+    s->retransmits = 4900;
+    assert_int_equal(main_of(p, ""), NETDIAG_PROCESSOR);
+    assert_false(beside(p, NETDIAG_LOSS));
+    s->retransmits = 5100;
+    assert_int_equal(main_of(p, "5100 of 1000000"), NETDIAG_LOSS);
+    s->busy_us = 6900000; /* it often had nothing to send */
+    assert_int_equal(main_of(p, ""), NETDIAG_PROCESSOR);
+    assert_true(beside(p, NETDIAG_LOSS));
+    free(p);
+}
+
+static void offloads_count_where_packets_are_small_and_many(void **state)
+{
+    struct plant *const p = sound();
+    struct netdiag_stream *const s = &p->own.streams[0];
+
+    s->bytes = UINT64_C(1448) * 110000;
+    p->own.link_tx_packets = 110000;
+    p->own.link.offloads[NETHOST_GRO] = 0; /* is no matter of a sender */
+    assert_int_equal(main_of(p, ""), NETDIAG_CAPACITY);
+    assert_false(beside(p, NETDIAG_OFFLOADS));
+    p->own.link.offloads[NETHOST_TSO] = 0;
+    assert_int_equal(main_of(p, ""), NETDIAG_CAPACITY);
+    assert_true(beside(p, NETDIAG_OFFLOADS));
+    s->bytes = UINT64_C(20000) * 110000; /* as large as with them */
+    assert_int_equal(main_of(p, ""), NETDIAG_CAPACITY);
+    assert_false(beside(p, NETDIAG_OFFLOADS));
+    s->bytes = UINT64_C(1448) * 90000;
+    p->own.link_tx_packets = 90000;
+    assert_int_equal(main_of(p, ""), NETDIAG_CAPACITY);
+    assert_false(beside(p, NETDIAG_OFFLOADS));
+    p->peer.link.offloads[NETHOST_GRO] = 0;
+    p->peer.link_rx_packets = 110000;
+    p->peer.streams[0].bytes = UINT64_C(1448) * 110000;
+    assert_int_equal(main_of(p, ""), NETDIAG_CAPACITY);
     assert_true(beside(p, NETDIAG_OFFLOADS));
     free(p);
 }
@@ -406,6 +479,9 @@ int main(void)
         cmocka_unit_test(whoever_took_most_of_the_time_is_named),
         cmocka_unit_test(loss_without_a_queue_is_loss),
         cmocka_unit_test(a_full_processor_explains_the_rest),
+        cmocka_unit_test(a_small_buffer_counts_beside_busy_processors),
+        cmocka_unit_test(losses_count_beside_busy_processors),
+        cmocka_unit_test(offloads_count_where_packets_are_small_and_many),
         cmocka_unit_test(large_packets_that_vanish),
         cmocka_unit_test(what_was_asked_for),
         cmocka_unit_test(datagrams),

@@ -107,8 +107,14 @@ for _ in 1 2 3 4; do
 done
 wire --delay 5ms --loss 0.02 --duplicate 0.02 --reorder 0.02 --seed 6
 measure datagrams --send --udp --rate 16M --block 1000 192.0.2.2
-wire --delay 10ms --back-delay 10ms
+# Segments that are lost, and hardly any.
+wire --delay 5ms --back-delay 5ms --tcp --loss 0.02 --seed 7
 mv "$to/truth.last" "$to/datagrams.truth.json"
+measure lossy --send --seconds 2 --congestion reno 192.0.2.2
+wire --delay 5ms --back-delay 5ms --tcp --loss 0.0001 --seed 8
+mv "$to/truth.last" "$to/lossy.truth.json"
+measure hardly-lossy --send --rate 20M 192.0.2.2
+wire --delay 10ms --back-delay 10ms
 
 measure rate --send --rate 20M 192.0.2.6
 measure pacing --send --pace 20M 192.0.2.6
@@ -142,6 +148,17 @@ cat /proc/sys/net/ipv4/tcp_wmem >"$to/wmem"
 echo 4096 16384 16384 >/proc/sys/net/ipv4/tcp_wmem
 measure send-buffer --send 192.0.2.2
 cat "$to/wmem" >/proc/sys/net/ipv4/tcp_wmem
+
+# The same by what is asked for at the one end, for both.
+measure small-window --send --window 16K 192.0.2.2
+measure small-window-back --reverse --window 16K 192.0.2.2
+
+# Soft interrupts that may take two packets at a time. That is a setting of the whole machine, so only for a moment.
+if budget=$(cat /proc/sys/net/core/netdev_budget 2>/dev/null) && echo 2 2>/dev/null >/proc/sys/net/core/netdev_budget; then
+    trap 'echo "$budget" >/proc/sys/net/core/netdev_budget; kill $started 2>/dev/null' EXIT
+    measure soft-interrupts --send --udp --rate 100M 192.0.2.6
+    echo "$budget" >/proc/sys/net/core/netdev_budget
+fi
 
 # A socket that holds two datagrams.
 measure receiving-socket --send --udp --rate 100G --block 1400 --window 4K 192.0.2.6
@@ -177,25 +194,28 @@ fi
 wait $routers
 
 # Both ends on one processor, without offloads that save it work; and the same at a rate that it does not notice.
-right=$$
-python3 -c '
-import ctypes, fcntl, socket, struct
+offloads_off='
+import ctypes, fcntl, socket, struct, sys
 s = socket.socket()
 for request in (0x1f, 0x24, 0x2c):  # TSO, GSO, GRO off
     value = bytearray(struct.pack("II", request, 0))
     buffer = (ctypes.c_char * 8).from_buffer(value)
     try:
-        fcntl.ioctl(s, 0x8946, struct.pack("16sP16x", b"lo", ctypes.addressof(buffer)))
+        fcntl.ioctl(s, 0x8946, struct.pack("16sP16x", sys.argv[1].encode(), ctypes.addressof(buffer)))
     except OSError:
         pass
 '
+python3 -c "$offloads_off" left
+at_right python3 -c "$offloads_off" right
+kill $server
+wait $server || true
 serve taskset -c 0
 printf '#!/bin/sh\nexec taskset -c 0 "%s" "$@"\n' "$xenkit" >"$to/one-processor"
 chmod +x "$to/one-processor"
 xenkit=$to/one-processor
 # Beside others its share of the processor may be too small to blame it.
 for _ in 1 2 3 4; do
-    measure processor --send 127.0.0.1
-    ! grep -q '"limit":"processor"' "$to/processor.json" || break
+    measure processor --send 192.0.2.6
+    ! jq -e '[.limits[].limit] | contains(["processor", "offloads-off"])' "$to/processor.json" >/dev/null || break
 done
-measure offloads-unnoticed --send --rate 5M 127.0.0.1
+measure offloads-unnoticed --send --rate 5M 192.0.2.6

@@ -64,6 +64,16 @@ main slow-receiver slow-receiver 'MiB on average had come to this host without b
 main long-way rate 'of the 8 Mbit/s asked for'
 main receive-window receive-window 'KiB at most .* round trip of [0-9.]+ ms no more than [0-9.]+ Mbit/s'
 main send-buffer send-buffer 'too small: 16 KiB, with a round trip of [2-9][0-9.]+ ms'
+main small-window receive-window 'KiB at most .* round trip of 2[0-9.]* ms'
+main small-window-back receive-window 'KiB at most .* round trip of 2[0-9.]* ms'
+main lossy loss '\([0-9.]+ %\) were sent again, .*: no queue'
+ok "lossy: as much as the wire lost, within what TCP sends again for nothing" \
+    jq -es '(.[0].accounts[] | select(.sending) | .retransmits) as $again | .[1].lost as $lost |
+        $lost > 10 and $again >= $lost * 0.6 - 5 and $again <= $lost * 1.6 + 20' lossy.json lossy.truth.json
+main hardly-lossy rate Mbit/s
+beside hardly-lossy loss ''
+beside soft-interrupts soft-interrupts '[1-9][0-9]+ rounds of soft interrupts ended with packets left'
+beside receiving-socket soft-interrupts ''
 main receiving-socket receiving-socket '[1-9][0-9]+ of [0-9]+ lost datagrams had arrived'
 is "what the socket dropped is told apart from the rest" \
     "$(jq '.results[-1] | .lost_in_socket > 100 and .lost_in_socket + .lost_in_network == .lost' receiving-socket.json)" true
@@ -83,7 +93,7 @@ is "a smaller packet on the way is found" "$(jq -c '.path | [.mtu, .largest_up]'
 main mtu-black-hole mtu-black-hole 'packets of 1300 bytes pass, larger ones vanish'
 main same-mtu rate Mbit/s
 main processor processor 'thread had [0-9]+ % of (one, and had to leave it to others [0-9]+ times|a processor)'
-beside processor offloads-off 'off on lo: tso, gso, gro'
+beside processor offloads-off 'off on left: tso, gso'
 main offloads-unnoticed rate Mbit/s
 beside offloads-unnoticed offloads-off ''
 

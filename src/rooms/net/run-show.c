@@ -331,6 +331,48 @@ static void put_hosts(const struct run *r)
     xk_out_end(out);
 }
 
+/* What the kernels say of each stream: the numbers that the verdicts come from, for programs. */
+static void put_accounts(const struct run *r)
+{
+    struct xk_out *const out = r->app->out;
+
+    xk_out_rows(out, "accounts");
+    for (unsigned i = 0; i < r->leg_count; i++) {
+        const struct netdiag_account *const sides[] = {&r->legs[i].own, &r->legs[i].peer_account};
+        for (unsigned k = 0; k < XK_COUNT(sides); k++) {
+            for (unsigned n = 0; sides[k]->known && n < sides[k]->stream_count; n++) {
+                const struct netdiag_stream *const s = &sides[k]->streams[n];
+                xk_row(out);
+                xk_put_str(out, "test", r->legs[i].name);
+                xk_put_str(out, "side", k ? "far" : "here");
+                xk_put_i64(out, "stream", s->id);
+                xk_put_bool(out, "sending", s->sending);
+                xk_put_double(out, "seconds", rounded(s->seconds));
+                xk_put_bytes(out, "moved", s->bytes);
+                put_percent(out, "thread", s->cpu_percent);
+                put_percent(out, "thread_waited", s->waited_percent);
+                xk_put_bytes(out, "waiting_mean", s->waiting_mean);
+                xk_put_bytes(out, "waiting_max", s->waiting_max);
+                xk_put_u64(out, "busy_us", s->busy_us);
+                xk_put_u64(out, "receive_window_limited_us", s->rwnd_limited_us);
+                xk_put_u64(out, "send_buffer_limited_us", s->sndbuf_limited_us);
+                xk_put_u64(out, "segments", s->segments);
+                xk_put_u64(out, "retransmits", s->retransmits);
+                xk_put_bytes(out, "mss", s->mss);
+                xk_put_u64(out, "rtt_min_us", s->rtt_min_us);
+                xk_put_u64(out, "rtt_mean_us", s->rtt_mean_us);
+                xk_put_u64(out, "rtt_max_us", s->rtt_max_us);
+                xk_put_bytes(out, "cwnd_max", s->cwnd_max);
+                xk_put_bytes(out, "receive_window_max", s->wnd_max);
+                xk_put_rate(out, "delivery", s->delivery_bps);
+                xk_put_rate(out, "pacing", s->pacing_bps);
+                xk_put_u64(out, "backoff_max", s->backoff_max);
+            }
+        }
+    }
+    xk_out_end(out);
+}
+
 static void put_far_side(const struct run *r)
 {
     const struct run_leg *const leg = &r->legs[0];
@@ -370,6 +412,8 @@ void run_show(const struct run *r)
         put_latency(r);
     put_limits(r);
     put_hosts(r);
+    if (xk_out_format(out) != XK_OUT_TABLE)
+        put_accounts(r);
     put_far_side(r);
     if (!leg->greeting.version)
         xk_say(out,
