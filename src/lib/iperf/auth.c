@@ -47,6 +47,13 @@ static EVP_PKEY *load_key(const char *path, bool private)
     return key;
 }
 
+bool iperf_auth_is_key(const char *path, bool private)
+{
+    xk_auto(drop_key) EVP_PKEY *key = load_key(path, private);
+
+    return key;
+}
+
 int iperf_auth_make(char *ret, size_t bytes, const struct iperf_settings *s, int64_t utc_s, struct xk_err *err)
 {
     xk_auto(drop_key) EVP_PKEY *key = load_key(s->public_key, false);

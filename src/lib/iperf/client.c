@@ -193,46 +193,52 @@ static int open_tcp(const struct client *c)
     return socket(c->server->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, protocol);
 }
 
-/* The addresses of the server, one after the other. */
-static int connect_control(struct client *c)
+/* One address of the server. ret_refused: the errno value when it was asked and did not answer. */
+static int try_control(struct client *c, const struct resolve_limits *limits, int *ret_refused)
 {
-    const struct resolve_limits limits = limits_in(c, connect_ns(c));
     const int on = 1;
-    int code = resolve_name(&c->servers, c->s->host, c->s->port, c->s->family, &limits, c->err);
 
-    if (code < 0) {
-        if (code == -EINTR)
-            return code;
-        char why[256];
-        snprintf(why, sizeof(why), "%.250s", c->err->text);
-        return xk_fail(c->err, -(IPERF_FAIL + IPERF_E_CONNECT), "unable to connect to server: %s", why);
-    }
-    for (unsigned i = 0; i < c->servers.count; i++) {
-        c->server = &c->servers.list[i];
-        c->control = open_tcp(c);
-        if (c->control < 0) {
-            code = -errno;
-            continue;
-        }
-        code = iperf_socket_bind(c->control, c->s, &limits, c->server->any.sa_family, 0, c->err);
-        if (code <= -IPERF_FAIL)
-            return code;
+    c->control = open_tcp(c);
+    if (c->control < 0)
+        return iperf_fail(c->err, IPERF_E_CONNECT, errno);
+    int code = iperf_socket_bind(c->control, c->s, limits, c->server->any.sa_family, 0, IPERF_E_CONNECT, c->err);
+    if (code == 0) {
         /* Results then come through where large packets vanish: that is told, instead of a time-out. */
         if (c->s->native)
             (void)setsockopt(c->control, IPPROTO_TCP, TCP_MAXSEG, &(int){CONTROL_MSS}, sizeof(int));
         /* The window of the streams is asked for here, too: the MSS and the route are then the same. */
-        if (code == 0)
-            code = connect_by(c, c->control, c->server, connect_ns(c));
+        code = connect_by(c, c->control, c->server, connect_ns(c));
         if (code == 0) {
             (void)setsockopt(c->control, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
             return iperf_socket_keepalive(c->control, c->s, c->err);
         }
-        (void)close(c->control);
-        c->control = -1;
-        if (code == -EINTR)
+        *ret_refused = -code;
+    }
+    (void)close(c->control);
+    c->control = -1;
+    return code;
+}
+
+/* The addresses of the server, one after the other. */
+static int connect_control(struct client *c)
+{
+    const struct resolve_limits limits = limits_in(c, connect_ns(c));
+    int refused = 0;
+    struct xk_err why = {0};
+    int code = resolve_name(&c->servers, c->s->host, c->s->port, c->s->family, &limits, &why);
+
+    if (code == -EINTR)
+        return code;
+    if (code < 0)
+        return iperf_fail_because(c->err, IPERF_E_CONNECT, why.text);
+    for (unsigned i = 0; i < c->servers.count; i++) {
+        c->server = &c->servers.list[i];
+        code = try_control(c, &limits, &refused);
+        if (code == 0 || code == -EINTR)
             return code;
     }
-    return iperf_fail(c->err, IPERF_E_CONNECT, -code);
+    /* What a server answers says more than that our own address is of another family. */
+    return refused ? iperf_fail(c->err, IPERF_E_CONNECT, refused) : code;
 }
 
 static int connect_tcp_stream(struct client *c, uint16_t port)
@@ -244,7 +250,7 @@ static int connect_tcp_stream(struct client *c, uint16_t port)
         return iperf_fail(c->err, IPERF_E_STREAMCONNECT, errno);
     int code = iperf_socket_prepare(fd, &c->test, c->server->any.sa_family, c->err);
     if (code == 0)
-        code = iperf_socket_bind(fd, c->s, &limits, c->server->any.sa_family, port, c->err);
+        code = iperf_socket_bind(fd, c->s, &limits, c->server->any.sa_family, port, IPERF_E_STREAMCONNECT, c->err);
     if (code == 0)
         code = connect_by(c, fd, c->server, connect_ns(c));
     if (code == 0 && send(fd, c->test.cookie, IPERF_COOKIE_BYTES, MSG_NOSIGNAL) != IPERF_COOKIE_BYTES)
@@ -286,7 +292,7 @@ static int connect_udp_stream(struct client *c, uint16_t port)
         return iperf_fail(c->err, IPERF_E_STREAMCONNECT, errno);
     int code = iperf_socket_prepare(fd, &c->test, c->server->any.sa_family, c->err);
     if (code == 0)
-        code = iperf_socket_bind(fd, c->s, &limits, c->server->any.sa_family, port, c->err);
+        code = iperf_socket_bind(fd, c->s, &limits, c->server->any.sa_family, port, IPERF_E_STREAMCONNECT, c->err);
     if (code == 0 && connect(fd, &c->server->any, c->server->bytes) < 0)
         code = -errno;
     if (code == 0)

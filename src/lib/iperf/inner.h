@@ -69,9 +69,9 @@ uint64_t iperf_now_ns(void);
 
 /* Options that have to be set before a connection is made. returns 0; what iperf_fail() gives. */
 int iperf_socket_prepare(int fd, const struct iperf_test *t, int family, struct xk_err *err);
-/* Bind to the host, device and port that the user named. */
+/* Bind to the host, device and port that the user named. returns 0; -EINTR; iperf_fail(error). */
 int iperf_socket_bind(int fd, const struct iperf_settings *s, const struct resolve_limits *limits, int family,
-                      uint16_t port, struct xk_err *err);
+                      uint16_t port, int error, struct xk_err *err);
 int iperf_socket_keepalive(int fd, const struct iperf_settings *s, struct xk_err *err);
 /* A host that vanished without a word is noticed within a minute and a half. */
 void iperf_socket_notice(int fd);

@@ -191,6 +191,8 @@ struct iperf_events {
     void (*trace)(void *context, struct iperf_test *test, const char *what, const char *json, size_t bytes);
 };
 
+/* Whether the file has an RSA key in PEM, as authentication needs it. */
+bool iperf_auth_is_key(const char *path, bool private);
 /*
  * One test against a server.
  *

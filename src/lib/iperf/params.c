@@ -24,10 +24,9 @@ static const struct {
 #undef IPERF_ERROR_ROW
 };
 
-int iperf_fail(struct xk_err *err, int number, int system)
+int iperf_fail_because(struct xk_err *err, int number, const char *reason)
 {
     const int code = -(IPERF_FAIL + number);
-    const char *const reason = system > 0 ? strerror(system) : "";
 
     for (size_t i = 0; i < XK_COUNT(errors); i++) {
         if (errors[i].number == number)
@@ -35,6 +34,11 @@ int iperf_fail(struct xk_err *err, int number, int system)
                                         : xk_fail(err, code, "%s", errors[i].text);
     }
     return xk_fail(err, code, "int_errno=%d: %s", number, reason);
+}
+
+int iperf_fail(struct xk_err *err, int number, int system)
+{
+    return iperf_fail_because(err, number, system > 0 ? strerror(system) : "");
 }
 
 int iperf_error_of(int code, int otherwise)

@@ -170,6 +170,8 @@ enum iperf_error {
  */
 #define IPERF_FAIL 10000
 int iperf_fail(struct xk_err *err, int number, int system);
+/* The same, with another text in the place of the errno value's. */
+int iperf_fail_because(struct xk_err *err, int number, const char *reason);
 /* The number of an error that iperf_fail() returned; `otherwise` for any other code. */
 int iperf_error_of(int code, int otherwise);
 

@@ -33,7 +33,7 @@ static int listen_on(const struct server *server, int type, int family, uint16_t
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (family == AF_INET6 && s->family != AF_INET6)
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-    int code = iperf_socket_bind(fd, s, &limits, family, port, err);
+    int code = iperf_socket_bind(fd, s, &limits, family, port, IPERF_E_LISTEN, err);
     if (code == 0 && type == SOCK_STREAM && listen(fd, BACKLOG) < 0)
         code = -errno;
     if (code < 0) {

@@ -112,20 +112,21 @@ int iperf_socket_prepare(int fd, const struct iperf_test *t, int family, struct 
 }
 
 int iperf_socket_bind(int fd, const struct iperf_settings *s, const struct resolve_limits *limits, int family,
-                      uint16_t port, struct xk_err *err)
+                      uint16_t port, int error, struct xk_err *err)
 {
     struct resolve_addresses own = {0};
 
     if (s->bind_device &&
         setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, s->bind_device, (socklen_t)strlen(s->bind_device)) < 0)
-        return iperf_fail(err, IPERF_E_BINDDEV, errno);
+        return iperf_fail(err, error, errno);
     if (!s->bind_host && !port)
         return 0;
     (void)set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (s->bind_host) {
-        const int code = resolve_name(&own, s->bind_host, port, family, limits, err);
+        struct xk_err why = {0};
+        const int code = resolve_name(&own, s->bind_host, port, family, limits, &why);
         if (code < 0)
-            return code;
+            return code == -EINTR ? code : iperf_fail_because(err, error, why.text);
     } else {
         own.count = 1;
         own.list[0].any.sa_family = (sa_family_t)family;
@@ -135,7 +136,7 @@ int iperf_socket_bind(int fd, const struct iperf_settings *s, const struct resol
         else
             own.list[0].v4.sin_port = htons(port);
     }
-    return bind(fd, &own.list[0].any, own.list[0].bytes) < 0 ? -errno : 0;
+    return bind(fd, &own.list[0].any, own.list[0].bytes) < 0 ? iperf_fail(err, error, errno) : 0;
 }
 
 int iperf_socket_keepalive(int fd, const struct iperf_settings *s, struct xk_err *err)

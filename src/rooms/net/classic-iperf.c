@@ -9,142 +9,137 @@
 #include "core/child.h"
 
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 #define VERSION_TEXT "iperf version 2.1.8 (12 August 2022) pthreads"
 
-enum role { BOTH, SERVER, CLIENT };
-
-static const struct row {
-    int key;
-    const char *name;
-    int has_argument;
-    enum role role;
-    const char *argument, *help, *variable; /* of the environment */
-} rows[] = {
-    {'b', "bandwidth", required_argument, BOTH, "N[kmgKMG|pps]", "bits, or packets, a second", "IPERF_BANDWIDTH"},
-    {'e', "enhanced", no_argument, BOTH, NULL, "tell more", "IPERF_ENHANCEDREPORTS"},
-    {'f', "format", required_argument, BOTH, "[bkmgaBKMGA]", "unit of rates: bits or Bytes", "IPERF_FORMAT"},
-    {IPERF2_OPT_HIDE_IPS, "hide-ips", no_argument, BOTH, NULL, "show the last part of IPv4 addresses only", NULL},
-    {'i', "interval", required_argument, BOTH, "SECONDS", "between two reports", "IPERF_INTERVAL"},
-    {'l', "len", required_argument, BOTH, "N[kmKM]", "bytes of a block [TCP 128K, UDP 1470, over IPv6 1450]",
+static const struct classic_row rows[] = {
+    {'b', "bandwidth", required_argument, CLASSIC_BOTH, "N[kmgKMG|pps]", "bits, or packets, a second",
+     "IPERF_BANDWIDTH"},
+    {'e', "enhanced", no_argument, CLASSIC_BOTH, NULL, "tell more", "IPERF_ENHANCEDREPORTS"},
+    {'f', "format", required_argument, CLASSIC_BOTH, "[bkmgaBKMGA]", "unit of rates: bits or Bytes", "IPERF_FORMAT"},
+    {IPERF2_OPT_HIDE_IPS, "hide-ips", no_argument, CLASSIC_BOTH, NULL, "show the last part of IPv4 addresses only",
+     NULL},
+    {'i', "interval", required_argument, CLASSIC_BOTH, "SECONDS", "between two reports", "IPERF_INTERVAL"},
+    {'l', "len", required_argument, CLASSIC_BOTH, "N[kmKM]", "bytes of a block [TCP 128K, UDP 1470, over IPv6 1450]",
      "IPERF_LEN"},
-    {'m', "print_mss", no_argument, BOTH, NULL, "show TCP's segment size", "IPERF_PRINT_MSS"},
-    {'o', "output", required_argument, BOTH, "FILE", "write output and errors to a file", NULL},
-    {'p', "port", required_argument, BOTH, "N[-N]", "port, or ports, of the server [5001]", "IPERF_PORT"},
-    {IPERF2_OPT_PERMIT_KEY, "permit-key", optional_argument, BOTH, "KEY", "both sides must say the same (TCP)", NULL},
-    {IPERF2_OPT_SUM_ONLY, "sum-only", no_argument, BOTH, NULL, "show sums only", NULL},
-    {'u', "udp", no_argument, BOTH, NULL, "UDP", "IPERF_UDP"},
-    {'w', "window", required_argument, BOTH, "N[KM]", "bytes of the socket's buffer", "TCP_WINDOW_SIZE"},
-    {'z', "realtime", no_argument, BOTH, NULL, "ask for the real-time scheduler", NULL},
-    {'B', "bind", required_argument, BOTH, "HOST[:PORT][%DEV]", "own address", "IPERF_BIND"},
-    {'C', "compatibility", no_argument, BOTH, NULL, "send no header", "IPERF_COMPAT"},
-    {'M', "mss", required_argument, BOTH, "N", "TCP's largest segment", "IPERF_MSS"},
-    {'N', "nodelay", no_argument, BOTH, NULL, "without Nagle's delay", "IPERF_NODELAY"},
-    {'S', "tos", required_argument, BOTH, "N|NAME", "type of service: a number, af11 … ef, lowdelay …", "IPERF_TOS"},
-    {'Z', "tcp-congestion", required_argument, BOTH, "NAME", "congestion control", "IPERF_CONGESTION_CONTROL"},
-    {'x', "reportexclude", required_argument, BOTH, "[CDMSV]",
+    {'m', "print_mss", no_argument, CLASSIC_BOTH, NULL, "show TCP's segment size", "IPERF_PRINT_MSS"},
+    {'o', "output", required_argument, CLASSIC_BOTH, "FILE", "write output and errors to a file", NULL},
+    {'p', "port", required_argument, CLASSIC_BOTH, "N[-N]", "port, or ports, of the server [5001]", "IPERF_PORT"},
+    {IPERF2_OPT_PERMIT_KEY, "permit-key", optional_argument, CLASSIC_BOTH, "KEY", "both sides must say the same (TCP)",
+     NULL},
+    {IPERF2_OPT_SUM_ONLY, "sum-only", no_argument, CLASSIC_BOTH, NULL, "show sums only", NULL},
+    {'u', "udp", no_argument, CLASSIC_BOTH, NULL, "UDP", "IPERF_UDP"},
+    {'w', "window", required_argument, CLASSIC_BOTH, "N[KM]", "bytes of the socket's buffer", "TCP_WINDOW_SIZE"},
+    {'z', "realtime", no_argument, CLASSIC_BOTH, NULL, "ask for the real-time scheduler", NULL},
+    {'B', "bind", required_argument, CLASSIC_BOTH, "HOST[:PORT][%DEV]", "own address", "IPERF_BIND"},
+    {'C', "compatibility", no_argument, CLASSIC_BOTH, NULL, "send no header", "IPERF_COMPAT"},
+    {'M', "mss", required_argument, CLASSIC_BOTH, "N", "TCP's largest segment", "IPERF_MSS"},
+    {'N', "nodelay", no_argument, CLASSIC_BOTH, NULL, "without Nagle's delay", "IPERF_NODELAY"},
+    {'S', "tos", required_argument, CLASSIC_BOTH, "N|NAME", "type of service: a number, af11 … ef, lowdelay …",
+     "IPERF_TOS"},
+    {'Z', "tcp-congestion", required_argument, CLASSIC_BOTH, "NAME", "congestion control", "IPERF_CONGESTION_CONTROL"},
+    {'x', "reportexclude", required_argument, CLASSIC_BOTH, "[CDMSV]",
      "leave out connections, data, sums, settings, server reports", "IPERF_REPORTEXCLUDE"},
-    {'y', "reportstyle", required_argument, BOTH, "C", "comma-separated values", "IPERF_REPORTSTYLE"},
-    {'V', "ipv6_domain", no_argument, BOTH, NULL, "IPv6; a server takes both", "IPERF_IPV6_DOMAIN"},
-    {'t', "time", required_argument, BOTH, "SECONDS", "to send for [10]; to serve for", "IPERF_TIME"},
-    {'P', "parallel", required_argument, BOTH, "N", "streams; connections that a server takes", "IPERF_PARALLEL"},
-    {'T', "ttl", required_argument, BOTH, "N", "time to live", "IPERF_TTL"},
-    {'h', "help", no_argument, BOTH, NULL, "show this", NULL},
-    {'v', "version", no_argument, BOTH, NULL, "show the version", NULL},
-    {'s', "server", no_argument, SERVER, NULL, "be the server", "IPERF_SERVER"},
-    {'1', "singleclient", no_argument, SERVER, NULL, "one client at a time", "IPERF_SINGLECLIENT"},
-    {'D', "daemon", no_argument, SERVER, NULL, "go into the background", "IPERF_DAEMON"},
-    {'U', "single_udp", no_argument, SERVER, NULL, "UDP, one client at a time", "IPERF_SINGLE_UDP"},
-    {IPERF2_OPT_PERMIT_KEY_TIMEOUT, "permit-key-timeout", required_argument, SERVER, "SECONDS",
+    {'y', "reportstyle", required_argument, CLASSIC_BOTH, "C", "comma-separated values", "IPERF_REPORTSTYLE"},
+    {'V', "ipv6_domain", no_argument, CLASSIC_BOTH, NULL, "IPv6; a server takes both", "IPERF_IPV6_DOMAIN"},
+    {'t', "time", required_argument, CLASSIC_BOTH, "SECONDS", "to send for [10]; to serve for", "IPERF_TIME"},
+    {'P', "parallel", required_argument, CLASSIC_BOTH, "N", "streams; connections that a server takes",
+     "IPERF_PARALLEL"},
+    {'T', "ttl", required_argument, CLASSIC_BOTH, "N", "time to live", "IPERF_TTL"},
+    {'h', "help", no_argument, CLASSIC_BOTH, NULL, "show this", NULL},
+    {'v', "version", no_argument, CLASSIC_BOTH, NULL, "show the version", NULL},
+    {'s', "server", no_argument, CLASSIC_SERVER, NULL, "be the server", "IPERF_SERVER"},
+    {'1', "singleclient", no_argument, CLASSIC_SERVER, NULL, "one client at a time", "IPERF_SINGLECLIENT"},
+    {'D', "daemon", no_argument, CLASSIC_SERVER, NULL, "go into the background", "IPERF_DAEMON"},
+    {'U', "single_udp", no_argument, CLASSIC_SERVER, NULL, "UDP, one client at a time", "IPERF_SINGLE_UDP"},
+    {IPERF2_OPT_PERMIT_KEY_TIMEOUT, "permit-key-timeout", required_argument, CLASSIC_SERVER, "SECONDS",
      "until when the key holds [20]; 0: always", NULL},
-    {IPERF2_OPT_SUM_DSTIP, "sum-dstip", no_argument, SERVER, NULL, "sums by own address", NULL},
-    {IPERF2_OPT_CLAMP, "tcp-rx-window-clamp", required_argument, SERVER, "N[kmKM]", "most bytes of the receive window",
+    {IPERF2_OPT_SUM_DSTIP, "sum-dstip", no_argument, CLASSIC_SERVER, NULL, "sums by own address", NULL},
+    {IPERF2_OPT_CLAMP, "tcp-rx-window-clamp", required_argument, CLASSIC_SERVER, "N[kmKM]",
+     "most bytes of the receive window", NULL},
+    {IPERF2_OPT_TOS_OVERRIDE, "tos-override", required_argument, CLASSIC_SERVER, "N|NAME",
+     "type of service on the way back", NULL},
+    {'c', "client", required_argument, CLASSIC_CLIENT, "HOST[%DEV]", "be the client of a server", "IPERF_CLIENT"},
+    {'d', "dualtest", no_argument, CLASSIC_CLIENT, NULL, "the server connects back at once", "IPERF_DUALTEST"},
+    {'r', "tradeoff", no_argument, CLASSIC_CLIENT, NULL, "the server connects back afterwards", "IPERF_TRADEOFF"},
+    {'L', "listenport", required_argument, CLASSIC_CLIENT, "N", "port for that [as -p]", "IPERF_LISTENPORT"},
+    {'R', "reverse", no_argument, CLASSIC_CLIENT, NULL, "the server sends", NULL},
+    {IPERF2_OPT_FULL_DUPLEX, "full-duplex", no_argument, CLASSIC_CLIENT, NULL, "both send over one connection", NULL},
+    {'n', "num", required_argument, CLASSIC_CLIENT, "N[kmgKMG]", "bytes to send, instead of -t", "IPERF_NUM"},
+    {'F', "file_input", required_argument, CLASSIC_CLIENT, "FILE", "send its bytes", "IPERF_FILE_INPUT"},
+    {'I', "stdin_input", no_argument, CLASSIC_CLIENT, NULL, "send what comes on standard input", "IPERF_STDIN_INPUT"},
+    {'X', "peer-detect", no_argument, CLASSIC_CLIENT, NULL, "wait for the server's version", "IPERF_PEER_DETECT"},
+    {IPERF2_OPT_CONNECT_ONLY, "connect-only", optional_argument, CLASSIC_CLIENT, "N", "connect N times, send nothing",
      NULL},
-    {IPERF2_OPT_TOS_OVERRIDE, "tos-override", required_argument, SERVER, "N|NAME", "type of service on the way back",
+    {IPERF2_OPT_CONNECT_RETRIES, "connect-retries", required_argument, CLASSIC_CLIENT, "N", "tries after the first",
      NULL},
-    {'c', "client", required_argument, CLIENT, "HOST[%DEV]", "be the client of a server", "IPERF_CLIENT"},
-    {'d', "dualtest", no_argument, CLIENT, NULL, "the server connects back at once", "IPERF_DUALTEST"},
-    {'r', "tradeoff", no_argument, CLIENT, NULL, "the server connects back afterwards", "IPERF_TRADEOFF"},
-    {'L', "listenport", required_argument, CLIENT, "N", "port for that [as -p]", "IPERF_LISTENPORT"},
-    {'R', "reverse", no_argument, CLIENT, NULL, "the server sends", NULL},
-    {IPERF2_OPT_FULL_DUPLEX, "full-duplex", no_argument, CLIENT, NULL, "both send over one connection", NULL},
-    {'n', "num", required_argument, CLIENT, "N[kmgKMG]", "bytes to send, instead of -t", "IPERF_NUM"},
-    {'F', "file_input", required_argument, CLIENT, "FILE", "send its bytes", "IPERF_FILE_INPUT"},
-    {'I', "stdin_input", no_argument, CLIENT, NULL, "send what comes on standard input", "IPERF_STDIN_INPUT"},
-    {'X', "peer-detect", no_argument, CLIENT, NULL, "wait for the server's version", "IPERF_PEER_DETECT"},
-    {IPERF2_OPT_CONNECT_ONLY, "connect-only", optional_argument, CLIENT, "N", "connect N times, send nothing", NULL},
-    {IPERF2_OPT_CONNECT_RETRIES, "connect-retries", required_argument, CLIENT, "N", "tries after the first", NULL},
-    {IPERF2_OPT_FQ_RATE, "fq-rate", required_argument, CLIENT, "N[kmgKMG]", "the kernel paces the socket", NULL},
-    {IPERF2_OPT_INCR_DSTIP, "incr-dstip", no_argument, CLIENT, NULL, "streams of -P go to one address after the other",
+    {IPERF2_OPT_FQ_RATE, "fq-rate", required_argument, CLASSIC_CLIENT, "N[kmgKMG]", "the kernel paces the socket",
      NULL},
-    {IPERF2_OPT_INCR_DSTPORT, "incr-dstport", no_argument, CLIENT, NULL, "and ports", NULL},
-    {IPERF2_OPT_INCR_SRCIP, "incr-srcip", no_argument, CLIENT, NULL, "come from one address after the other", NULL},
-    {IPERF2_OPT_INCR_SRCPORT, "incr-srcport", no_argument, CLIENT, NULL, "and port", NULL},
-    {IPERF2_OPT_IPG, "ipg", required_argument, CLIENT, "MS", "time between two datagrams", NULL},
-    {IPERF2_OPT_LOCAL_ONLY, "local-only", optional_argument, CLIENT, "1|0", "do not route", NULL},
-    {IPERF2_OPT_NO_CONNECT_SYNC, "no-connect-sync", no_argument, CLIENT, NULL, "streams do not wait for each other",
+    {IPERF2_OPT_INCR_DSTIP, "incr-dstip", no_argument, CLASSIC_CLIENT, NULL,
+     "streams of -P go to one address after the other", NULL},
+    {IPERF2_OPT_INCR_DSTPORT, "incr-dstport", no_argument, CLASSIC_CLIENT, NULL, "and ports", NULL},
+    {IPERF2_OPT_INCR_SRCIP, "incr-srcip", no_argument, CLASSIC_CLIENT, NULL, "come from one address after the other",
      NULL},
-    {IPERF2_OPT_NO_UDP_FIN, "no-udp-fin", no_argument, CLIENT, NULL, "no server's report in the end", NULL},
-    {IPERF2_OPT_QUICKACK, "tcp-quickack", no_argument, CLIENT, NULL, "acknowledge at once", NULL},
-    {IPERF2_OPT_PREFETCH, "tcp-write-prefetch", required_argument, CLIENT, "N[kmKM]", "most bytes that wait unsent",
+    {IPERF2_OPT_INCR_SRCPORT, "incr-srcport", no_argument, CLASSIC_CLIENT, NULL, "and port", NULL},
+    {IPERF2_OPT_IPG, "ipg", required_argument, CLASSIC_CLIENT, "MS", "time between two datagrams", NULL},
+    {IPERF2_OPT_LOCAL_ONLY, "local-only", optional_argument, CLASSIC_CLIENT, "1|0", "do not route", NULL},
+    {IPERF2_OPT_NO_CONNECT_SYNC, "no-connect-sync", no_argument, CLASSIC_CLIENT, NULL,
+     "streams do not wait for each other", NULL},
+    {IPERF2_OPT_NO_UDP_FIN, "no-udp-fin", no_argument, CLASSIC_CLIENT, NULL, "no server's report in the end", NULL},
+    {IPERF2_OPT_QUICKACK, "tcp-quickack", no_argument, CLASSIC_CLIENT, NULL, "acknowledge at once", NULL},
+    {IPERF2_OPT_PREFETCH, "tcp-write-prefetch", required_argument, CLASSIC_CLIENT, "N[kmKM]",
+     "most bytes that wait unsent", NULL},
+    {IPERF2_OPT_WRITE_TIMES, "tcp-write-times", no_argument, CLASSIC_CLIENT, NULL, "measure the time of each write",
      NULL},
-    {IPERF2_OPT_WRITE_TIMES, "tcp-write-times", no_argument, CLIENT, NULL, "measure the time of each write", NULL},
-    {IPERF2_OPT_TRIP_TIMES, "trip-times", no_argument, CLIENT, NULL, "measure one-way delays; the clocks must agree",
+    {IPERF2_OPT_TRIP_TIMES, "trip-times", no_argument, CLASSIC_CLIENT, NULL,
+     "measure one-way delays; the clocks must agree", NULL},
+    {IPERF2_OPT_DELAY, "txdelay-time", required_argument, CLASSIC_CLIENT, "SECONDS", "before the first byte", NULL},
+    {IPERF2_OPT_START, "txstart-time", required_argument, CLASSIC_CLIENT, "S.US", "since 1970, of the first byte",
      NULL},
-    {IPERF2_OPT_DELAY, "txdelay-time", required_argument, CLIENT, "SECONDS", "before the first byte", NULL},
-    {IPERF2_OPT_START, "txstart-time", required_argument, CLIENT, "S.US", "since 1970, of the first byte", NULL},
-    {'4', NULL, no_argument, BOTH, NULL, "IPv4", NULL},
-    {'6', NULL, no_argument, BOTH, NULL, "IPv6", NULL},
-    {'W', "suggest_win_size", no_argument, BOTH, NULL, "(refused, as by 2.1.8)", NULL},
-    {'A', "awdl", no_argument, BOTH, NULL, "(refused)", NULL},
-    {'H', "ssm-host", required_argument, BOTH, "HOST", "(refused: multicast)", NULL},
-    {IPERF2_OPT_REFUSED, "bounceback", optional_argument, CLIENT, "N", "(refused)", NULL},
-    {IPERF2_OPT_REFUSED, "bounceback-congest", optional_argument, CLIENT, "N", "(refused)", NULL},
-    {IPERF2_OPT_REFUSED, "bounceback-hold", required_argument, CLIENT, "N", "(refused)", NULL},
-    {IPERF2_OPT_REFUSED, "bounceback-no-quickack", no_argument, CLIENT, NULL, "(refused)", NULL},
-    {IPERF2_OPT_REFUSED, "bounceback-period", required_argument, CLIENT, "N", "(refused)", NULL},
-    {IPERF2_OPT_REFUSED, "bounceback-txdelay", required_argument, CLIENT, "N", "(refused)", NULL},
-    {IPERF2_OPT_REFUSED, "burst-period", required_argument, CLIENT, "N", "(refused)", NULL},
-    {IPERF2_OPT_REFUSED, "burst-size", required_argument, CLIENT, "N", "(refused)", NULL},
-    {IPERF2_OPT_REFUSED, "histograms", optional_argument, BOTH, "N", "(refused)", NULL},
-    {IPERF2_OPT_REFUSED, "isochronous", optional_argument, CLIENT, "N", "(refused)", NULL},
-    {IPERF2_OPT_REFUSED, "l2checks", no_argument, CLIENT, NULL, "(refused)", NULL},
-    {IPERF2_OPT_REFUSED, "near-congestion", optional_argument, CLIENT, "N", "(refused)", NULL},
-    {IPERF2_OPT_REFUSED, "NUM_REPORT_STRUCTS", required_argument, BOTH, "N", "(refused)", NULL},
-    {IPERF2_OPT_REFUSED, "tap-dev", optional_argument, SERVER, "DEV", "(refused)", NULL},
-    {IPERF2_OPT_REFUSED, "tun-dev", optional_argument, SERVER, "DEV", "(refused)", NULL},
-    {IPERF2_OPT_REFUSED, "udp-histograms", optional_argument, BOTH, "N", "(refused)", NULL},
+    {'4', NULL, no_argument, CLASSIC_BOTH, NULL, "IPv4", NULL},
+    {'6', NULL, no_argument, CLASSIC_BOTH, NULL, "IPv6", NULL},
+    {'W', "suggest_win_size", no_argument, CLASSIC_BOTH, NULL, "(refused, as by 2.1.8)", NULL},
+    {'A', "awdl", no_argument, CLASSIC_BOTH, NULL, "(refused)", NULL},
+    {'H', "ssm-host", required_argument, CLASSIC_BOTH, "HOST", "(refused: multicast)", NULL},
+    {IPERF2_OPT_REFUSED, "bounceback", optional_argument, CLASSIC_CLIENT, "N", "(refused)", NULL},
+    {IPERF2_OPT_REFUSED, "bounceback-congest", optional_argument, CLASSIC_CLIENT, "N", "(refused)", NULL},
+    {IPERF2_OPT_REFUSED, "bounceback-hold", required_argument, CLASSIC_CLIENT, "N", "(refused)", NULL},
+    {IPERF2_OPT_REFUSED, "bounceback-no-quickack", no_argument, CLASSIC_CLIENT, NULL, "(refused)", NULL},
+    {IPERF2_OPT_REFUSED, "bounceback-period", required_argument, CLASSIC_CLIENT, "N", "(refused)", NULL},
+    {IPERF2_OPT_REFUSED, "bounceback-txdelay", required_argument, CLASSIC_CLIENT, "N", "(refused)", NULL},
+    {IPERF2_OPT_REFUSED, "burst-period", required_argument, CLASSIC_CLIENT, "N", "(refused)", NULL},
+    {IPERF2_OPT_REFUSED, "burst-size", required_argument, CLASSIC_CLIENT, "N", "(refused)", NULL},
+    {IPERF2_OPT_REFUSED, "histograms", optional_argument, CLASSIC_BOTH, "N", "(refused)", NULL},
+    {IPERF2_OPT_REFUSED, "isochronous", optional_argument, CLASSIC_CLIENT, "N", "(refused)", NULL},
+    {IPERF2_OPT_REFUSED, "l2checks", no_argument, CLASSIC_CLIENT, NULL, "(refused)", NULL},
+    {IPERF2_OPT_REFUSED, "near-congestion", optional_argument, CLASSIC_CLIENT, "N", "(refused)", NULL},
+    {IPERF2_OPT_REFUSED, "NUM_REPORT_STRUCTS", required_argument, CLASSIC_BOTH, "N", "(refused)", NULL},
+    {IPERF2_OPT_REFUSED, "tap-dev", optional_argument, CLASSIC_SERVER, "DEV", "(refused)", NULL},
+    {IPERF2_OPT_REFUSED, "tun-dev", optional_argument, CLASSIC_SERVER, "DEV", "(refused)", NULL},
+    {IPERF2_OPT_REFUSED, "udp-histograms", optional_argument, CLASSIC_BOTH, "N", "(refused)", NULL},
+};
+
+static const struct classic_table table = {
+    .program = "iperf",
+    .titles = {"Client/Server:", "Server specific:", "Client specific:"},
+    .rows = rows,
+    .count = XK_COUNT(rows),
+    .width = 42,
 };
 
 static void show_help(struct iperf2 *o)
 {
-    static const char *const titles[] = {
-        [BOTH] = "Client/Server:", [SERVER] = "Server specific:", [CLIENT] = "Client specific:"};
+    struct xk_buf b = XK_BUF_INIT(IPERF2_TEXT_MAX);
 
-    iperf2_text_complain(o, "Usage: iperf [-s|-c host] [options]\n       iperf [-h|--help] [-v|--version]");
-    for (enum role role = BOTH; role <= CLIENT; role++) {
-        iperf2_text_complain(o, "\n%s", titles[role]);
-        for (size_t i = 0; i < XK_COUNT(rows); i++) {
-            char words[64];
-            const bool letter = rows[i].key < IPERF2_OPT_FIRST, optional = rows[i].has_argument == optional_argument;
-            if (rows[i].role != role)
-                continue;
-            snprintf(words, sizeof(words), "%c%c%s %s%s%s%s%s", letter ? '-' : ' ', letter ? rows[i].key : ' ',
-                     letter && rows[i].name ? "," : " ", rows[i].name ? "--" : "", rows[i].name ? rows[i].name : "",
-                     !rows[i].argument ? ""
-                     : optional        ? "[="
-                                       : " ",
-                     rows[i].argument ? rows[i].argument : "", optional ? "]" : "");
-            iperf2_text_complain(o, "  %-42s %s", words, rows[i].help);
-        }
-    }
-    iperf2_text_complain(o, "\nLower-case units are powers of 1000, upper-case ones of 1024.");
+    classic_help(&b, &table);
+    xk_buf_add_str(&b, "\nLower-case units are powers of 1000, upper-case ones of 1024.");
+    iperf2_text_complain(o, "%s", xk_buf_str(&b));
+    xk_buf_done(&b);
 }
 
-static void take(struct iperf2_parse *p, const struct row *row, const char *word)
+static void take(struct iperf2_parse *p, const struct classic_row *row, const char *word)
 {
     if (row->key == 'h') {
         show_help(p->o);
@@ -157,38 +152,10 @@ static void take(struct iperf2_parse *p, const struct row *row, const char *word
     } else if (row->key == IPERF2_OPT_REFUSED) {
         iperf2_refuse(p, "iperf: option --%s is not supported", row->name);
     } else {
-        (row->role == CLIENT   ? iperf2_option_take_client
-         : row->role == SERVER ? iperf2_option_take_server
-                               : iperf2_option_take_both)(p, row->key, word);
+        (row->role == CLASSIC_CLIENT   ? iperf2_option_take_client
+         : row->role == CLASSIC_SERVER ? iperf2_option_take_server
+                                       : iperf2_option_take_both)(p, row->key, word);
     }
-}
-
-/* Both tables of getopt_long() from ours; an option's value is its place in it. */
-static void make_getopt(char *ret_letters, struct option *ret_options)
-{
-    *ret_letters++ = ':'; /* tell what is missing apart from what is unknown */
-    for (size_t i = 0; i < XK_COUNT(rows); i++) {
-        if (rows[i].name)
-            *ret_options++ = (struct option){rows[i].name, rows[i].has_argument, NULL, IPERF2_OPT_FIRST + (int)i};
-        if (rows[i].key >= IPERF2_OPT_FIRST)
-            continue;
-        *ret_letters++ = (char)rows[i].key;
-        if (rows[i].has_argument == required_argument)
-            *ret_letters++ = ':';
-    }
-    *ret_letters = '\0';
-    *ret_options = (struct option){0};
-}
-
-static const struct row *row_of(int key)
-{
-    if (key >= IPERF2_OPT_FIRST && key < IPERF2_OPT_FIRST + (int)XK_COUNT(rows))
-        return &rows[key - IPERF2_OPT_FIRST];
-    for (size_t i = 0; i < XK_COUNT(rows); i++) {
-        if (rows[i].key == key)
-            return &rows[i];
-    }
-    return NULL;
 }
 
 /* How many long options begin like this. */
@@ -232,7 +199,7 @@ static void read_options(struct iperf2_parse *p, int argc, char **argv)
         if (value)
             take(p, &rows[i], value);
     }
-    make_getopt(letters, options);
+    classic_getopt(&table, true, letters, options);
     optind = 0;
     opterr = 0;
     while (!p->done) {
@@ -240,7 +207,7 @@ static void read_options(struct iperf2_parse *p, int argc, char **argv)
         key = getopt_long(argc, argv, letters, options, NULL);
         if (key == -1)
             break;
-        const struct row *const row = key == '?' || key == ':' ? NULL : row_of(key);
+        const struct classic_row *const row = key == '?' || key == ':' ? NULL : classic_row_of(&table, key);
         if (row)
             take(p, row, optarg);
         else

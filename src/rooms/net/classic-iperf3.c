@@ -46,10 +46,20 @@ static void report(struct iperf3 *o, const struct xk_err *err, bool interrupted)
 {
     if (o->json) {
         iperf3_json_error(o, NULL, err->text);
-    } else {
+    } else if (o->server && !interrupted) {
+        /* Nobody is served at all: whoever has started it shall see that, not only the log. */
         iperf3_flush(o);
-        dprintf(o->app->log->fd, interrupted ? "iperf3: %s\n" : "iperf3: error - %s\n", err->text);
+        dprintf(o->app->log->fd, "iperf3: error - %s\niperf3: exiting\n", err->text);
+    } else {
+        iperf3_complain(o, interrupted ? "" : "error - ", err->text);
     }
+}
+
+/* What a client says before it connects. */
+static void say_version(struct iperf3 *o)
+{
+    if (!o->server && o->verbose && !o->json)
+        iperf3_say(o, NULL, "iperf " IPERF3_VERSION "\n%s\n", iperf3_system_info().s);
 }
 
 static int serve_or_test(struct iperf3 *o)
@@ -62,6 +72,7 @@ static int serve_or_test(struct iperf3 *o)
         events.trace = NULL;
     int code = prepare(o, &err);
     if (code == 0) {
+        say_version(o);
         snprintf(o->settings.params.version, sizeof(o->settings.params.version), "%s", IPERF3_VERSION);
         code = (o->server ? iperf_server : iperf_client)(&o->settings, &events, o->app->clock, o->app->random, &err);
     }
@@ -72,6 +83,22 @@ static int serve_or_test(struct iperf3 *o)
     iperf3_flush(o);
     /* Asked to stop, it has stopped: from 3.19 on that is no error. */
     return code < 0 && code != -EINTR ? 1 : 0;
+}
+
+/* getopt has said what is wrong where `said`; else the stock program has its help on the standard output. */
+static int refuse(struct iperf3 *o, const struct xk_err *err, bool said)
+{
+    xk_auto(xk_buf_done) struct xk_buf b = XK_BUF_INIT(IPERF3_OUTPUT_MAX);
+
+    iperf3_options_help(&b);
+    if (said) {
+        dprintf(o->app->log->fd, "%s", xk_buf_str(&b));
+    } else {
+        dprintf(o->app->log->fd, "iperf3: parameter error - %s\n\n", err->text);
+        xk_out_raw(o->app->out, xk_buf_str(&b), b.len);
+        xk_out_flush(o->app->out);
+    }
+    return 1;
 }
 
 static int run_iperf3(struct xk_app *app, int argc, char **argv)
@@ -95,15 +122,10 @@ static int run_iperf3(struct xk_app *app, int argc, char **argv)
     int status = 0;
 
     const int code = iperf3_options(&o, argc, argv, &err);
-    if (code < 0) {
-        if (code != -EINVAL)
-            dprintf(app->log->fd, "iperf3: parameter error - %s\n", err.text);
-        dprintf(app->log->fd, "\nUsage: iperf3 [-s|-c host] [options]\n"
-                              "Try `iperf3 --help' for more information.\n");
-        status = 1;
-    } else if (code == 0) {
+    if (code < 0)
+        status = refuse(&o, &err, code == -EINVAL);
+    else if (code == 0)
         status = serve_or_test(&o);
-    }
     if (o.log_fd >= 0)
         (void)close(o.log_fd);
     xk_buf_done(&o.line);

@@ -81,23 +81,12 @@ static double seconds_of(struct iperf2_parse *p, const char *word, const char *o
 
 static bool tos_of(int *ret, const char *word)
 {
-    static const struct {
-        const char *name;
-        int tos;
-    } names[] = {{"af11", 0x28},       {"af12", 0x30},  {"af13", 0x38},  {"af21", 0x48},     {"af22", 0x50},
-                 {"af23", 0x58},       {"af31", 0x68},  {"af32", 0x70},  {"af33", 0x78},     {"af41", 0x88},
-                 {"af42", 0x90},       {"af43", 0x98},  {"cs0", 0x00},   {"cs1", 0x20},      {"cs2", 0x40},
-                 {"cs3", 0x60},        {"cs4", 0x80},   {"cs5", 0xa0},   {"cs6", 0xc0},      {"cs7", 0xe0},
-                 {"ef", 0xb8},         {"le", 0x01},    {"nqb", 0x05},   {"nqb2", 0x2d},     {"ac_be", 0x00},
-                 {"ac_bk", 0x20},      {"ac_vi", 0x80}, {"ac_vo", 0xb8}, {"lowdelay", 0x10}, {"throughput", 0x08},
-                 {"reliability", 0x04}};
+    uint8_t tos;
     char *rest;
 
-    for (size_t i = 0; i < XK_COUNT(names); i++) {
-        if (strcasecmp(names[i].name, word) == 0) {
-            *ret = names[i].tos;
-            return true;
-        }
+    if (classic_service(&tos, word, CLASSIC_IPERF2)) {
+        *ret = tos;
+        return true;
     }
     const long v = strtol(word, &rest, 0);
     *ret = (int)v;

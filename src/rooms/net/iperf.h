@@ -4,6 +4,7 @@
 
 #include "core/room.h"
 #include "lib/iperf/iperf2.h"
+#include "rooms/net/classic-options.h"
 
 #define IPERF2_TEXT_MAX (64u << 10) /* of one line, or of some that belong together */
 
@@ -21,8 +22,7 @@ struct iperf2 {
 
 /* Options without a letter. */
 enum iperf2_option {
-    IPERF2_OPT_FIRST = 1000,
-    IPERF2_OPT_CLAMP,
+    IPERF2_OPT_CLAMP = CLASSIC_OPTION_FIRST,
     IPERF2_OPT_CONNECT_ONLY,
     IPERF2_OPT_CONNECT_RETRIES,
     IPERF2_OPT_DELAY,

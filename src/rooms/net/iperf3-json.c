@@ -15,8 +15,7 @@ static const char *const protocols[] = {[IPERF_TCP] = "TCP", [IPERF_UDP] = "UDP"
 
 /* ---- output ---- */
 
-/* Lay compact JSON out with tabs: members on lines of their own, lists on one. */
-static void lay_out(struct xk_buf *ret, const char *json)
+void iperf3_json_lay_out(struct xk_buf *ret, const char *json)
 {
     unsigned depth = 0;
     bool in_text = false, array[XK_JSON_DEPTH_MAX + 8] = {false};
@@ -133,12 +132,27 @@ static void put_test_start(struct xk_json *j, const struct iperf3 *o, const stru
     xk_json_end(j);
 }
 
+static void put_buffers(struct xk_json *j, const struct iperf_test *t)
+{
+    xk_json_u64(j, "sock_bufsize", t->params.window_bytes);
+    xk_json_i64(j, "sndbuf_actual", t->sndbuf_bytes);
+    xk_json_i64(j, "rcvbuf_actual", t->rcvbuf_bytes);
+}
+
 static void put_start(struct xk_json *j, const struct iperf3 *o, const struct iperf_test *t)
 {
+    /* A server knows these sooner, and the order shows it. */
+    const bool buffers_first = t->server && t->params.protocol == IPERF_TCP;
+    const bool rate_first = t->server && t->params.protocol == IPERF_UDP;
+
     xk_json_object(j, NULL);
     put_connected(j, t);
     xk_json_str(j, "version", "iperf " IPERF3_VERSION);
     xk_json_str(j, "system_info", iperf3_system_info().s);
+    if (buffers_first)
+        put_buffers(j, t);
+    if (rate_first)
+        xk_json_u64(j, "target_bitrate", t->params.rate_bps);
     xk_json_object(j, "timestamp");
     xk_json_str(j, "time", iperf3_rfc1123(t->utc_begin_ns).s);
     xk_json_i64(j, "timesecs", t->utc_begin_ns / (int64_t)XK_NS_PER_S);
@@ -151,11 +165,11 @@ static void put_start(struct xk_json *j, const struct iperf3 *o, const struct ip
     xk_json_str(j, "cookie", t->cookie);
     if (t->params.protocol == IPERF_TCP)
         xk_json_u64(j, t->params.mss ? "tcp_mss" : "tcp_mss_default", t->params.mss ? t->params.mss : t->control_mss);
-    xk_json_u64(j, "target_bitrate", t->params.rate_bps);
+    if (!rate_first)
+        xk_json_u64(j, "target_bitrate", t->params.rate_bps);
     xk_json_u64(j, "fq_rate", t->params.fq_rate_bps);
-    xk_json_u64(j, "sock_bufsize", t->params.window_bytes);
-    xk_json_i64(j, "sndbuf_actual", t->sndbuf_bytes);
-    xk_json_i64(j, "rcvbuf_actual", t->rcvbuf_bytes);
+    if (!buffers_first)
+        put_buffers(j, t);
     put_test_start(j, o, t);
     xk_json_end(j);
 }
@@ -266,6 +280,12 @@ static void json_interval(void *context, struct iperf_test *t, const struct iper
 
 /* ---- end ---- */
 
+/* A server does not tell of the client's retransmits, nor of its congestion control. */
+static bool tells_retransmits(const struct iperf_test *t, bool sending)
+{
+    return sending ? t->has_retransmits : !t->server && t->peer_has_retransmits;
+}
+
 static void put_tcp_total(struct xk_json *j, const struct iperf_test *t, const struct iperf_total *x)
 {
     const bool sending = x->flow->sending;
@@ -278,7 +298,7 @@ static void put_tcp_total(struct xk_json *j, const struct iperf_test *t, const s
     xk_json_double(j, "seconds", x->sender_s);
     xk_json_u64(j, "bytes", x->sent_bytes);
     xk_json_double(j, "bits_per_second", x->sender_s > 0 ? (double)x->sent_bytes * 8 / x->sender_s : 0);
-    if (sending ? t->has_retransmits : t->peer_has_retransmits) {
+    if (tells_retransmits(t, sending)) {
         xk_json_i64(j, "retransmits", XK_MAX(x->retransmits, (int64_t)0));
         xk_json_u64(j, "reorder", x->reorder);
         xk_json_u64(j, "max_snd_cwnd", x->cwnd_max);
@@ -336,7 +356,7 @@ static void put_sum(struct xk_json *j, const char *key, double seconds, uint64_t
 static void put_tcp_sums(struct xk_json *j, const struct iperf_test *t, bool sending, const struct iperf_total *s)
 {
     put_sum(j, sum_name(t, sending, "sum_sent", "sum_sent_bidir_reverse"), s->sender_s, s->sent_bytes);
-    if (sending ? t->has_retransmits : t->peer_has_retransmits)
+    if (tells_retransmits(t, sending))
         xk_json_i64(j, "retransmits", XK_MAX(s->retransmits, (int64_t)0));
     xk_json_bool(j, "sender", sending);
     xk_json_end(j);
@@ -407,9 +427,9 @@ static void put_end(struct xk_json *j, const struct iperf_test *t, const struct 
         const bool sends = sending[ways - 1];
         const char *const sender = sends ? t->congestion : t->peer_congestion;
         const char *const receiver = sends ? t->peer_congestion : t->congestion;
-        if (sender[0])
+        if (sender[0] && (sends || !t->server))
             xk_json_str(j, "sender_tcp_congestion", sender);
-        if (receiver[0])
+        if (receiver[0] && (!sends || !t->server))
             xk_json_str(j, "receiver_tcp_congestion", receiver);
     }
     xk_json_end(j);
@@ -524,7 +544,7 @@ static void print_document(struct iperf3 *o, struct iperf_test *t, const char *e
     } else {
         xk_buf_add_char(&compact, '}');
     }
-    lay_out(&wide, xk_buf_str(&compact));
+    iperf3_json_lay_out(&wide, xk_buf_str(&compact));
     print(o, &wide);
 }
 

@@ -4,13 +4,12 @@
  * One table gives them to the C library's getopt_long() and to the help. That parser is taken as it is, with its
  * abbreviations and its messages, since the stock program uses the same; only one command line is parsed in a process.
  */
+#include "rooms/net/classic-options.h"
 #include "rooms/net/iperf3.h"
 
 #include "core/secret.h"
 #include "core/text.h"
 
-#include <getopt.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,8 +21,7 @@
 
 /* Options without a letter. */
 enum {
-    OPT_FIRST = 1000,
-    OPT_BIDIR,
+    OPT_BIDIR = CLASSIC_OPTION_FIRST,
     OPT_BIND_DEV,
     OPT_CNTL_KA,
     OPT_CONNECT_TIMEOUT,
@@ -61,90 +59,96 @@ enum {
     OPT_USERS,
 };
 
-enum role { BOTH, SERVER, CLIENT };
-
-static const struct row {
-    int key;
-    const char *name;
-    int has_argument;
-    enum role role;
-    const char *argument, *help;
-} rows[] = {
-    {'p', "port", required_argument, BOTH, "N", "port of the server [5201]"},
-    {'f', "format", required_argument, BOTH, "[kmgtKMGT]", "unit of rates: Kbits … Tbits, KBytes … TBytes"},
-    {'i', "interval", required_argument, BOTH, "SECONDS", "between two reports; 0: none [1]"},
-    {'I', "pidfile", required_argument, BOTH, "FILE", "write the process number to a file"},
-    {'F', "file", required_argument, BOTH, "FILE", "send its bytes, or write to it what comes"},
-    {'A', "affinity", required_argument, BOTH, "N[,M]", "run on processor N; the server on M"},
-    {'B', "bind", required_argument, BOTH, "HOST[%DEV]", "own address"},
-    {OPT_BIND_DEV, "bind-dev", required_argument, BOTH, "DEV", "own network device"},
-    {'V', "verbose", no_argument, BOTH, NULL, "tell more"},
-    {'J', "json", no_argument, BOTH, NULL, "one JSON document at the end"},
-    {OPT_JSON_STREAM, "json-stream", no_argument, BOTH, NULL, "a JSON object a line, as things happen"},
-    {OPT_JSON_STREAM_FULL, "json-stream-full-output", no_argument, BOTH, NULL, "the whole document behind them, too"},
-    {OPT_LOGFILE, "logfile", required_argument, BOTH, "FILE", "append the output to a file"},
-    {OPT_FORCEFLUSH, "forceflush", no_argument, BOTH, NULL, "write out at every interval"},
-    {OPT_TIMESTAMPS, "timestamps", optional_argument, BOTH, "FORMAT", "time before each line, as strftime [%c ]"},
-    {OPT_RCV_TIMEOUT, "rcv-timeout", required_argument, BOTH, "MS", "give up when nothing is received [120000]"},
-    {OPT_SND_TIMEOUT, "snd-timeout", required_argument, BOTH, "MS", "give up when nothing is acknowledged"},
-    {OPT_CNTL_KA, "cntl-ka", optional_argument, BOTH, "IDLE/INTV/N", "keepalive on the control connection"},
-    {'m', "mptcp", no_argument, BOTH, NULL, "Multipath TCP"},
-    {'d', "debug", optional_argument, BOTH, "LEVEL", "show what goes over the control connection"},
-    {'v', "version", no_argument, BOTH, NULL, "show the version"},
-    {'h', "help", no_argument, BOTH, NULL, "show this"},
-    {OPT_FAST, "fast", no_argument, BOTH, NULL, "receive without copying (xenkit's own)"},
-    {'s', "server", no_argument, SERVER, NULL, "be the server"},
-    {'D', "daemon", no_argument, SERVER, NULL, "go into the background"},
-    {'1', "one-off", no_argument, SERVER, NULL, "end after one test"},
-    {OPT_RATE_LIMIT, "server-bitrate-limit", required_argument, SERVER, "RATE[/S]", "end tests that are faster"},
-    {OPT_IDLE_TIMEOUT, "idle-timeout", required_argument, SERVER, "S", "listen anew after S idle seconds"},
-    {OPT_MAX_DURATION, "server-max-duration", required_argument, SERVER, "S", "refuse longer tests"},
-    {OPT_PRIVATE_KEY, "rsa-private-key-path", required_argument, SERVER, "FILE", "key for authentication"},
-    {OPT_USERS, "authorized-users-path", required_argument, SERVER, "FILE", "lines USER,SHA256 of {USER}PASSWORD"},
-    {OPT_SKEW, "time-skew-threshold", required_argument, SERVER, "S", "between the two clocks [10]"},
-    {OPT_PKCS1, "use-pkcs1-padding", no_argument, BOTH, NULL, "for servers before 3.17; ours reads both"},
-    {OPT_MULTI, "multi", required_argument, SERVER, "N", "tests at the same time [1] (xenkit's own)"},
-    {'c', "client", required_argument, CLIENT, "HOST[%DEV]", "be the client of a server"},
-    {OPT_SCTP, "sctp", no_argument, CLIENT, NULL, "SCTP (refused: not built in)"},
-    {'X', "xbind", required_argument, CLIENT, "NAME", "SCTP (refused: not built in)"},
-    {OPT_NSTREAMS, "nstreams", required_argument, CLIENT, "N", "SCTP (refused: not built in)"},
-    {'u', "udp", no_argument, CLIENT, NULL, "UDP"},
-    {OPT_CONNECT_TIMEOUT, "connect-timeout", required_argument, CLIENT, "MS", "for the control connection"},
-    {'b', "bitrate", required_argument, CLIENT, "RATE[/N]", "of each stream, in bursts of N; 0: all [UDP 1M]"},
-    {'b', "bandwidth", required_argument, CLIENT, "RATE[/N]", "the same"},
-    {OPT_PACING_TIMER, "pacing-timer", required_argument, CLIENT, "US", "for servers before 3.18"},
-    {OPT_FQ_RATE, "fq-rate", required_argument, CLIENT, "RATE", "the kernel paces the connection"},
-    {OPT_NO_FQ, "no-fq-socket-pacing", no_argument, CLIENT, NULL, "the kernel does not"},
-    {'t', "time", required_argument, CLIENT, "S", "duration [10]"},
-    {'n', "bytes", required_argument, CLIENT, "SIZE", "end after so many bytes"},
-    {'k', "blockcount", required_argument, CLIENT, "N", "end after so many blocks"},
-    {'l', "length", required_argument, CLIENT, "SIZE", "of a block [TCP 128K, UDP what fits]"},
-    {OPT_CPORT, "cport", required_argument, CLIENT, "PORT", "own port of the first stream"},
-    {'P', "parallel", required_argument, CLIENT, "N", "streams [1]"},
-    {'R', "reverse", no_argument, CLIENT, NULL, "the server sends"},
-    {OPT_BIDIR, "bidir", no_argument, CLIENT, NULL, "both send"},
-    {'w', "window", required_argument, CLIENT, "SIZE", "of the socket buffers"},
-    {'C', "congestion", required_argument, CLIENT, "NAME", "congestion control"},
-    {'C', "linux-congestion", required_argument, CLIENT, "NAME", "the same"},
-    {'M', "set-mss", required_argument, CLIENT, "BYTES", "TCP's largest segment"},
-    {'N', "no-delay", no_argument, CLIENT, NULL, "without Nagle's delay"},
-    {'4', "version4", no_argument, BOTH, NULL, "IPv4 only"},
-    {'6', "version6", no_argument, BOTH, NULL, "IPv6 only"},
-    {'S', "tos", required_argument, CLIENT, "N", "type of service, 0 to 255, also octal or hexadecimal"},
-    {OPT_DSCP, "dscp", required_argument, CLIENT, "N|NAME", "0 to 63, or af11 … af43, cs0 … cs7, ef, va"},
-    {'L', "flowlabel", required_argument, CLIENT, "N", "IPv6 flow label"},
-    {'Z', "zerocopy", no_argument, CLIENT, NULL, "send from a file in memory"},
-    {OPT_SKIP_RX_COPY, "skip-rx-copy", no_argument, CLIENT, NULL, "the receiver does not copy"},
-    {'O', "omit", required_argument, CLIENT, "S", "leave out the first seconds"},
-    {'T', "title", required_argument, CLIENT, "TEXT", "before each line"},
-    {OPT_EXTRA_DATA, "extra-data", required_argument, CLIENT, "TEXT", "goes into the JSON of both sides"},
-    {OPT_GET_SERVER_OUTPUT, "get-server-output", no_argument, CLIENT, NULL, "show what the server showed"},
-    {OPT_UDP_64BIT, "udp-counters-64bit", no_argument, CLIENT, NULL, "longer numbers in datagrams"},
-    {OPT_GSRO, "gsro", no_argument, CLIENT, NULL, "say that segmentation is wanted; ours does it anyway"},
-    {OPT_REPEATING, "repeating-payload", no_argument, CLIENT, NULL, "digits instead of noise"},
-    {OPT_DONT_FRAGMENT, "dont-fragment", no_argument, CLIENT, NULL, "IPv4's flag"},
-    {OPT_USERNAME, "username", required_argument, CLIENT, "USER", "for authentication; IPERF3_PASSWORD, or asked for"},
-    {OPT_PUBLIC_KEY, "rsa-public-key-path", required_argument, CLIENT, "FILE", "of the server"},
+static const struct classic_row rows[] = {
+    {'p', "port", required_argument, CLASSIC_BOTH, "N", "port of the server [5201]", NULL},
+    {'f', "format", required_argument, CLASSIC_BOTH, "[kmgtKMGT]", "unit of rates: Kbits … Tbits, KBytes … TBytes",
+     NULL},
+    {'i', "interval", required_argument, CLASSIC_BOTH, "SECONDS", "between two reports; 0: none [1]", NULL},
+    {'I', "pidfile", required_argument, CLASSIC_BOTH, "FILE", "write the process number to a file", NULL},
+    {'F', "file", required_argument, CLASSIC_BOTH, "FILE", "send its bytes, or write to it what comes", NULL},
+    {'A', "affinity", required_argument, CLASSIC_BOTH, "N[,M]", "run on processor N; the server on M", NULL},
+    {'B', "bind", required_argument, CLASSIC_BOTH, "HOST[%DEV]", "own address", NULL},
+    {OPT_BIND_DEV, "bind-dev", required_argument, CLASSIC_BOTH, "DEV", "own network device", NULL},
+    {'V', "verbose", no_argument, CLASSIC_BOTH, NULL, "tell more", NULL},
+    {'J', "json", no_argument, CLASSIC_BOTH, NULL, "one JSON document at the end", NULL},
+    {OPT_JSON_STREAM, "json-stream", no_argument, CLASSIC_BOTH, NULL, "a JSON object a line, as things happen", NULL},
+    {OPT_JSON_STREAM_FULL, "json-stream-full-output", no_argument, CLASSIC_BOTH, NULL,
+     "the whole document behind them, too", NULL},
+    {OPT_LOGFILE, "logfile", required_argument, CLASSIC_BOTH, "FILE", "append the output to a file", NULL},
+    {OPT_FORCEFLUSH, "forceflush", no_argument, CLASSIC_BOTH, NULL, "write out at every interval", NULL},
+    {OPT_TIMESTAMPS, "timestamps", optional_argument, CLASSIC_BOTH, "FORMAT",
+     "time before each line, as strftime [%c ]", NULL},
+    {OPT_RCV_TIMEOUT, "rcv-timeout", required_argument, CLASSIC_BOTH, "MS", "give up when nothing is received [120000]",
+     NULL},
+    {OPT_SND_TIMEOUT, "snd-timeout", required_argument, CLASSIC_BOTH, "MS", "give up when nothing is acknowledged",
+     NULL},
+    {OPT_CNTL_KA, "cntl-ka", optional_argument, CLASSIC_BOTH, "IDLE/INTV/N", "keepalive on the control connection",
+     NULL},
+    {'m', "mptcp", no_argument, CLASSIC_BOTH, NULL, "Multipath TCP", NULL},
+    {'d', "debug", optional_argument, CLASSIC_BOTH, "LEVEL", "show what goes over the control connection", NULL},
+    {'v', "version", no_argument, CLASSIC_BOTH, NULL, "show the version", NULL},
+    {'h', "help", no_argument, CLASSIC_BOTH, NULL, "show this", NULL},
+    {OPT_FAST, "fast", no_argument, CLASSIC_BOTH, NULL, "receive without copying (xenkit's own)", NULL},
+    {'s', "server", no_argument, CLASSIC_SERVER, NULL, "be the server", NULL},
+    {'D', "daemon", no_argument, CLASSIC_SERVER, NULL, "go into the background", NULL},
+    {'1', "one-off", no_argument, CLASSIC_SERVER, NULL, "end after one test", NULL},
+    {OPT_RATE_LIMIT, "server-bitrate-limit", required_argument, CLASSIC_SERVER, "RATE[/S]", "end tests that are faster",
+     NULL},
+    {OPT_IDLE_TIMEOUT, "idle-timeout", required_argument, CLASSIC_SERVER, "S", "listen anew after S idle seconds",
+     NULL},
+    {OPT_MAX_DURATION, "server-max-duration", required_argument, CLASSIC_SERVER, "S", "refuse longer tests", NULL},
+    {OPT_PRIVATE_KEY, "rsa-private-key-path", required_argument, CLASSIC_SERVER, "FILE", "key for authentication",
+     NULL},
+    {OPT_USERS, "authorized-users-path", required_argument, CLASSIC_SERVER, "FILE",
+     "lines USER,SHA256 of {USER}PASSWORD", NULL},
+    {OPT_SKEW, "time-skew-threshold", required_argument, CLASSIC_SERVER, "S", "between the two clocks [10]", NULL},
+    {OPT_PKCS1, "use-pkcs1-padding", no_argument, CLASSIC_BOTH, NULL, "for servers before 3.17; ours reads both", NULL},
+    {OPT_MULTI, "multi", required_argument, CLASSIC_SERVER, "N", "tests at the same time [1] (xenkit's own)", NULL},
+    {'c', "client", required_argument, CLASSIC_CLIENT, "HOST[%DEV]", "be the client of a server", NULL},
+    {OPT_SCTP, "sctp", no_argument, CLASSIC_CLIENT, NULL, "SCTP (refused: not built in)", NULL},
+    {'X', "xbind", required_argument, CLASSIC_CLIENT, "NAME", "SCTP (refused: not built in)", NULL},
+    {OPT_NSTREAMS, "nstreams", required_argument, CLASSIC_CLIENT, "N", "SCTP (refused: not built in)", NULL},
+    {'u', "udp", no_argument, CLASSIC_CLIENT, NULL, "UDP", NULL},
+    {OPT_CONNECT_TIMEOUT, "connect-timeout", required_argument, CLASSIC_CLIENT, "MS", "for the control connection",
+     NULL},
+    {'b', "bitrate", required_argument, CLASSIC_CLIENT, "RATE[/N]", "of each stream, in bursts of N; 0: all [UDP 1M]",
+     NULL},
+    {'b', "bandwidth", required_argument, CLASSIC_CLIENT, "RATE[/N]", "the same", NULL},
+    {OPT_PACING_TIMER, "pacing-timer", required_argument, CLASSIC_CLIENT, "US", "for servers before 3.18", NULL},
+    {OPT_FQ_RATE, "fq-rate", required_argument, CLASSIC_CLIENT, "RATE", "the kernel paces the connection", NULL},
+    {OPT_NO_FQ, "no-fq-socket-pacing", no_argument, CLASSIC_CLIENT, NULL, "the kernel does not", NULL},
+    {'t', "time", required_argument, CLASSIC_CLIENT, "S", "duration [10]", NULL},
+    {'n', "bytes", required_argument, CLASSIC_CLIENT, "SIZE", "end after so many bytes", NULL},
+    {'k', "blockcount", required_argument, CLASSIC_CLIENT, "N", "end after so many blocks", NULL},
+    {'l', "length", required_argument, CLASSIC_CLIENT, "SIZE", "of a block [TCP 128K, UDP what fits]", NULL},
+    {OPT_CPORT, "cport", required_argument, CLASSIC_CLIENT, "PORT", "own port of the first stream", NULL},
+    {'P', "parallel", required_argument, CLASSIC_CLIENT, "N", "streams [1]", NULL},
+    {'R', "reverse", no_argument, CLASSIC_CLIENT, NULL, "the server sends", NULL},
+    {OPT_BIDIR, "bidir", no_argument, CLASSIC_CLIENT, NULL, "both send", NULL},
+    {'w', "window", required_argument, CLASSIC_CLIENT, "SIZE", "of the socket buffers", NULL},
+    {'C', "congestion", required_argument, CLASSIC_CLIENT, "NAME", "congestion control", NULL},
+    {'C', "linux-congestion", required_argument, CLASSIC_CLIENT, "NAME", "the same", NULL},
+    {'M', "set-mss", required_argument, CLASSIC_CLIENT, "BYTES", "TCP's largest segment", NULL},
+    {'N', "no-delay", no_argument, CLASSIC_CLIENT, NULL, "without Nagle's delay", NULL},
+    {'4', "version4", no_argument, CLASSIC_BOTH, NULL, "IPv4 only", NULL},
+    {'6', "version6", no_argument, CLASSIC_BOTH, NULL, "IPv6 only", NULL},
+    {'S', "tos", required_argument, CLASSIC_CLIENT, "N", "type of service, 0 to 255, also octal or hexadecimal", NULL},
+    {OPT_DSCP, "dscp", required_argument, CLASSIC_CLIENT, "N|NAME", "0 to 63, or af11 … af43, cs0 … cs7, ef, va", NULL},
+    {'L', "flowlabel", required_argument, CLASSIC_CLIENT, "N", "IPv6 flow label", NULL},
+    {'Z', "zerocopy", no_argument, CLASSIC_CLIENT, NULL, "send from a file in memory", NULL},
+    {OPT_SKIP_RX_COPY, "skip-rx-copy", no_argument, CLASSIC_CLIENT, NULL, "the receiver does not copy", NULL},
+    {'O', "omit", required_argument, CLASSIC_CLIENT, "S", "leave out the first seconds", NULL},
+    {'T', "title", required_argument, CLASSIC_CLIENT, "TEXT", "before each line", NULL},
+    {OPT_EXTRA_DATA, "extra-data", required_argument, CLASSIC_CLIENT, "TEXT", "goes into the JSON of both sides", NULL},
+    {OPT_GET_SERVER_OUTPUT, "get-server-output", no_argument, CLASSIC_CLIENT, NULL, "show what the server showed",
+     NULL},
+    {OPT_UDP_64BIT, "udp-counters-64bit", no_argument, CLASSIC_CLIENT, NULL, "longer numbers in datagrams", NULL},
+    {OPT_GSRO, "gsro", no_argument, CLASSIC_CLIENT, NULL, "say that segmentation is wanted; ours does it anyway", NULL},
+    {OPT_REPEATING, "repeating-payload", no_argument, CLASSIC_CLIENT, NULL, "digits instead of noise", NULL},
+    {OPT_DONT_FRAGMENT, "dont-fragment", no_argument, CLASSIC_CLIENT, NULL, "IPv4's flag", NULL},
+    {OPT_USERNAME, "username", required_argument, CLASSIC_CLIENT, "USER",
+     "for authentication; IPERF3_PASSWORD, or asked for", NULL},
+    {OPT_PUBLIC_KEY, "rsa-public-key-path", required_argument, CLASSIC_CLIENT, "FILE", "of the server", NULL},
 };
 
 /* What only matters while options are read. */
@@ -152,177 +156,30 @@ struct parse {
     struct iperf3 *o;
     bool client, server_only, client_only, has_rate, has_time, has_rcv_timeout, done;
     uint64_t block_bytes;
-    bool has_block;
 };
-
-/* ---- words ---- */
-
-/* "5", "1.5M": units of `step`; the whole word. returns false when it is none. */
-static bool read_units(uint64_t *ret, const char *word, double step)
-{
-    static const char letters[] = "kmgt";
-    char number[64];
-    size_t length = strlen(word);
-    double factor = 1, v;
-
-    if (length == 0 || length >= sizeof(number))
-        return false;
-    memcpy(number, word, length + 1);
-    const char *const at = strchr(letters, number[length - 1] | 0x20);
-    if (at) {
-        factor = pow(step, (double)(at - letters + 1));
-        number[length - 1] = '\0';
-    }
-    if (xk_parse_double(&v, number) < 0 || v < 0 || v * factor >= 9.2e18)
-        return false;
-    *ret = (uint64_t)(v * factor);
-    return true;
-}
-
-static int size_of(uint64_t *ret, const char *word, struct xk_err *err)
-{
-    if (read_units(ret, word, 1024))
-        return 0;
-    return xk_fail(err, -(IPERF_FAIL + IPERF_E_UNITVAL), "invalid unit value or suffix: '%s'", word);
-}
-
-static int rate_of(uint64_t *ret, const char *word, struct xk_err *err)
-{
-    if (read_units(ret, word, 1000))
-        return 0;
-    return xk_fail(err, -(IPERF_FAIL + IPERF_E_UNITVAL), "invalid unit value or suffix: '%s'", word);
-}
-
-static int number_of(uint32_t *ret, const char *word, int64_t least, int64_t most, int error, struct xk_err *err)
-{
-    int64_t v;
-
-    if (xk_parse_i64(&v, word) < 0 || v < least || v > most)
-        return iperf_fail(err, error, 0);
-    *ret = (uint32_t)v;
-    return 0;
-}
-
-static int tos_of(uint32_t *ret, const char *word, int64_t most, int error, struct xk_err *err)
-{
-    char *end;
-
-    errno = 0;
-    const long v = strtol(word, &end, 0);
-    if (end == word || *end || errno || v < 0 || v > most)
-        return iperf_fail(err, error, 0);
-    *ret = (uint32_t)v;
-    return 0;
-}
-
-static int dscp_of(uint32_t *ret_tos, const char *word, struct xk_err *err)
-{
-    static const struct {
-        const char *name;
-        uint32_t tos;
-    } names[] = {{"af11", 0x28}, {"af12", 0x30}, {"af13", 0x38},     {"af21", 0x48},       {"af22", 0x50},
-                 {"af23", 0x58}, {"af31", 0x68}, {"af32", 0x70},     {"af33", 0x78},       {"af41", 0x88},
-                 {"af42", 0x90}, {"af43", 0x98}, {"cs0", 0x00},      {"cs1", 0x20},        {"cs2", 0x40},
-                 {"cs3", 0x60},  {"cs4", 0x80},  {"cs5", 0xa0},      {"cs6", 0xc0},        {"cs7", 0xe0},
-                 {"ef", 0xb8},   {"va", 0xb0},   {"lowdelay", 0x10}, {"throughput", 0x08}, {"reliability", 0x04}};
-
-    for (size_t i = 0; i < XK_COUNT(names); i++) {
-        if (strcasecmp(names[i].name, word) == 0) {
-            *ret_tos = names[i].tos;
-            return 0;
-        }
-    }
-    const int code = tos_of(ret_tos, word, 63, IPERF_E_BADTOS, err);
-    *ret_tos <<= 2;
-    return code;
-}
-
-/* "10M/5": a rate, and a number behind a slash. */
-static int rate_and_more(uint64_t *ret, const char **ret_more, char *word, struct xk_err *err)
-{
-    char *const slash = strchr(word, '/');
-
-    if (slash)
-        *slash = '\0';
-    *ret_more = slash ? slash + 1 : NULL;
-    return rate_of(ret, word, err);
-}
-
-/* "HOST%DEV", where the host is no IPv6 address of this link, which needs its device itself. */
-static int host_and_device(char **ret_host, const char **ret_device, const char *word)
-{
-    char *const copy = xk_strdup(word);
-
-    if (!copy)
-        return -ENOMEM;
-    free(*ret_host);
-    *ret_host = copy;
-    char *const percent = strchr(copy, '%');
-    if (percent && strncasecmp(copy, "fe80:", 5) != 0) {
-        *percent = '\0';
-        *ret_device = percent + 1;
-    }
-    return 0;
-}
-
-static int keepalive_of(struct iperf_settings *s, char *word, struct xk_err *err)
-{
-    uint32_t *const fields[] = {&s->keepalive_idle_s, &s->keepalive_interval_s, &s->keepalive_count};
-
-    s->keepalive = true;
-    for (size_t i = 0; word && i < XK_COUNT(fields); i++) {
-        char *const slash = strchr(word, '/');
-        if (slash)
-            *slash = '\0';
-        if (*word && number_of(fields[i], word, 0, 32767, IPERF_E_CNTLKA, err) < 0)
-            return err->code;
-        word = slash ? slash + 1 : NULL;
-    }
-    if (s->keepalive_idle_s && s->keepalive_idle_s <= s->keepalive_count * s->keepalive_interval_s)
-        return iperf_fail(err, IPERF_E_CNTLKA, 0);
-    return 0;
-}
-
-static int affinity_of(struct iperf_settings *s, char *word, struct xk_err *err)
-{
-    char *const comma = strchr(word, ',');
-    uint32_t v;
-
-    if (comma)
-        *comma = '\0';
-    int code = number_of(&v, word, 0, 1024, IPERF_E_AFFINITY, err);
-    if (code < 0)
-        return code;
-    s->affinity = (int)v;
-    if (comma) {
-        code = number_of(&v, comma + 1, 0, 1024, IPERF_E_AFFINITY, err);
-        s->params.affinity = code == 0 ? (int)v : -1;
-    }
-    return code;
-}
 
 /* ---- options ---- */
 
+static const struct classic_table table = {
+    .program = "iperf3",
+    .titles = {"Server or Client:", "Server specific:", "Client specific:"},
+    .rows = rows,
+    .count = XK_COUNT(rows),
+    .width = 40,
+};
+
+void iperf3_options_help(struct xk_buf *b)
+{
+    classic_help(b, &table);
+    xk_buf_add_str(b, "\nSizes take K, M, G, T for powers of 1024, rates for powers of 1000.\n");
+}
+
 static void show_help(struct xk_out *out)
 {
-    static const char *const titles[] = {
-        [BOTH] = "Server or Client:", [SERVER] = "Server specific:", [CLIENT] = "Client specific:"};
+    xk_auto(xk_buf_done) struct xk_buf b = XK_BUF_INIT(IPERF3_OUTPUT_MAX);
 
-    xk_say(out, "Usage: iperf3 [-s|-c host] [options]\n       iperf3 [-h|--help] [-v|--version]\n");
-    for (enum role role = BOTH; role <= CLIENT; role++) {
-        xk_say(out, "\n%s\n", titles[role]);
-        for (size_t i = 0; i < XK_COUNT(rows); i++) {
-            char words[64];
-            if (rows[i].role != role)
-                continue;
-            const bool letter = rows[i].key < OPT_FIRST;
-            snprintf(words, sizeof(words), "%c%c%s --%s%s%s", letter ? '-' : ' ', letter ? rows[i].key : ' ',
-                     letter ? "," : " ", rows[i].name, rows[i].argument ? " " : "",
-                     rows[i].argument ? rows[i].argument : "");
-            xk_say(out, "  %-40s %s\n", words, rows[i].help);
-        }
-    }
-    xk_say(out, "\nSizes take K, M, G, T for powers of 1024, rates for powers of 1000.\n");
+    iperf3_options_help(&b);
+    xk_out_raw(out, xk_buf_str(&b), b.len);
 }
 
 static void show_version(struct xk_out *out)
@@ -359,36 +216,36 @@ static int take_client(struct parse *p, int key, char *word, struct xk_err *err)
     case 'X':
         return iperf_fail(err, IPERF_E_NOSCTP, 0);
     case OPT_CONNECT_TIMEOUT:
-        return number_of(&s->connect_timeout_ms, word, 0, INT32_MAX, IPERF_E_UNITVAL, err);
+        return iperf3_read_number(&s->connect_timeout_ms, word, 0, INT32_MAX, IPERF_E_UNITVAL, err);
     case 'b':
         p->has_rate = true;
-        code = rate_and_more(&q->rate_bps, &more, word, err);
-        return code == 0 && more ? number_of(&q->burst, more, 1, IPERF_BURST_MAX, IPERF_E_BURST, err) : code;
+        code = iperf3_read_rate_and_more(&q->rate_bps, &more, word, err);
+        return code == 0 && more ? iperf3_read_number(&q->burst, more, 1, IPERF_BURST_MAX, IPERF_E_BURST, err) : code;
     case OPT_PACING_TIMER:
-        code = size_of(&v, word, err);
+        code = iperf3_read_size(&v, word, err);
         q->pacing_timer_us = (uint32_t)XK_MIN(v, (uint64_t)UINT32_MAX);
         return code;
     case OPT_FQ_RATE:
-        return rate_of(&q->fq_rate_bps, word, err);
+        return iperf3_read_rate(&q->fq_rate_bps, word, err);
     case OPT_NO_FQ:
+        xk_out_rawf(p->o->app->out, "Warning:  --no-fq-socket-pacing is deprecated\n");
         q->fq_rate_bps = 0;
         return 0;
     case 't':
         p->has_time = true;
-        return number_of(&q->time_s, word, 0, IPERF_TIME_MAX, IPERF_E_DURATION, err);
+        return iperf3_read_time(&q->time_s, word, err);
     case 'n':
-        return size_of(&q->bytes, word, err);
+        return iperf3_read_size(&q->bytes, word, err);
     case 'k':
-        return size_of(&q->blocks, word, err);
+        return iperf3_read_size(&q->blocks, word, err);
     case 'l':
-        p->has_block = true;
-        return size_of(&p->block_bytes, word, err);
+        return iperf3_read_size(&p->block_bytes, word, err);
     case OPT_CPORT:
-        code = number_of(&(uint32_t){0}, word, 1, 65535, IPERF_E_BADPORT, err);
+        code = iperf3_read_number(&(uint32_t){0}, word, 1, 65535, IPERF_E_BADPORT, err);
         s->client_port = code == 0 ? (uint16_t)atoi(word) : 0;
         return code;
     case 'P':
-        return number_of(&q->parallel, word, 1, IPERF_STREAMS_MAX, IPERF_E_NUMSTREAMS, err);
+        return iperf3_read_number(&q->parallel, word, 1, IPERF_STREAMS_MAX, IPERF_E_NUMSTREAMS, err);
     case 'R':
         q->reverse = true;
         return q->bidirectional ? iperf_fail(err, IPERF_E_REVERSEBIDIR, 0) : 0;
@@ -396,7 +253,7 @@ static int take_client(struct parse *p, int key, char *word, struct xk_err *err)
         q->bidirectional = true;
         return q->reverse ? iperf_fail(err, IPERF_E_REVERSEBIDIR, 0) : 0;
     case 'w':
-        code = size_of(&v, word, err);
+        code = iperf3_read_size(&v, word, err);
         if (code == 0 && v > IPERF_BUFFER_MAX)
             return iperf_fail(err, IPERF_E_BUFSIZE, 0);
         q->window_bytes = (uint32_t)v;
@@ -404,16 +261,16 @@ static int take_client(struct parse *p, int key, char *word, struct xk_err *err)
     case 'C':
         return take_text(q->congestion, sizeof(q->congestion), word);
     case 'M':
-        return number_of(&q->mss, word, 0, IPERF_MSS_MAX, IPERF_E_MSS, err);
+        return iperf3_read_number(&q->mss, word, 0, IPERF_MSS_MAX, IPERF_E_MSS, err);
     case 'N':
         q->nodelay = true;
         return 0;
     case 'S':
-        return tos_of(&q->tos, word, 255, IPERF_E_BADTOS, err);
+        return iperf3_read_byte(&q->tos, word, 255, IPERF_E_BADTOS, err);
     case OPT_DSCP:
-        return dscp_of(&q->tos, word, err);
+        return iperf3_read_service(&q->tos, word, err);
     case 'L':
-        code = tos_of(&q->flowlabel, word, 0xfffff, IPERF_E_SETFLOW, err);
+        code = iperf3_read_byte(&q->flowlabel, word, 0xfffff, IPERF_E_SETFLOW, err);
         return code == 0 && q->flowlabel == 0 ? iperf_fail(err, IPERF_E_SETFLOW, 0) : code;
     case 'Z':
         q->zerocopy = true;
@@ -422,7 +279,7 @@ static int take_client(struct parse *p, int key, char *word, struct xk_err *err)
         q->skip_rx_copy = true;
         return 0;
     case 'O':
-        return number_of(&q->omit_s, word, 0, IPERF_OMIT_MAX, IPERF_E_OMIT, err);
+        return iperf3_read_number(&q->omit_s, word, 0, IPERF_OMIT_MAX, IPERF_E_OMIT, err);
     case 'T':
         return take_text(q->title, sizeof(q->title), word);
     case OPT_EXTRA_DATA:
@@ -451,7 +308,7 @@ static int take_client(struct parse *p, int key, char *word, struct xk_err *err)
     default: /* 'c' */
         p->client = true;
         return p->o->server ? iperf_fail(err, IPERF_E_SERVCLIENT, 0)
-                            : host_and_device(&p->o->host, &s->bind_device, word);
+                            : iperf3_read_host(&p->o->host, &s->bind_device, word);
     }
 }
 
@@ -472,16 +329,16 @@ static int take_server(struct parse *p, int key, char *word, struct xk_err *err)
         s->one_off = true;
         return 0;
     case OPT_RATE_LIMIT:
-        code = rate_and_more(&s->rate_limit_bps, &more, word, err);
+        code = iperf3_read_rate_and_more(&s->rate_limit_bps, &more, word, err);
         if (code == 0 && more &&
             (xk_parse_double(&s->rate_limit_s, more) < 0 ||
              (s->rate_limit_s != 0 && (s->rate_limit_s < INTERVAL_MIN_S || s->rate_limit_s > INTERVAL_MAX_S))))
             return iperf_fail(err, IPERF_E_TOTALINTERVAL, 0);
         return code;
     case OPT_IDLE_TIMEOUT:
-        return number_of(&s->idle_timeout_s, word, 1, IPERF_TIME_MAX, IPERF_E_IDLETIMEOUT, err);
+        return iperf3_read_number(&s->idle_timeout_s, word, 1, IPERF_TIME_MAX, IPERF_E_IDLETIMEOUT, err);
     case OPT_MAX_DURATION:
-        return number_of(&s->max_duration_s, word, 0, IPERF_TIME_MAX, IPERF_E_DURATION, err);
+        return iperf3_read_number(&s->max_duration_s, word, 0, IPERF_TIME_MAX, IPERF_E_DURATION, err);
     case OPT_PRIVATE_KEY:
         s->private_key = word;
         return 0;
@@ -489,9 +346,9 @@ static int take_server(struct parse *p, int key, char *word, struct xk_err *err)
         s->users_file = word;
         return 0;
     case OPT_SKEW:
-        return number_of(&s->skew_s, word, 1, INT32_MAX, IPERF_E_SKEWTHRESHOLD, err);
+        return iperf3_read_number(&s->skew_s, word, 1, INT32_MAX, IPERF_E_SKEWTHRESHOLD, err);
     default: /* OPT_MULTI */
-        return number_of(&s->multi, word, 1, MULTI_MAX, IPERF_E_NUMSTREAMS, err);
+        return iperf3_read_number(&s->multi, word, 1, MULTI_MAX, IPERF_E_NUMSTREAMS, err);
     }
 }
 
@@ -504,7 +361,7 @@ static int take_both(struct parse *p, int key, char *word, struct xk_err *err)
 
     switch (key) {
     case 'p':
-        code = number_of(&v, word, 1, 65535, IPERF_E_BADPORT, err);
+        code = iperf3_read_number(&v, word, 1, 65535, IPERF_E_BADPORT, err);
         s->port = (uint16_t)v;
         return code;
     case 'f':
@@ -522,9 +379,9 @@ static int take_both(struct parse *p, int key, char *word, struct xk_err *err)
         s->file = word;
         return 0;
     case 'A':
-        return affinity_of(s, word, err);
+        return iperf3_read_affinity(s, word, err);
     case 'B':
-        code = host_and_device(&p->o->bind, &s->bind_device, word);
+        code = iperf3_read_host(&p->o->bind, &s->bind_device, word);
         s->bind_host = p->o->bind;
         return code;
     case OPT_BIND_DEV:
@@ -554,12 +411,12 @@ static int take_both(struct parse *p, int key, char *word, struct xk_err *err)
         return 0;
     case OPT_RCV_TIMEOUT:
         p->has_rcv_timeout = true;
-        return number_of(&s->rcv_timeout_ms, word, RCV_TIMEOUT_MIN_MS, IPERF_TIME_MAX * INT64_C(1000),
-                         IPERF_E_RCVTIMEOUT, err);
+        return iperf3_read_number(&s->rcv_timeout_ms, word, RCV_TIMEOUT_MIN_MS, IPERF_TIME_MAX * INT64_C(1000),
+                                  IPERF_E_RCVTIMEOUT, err);
     case OPT_SND_TIMEOUT:
-        return number_of(&s->snd_timeout_ms, word, 0, IPERF_TIME_MAX * INT64_C(1000), IPERF_E_SNDTIMEOUT, err);
+        return iperf3_read_number(&s->snd_timeout_ms, word, 0, IPERF_TIME_MAX * INT64_C(1000), IPERF_E_SNDTIMEOUT, err);
     case OPT_CNTL_KA:
-        return keepalive_of(s, word, err);
+        return iperf3_read_keepalive(s, word, err);
     case 'm':
         s->params.mptcp = true;
         return 0;
@@ -581,52 +438,29 @@ static int take_both(struct parse *p, int key, char *word, struct xk_err *err)
     }
 }
 
-static const struct row *row_of(int key)
-{
-    for (size_t i = 0; i < XK_COUNT(rows); i++) {
-        if (rows[i].key == key)
-            return &rows[i];
-    }
-    return NULL;
-}
-
-/* Both tables of getopt_long() from ours. */
-static void make_getopt(char *ret_letters, struct option *ret_options)
-{
-    for (size_t i = 0; i < XK_COUNT(rows); i++) {
-        ret_options[i] = (struct option){rows[i].name, rows[i].has_argument, NULL, rows[i].key};
-        if (rows[i].key >= OPT_FIRST || (i > 0 && rows[i - 1].key == rows[i].key))
-            continue;
-        *ret_letters++ = (char)rows[i].key;
-        /* -d takes its level only in the long form. */
-        if (rows[i].has_argument == required_argument)
-            *ret_letters++ = ':';
-    }
-    *ret_letters = '\0';
-    ret_options[XK_COUNT(rows)] = (struct option){0};
-}
-
 /* returns 0; iperf_fail() codes; -EINVAL: getopt has complained itself. */
 static int read_options(struct parse *p, int argc, char **argv, struct xk_err *err)
 {
-    char letters[2 * XK_COUNT(rows) + 1];
+    char letters[2 * XK_COUNT(rows) + 2];
     struct option options[XK_COUNT(rows) + 1];
     int key, code = 0;
 
-    make_getopt(letters, options);
+    classic_getopt(&table, false, letters, options);
     optind = 0;
     while (code == 0 && !p->done && (key = getopt_long(argc, argv, letters, options, NULL)) != -1) {
-        const struct row *const row = row_of(key);
+        const struct classic_row *const row = classic_row_of(&table, key);
         if (!row)
             return -EINVAL;
-        if (key == 'v' || key == 'h') {
+        if (row->key == 'v' || row->key == 'h') {
             p->done = true;
-            (key == 'v' ? show_version : show_help)(p->o->app->out);
+            (row->key == 'v' ? show_version : show_help)(p->o->app->out);
             return 0;
         }
-        code = (row->role == CLIENT ? take_client : row->role == SERVER ? take_server : take_both)(p, key, optarg, err);
-        p->client_only |= row->role == CLIENT && key != 'c';
-        p->server_only |= row->role == SERVER && key != 's';
+        code = (row->role == CLASSIC_CLIENT   ? take_client
+                : row->role == CLASSIC_SERVER ? take_server
+                                              : take_both)(p, row->key, optarg, err);
+        p->client_only |= row->role == CLASSIC_CLIENT && row->key != 'c';
+        p->server_only |= row->role == CLASSIC_SERVER && row->key != 's';
     }
     return code;
 }
@@ -643,7 +477,7 @@ static int read_password(struct parse *p, struct xk_err *err)
     if (!given && xk_secret_ask(&p->o->password, "Password: ", NULL) < 0)
         return iperf_fail(err, IPERF_E_SETCLIENTAUTH, 0);
     s->password = given ? given : p->o->password;
-    return 0;
+    return iperf_auth_is_key(s->public_key, false) ? 0 : iperf_fail(err, IPERF_E_SETCLIENTAUTH, 0);
 }
 
 /* What only the whole line can show; in the order in which the stock program looks. */
@@ -668,13 +502,11 @@ static int check_options(struct parse *p, struct xk_err *err)
         return iperf_fail(err, IPERF_E_RVRSONLYSKIPRXCOPY, 0);
     if (server && !s->private_key != !s->users_file)
         return iperf_fail(err, IPERF_E_SETSERVERAUTH, 0);
-    if (server && s->private_key && access(s->private_key, R_OK) < 0)
+    if (server && s->private_key && !iperf_auth_is_key(s->private_key, true))
         return iperf_fail(err, IPERF_E_SETSERVERAUTH, 0);
     if (server && s->users_file && access(s->users_file, R_OK) < 0)
         return iperf_fail(err, IPERF_E_SERVERAUTHUSERS, 0);
-    if (p->has_block && (p->block_bytes == 0 || p->block_bytes > IPERF_BLOCK_MAX) && q->protocol != IPERF_UDP)
-        return iperf_fail(err, IPERF_E_BLOCKSIZE, 0);
-    if (p->block_bytes > IPERF_BLOCK_MAX)
+    if (p->block_bytes > IPERF_BLOCK_MAX) /* 0: what it is by default */
         return iperf_fail(err, IPERF_E_BLOCKSIZE, 0);
     if (q->protocol == IPERF_UDP && p->block_bytes &&
         (p->block_bytes < IPERF_UDP_BLOCK_MIN || p->block_bytes > IPERF_UDP_BLOCK_MAX))

@@ -108,7 +108,7 @@ const char *iperf3_role(const struct iperf_test *t, bool sending)
 /* The user's own format: strftime() reads no arguments by it, so that nothing can go wrong. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-static void add_prefix(struct iperf3 *o)
+static void add_time(struct iperf3 *o)
 {
     const time_t now = (time_t)(o->app->clock->utc_ns(o->app->clock) / (int64_t)XK_NS_PER_S);
     char stamp[128];
@@ -116,12 +116,17 @@ static void add_prefix(struct iperf3 *o)
 
     if (o->timestamps && localtime_r(&now, &tm) && strftime(stamp, sizeof(stamp), o->timestamp_format, &tm))
         xk_buf_add_str(&o->line, stamp);
+}
+#pragma GCC diagnostic pop
+
+static void add_prefix(struct iperf3 *o)
+{
+    add_time(o);
     if (o->settings.params.title[0]) {
         xk_buf_add_str(&o->line, o->settings.params.title);
         xk_buf_add_str(&o->line, ":  ");
     }
 }
-#pragma GCC diagnostic pop
 
 void iperf3_put(struct iperf3 *o, const char *text, size_t bytes)
 {
@@ -161,6 +166,18 @@ void iperf3_say(struct iperf3 *o, struct iperf_test *t, const char *format, ...)
     free(text);
 }
 
+void iperf3_complain(struct iperf3 *o, const char *kind, const char *text)
+{
+    xk_buf_reset(&o->line);
+    add_time(o);
+    xk_buf_printf(&o->line, "iperf3: %s%s\n", kind, text);
+    iperf3_flush(o);
+    if (o->log_fd >= 0)
+        iperf3_put(o, xk_buf_str(&o->line), o->line.len);
+    else
+        dprintf(o->app->log->fd, "%s", xk_buf_str(&o->line));
+}
+
 void iperf3_flush(struct iperf3 *o)
 {
     xk_out_flush(o->app->out);
@@ -191,8 +208,7 @@ static void text_connecting(void *context, struct iperf_test *t)
     struct iperf3 *const o = context;
 
     if (o->verbose) {
-        iperf3_say(o, t, "iperf " IPERF3_VERSION "\n%s\nControl connection MSS %u\n", iperf3_system_info().s,
-                   t->control_mss);
+        iperf3_say(o, t, "Control connection MSS %u\n", t->control_mss);
         if (t->params.protocol == IPERF_UDP && !o->settings.params.block_bytes)
             iperf3_say(o, t, "Setting UDP block size to %u\n", t->block_bytes);
         iperf3_say(o, t, "Time: %s\n", iperf3_rfc1123(t->utc_begin_ns).s);
@@ -261,8 +277,8 @@ static void interval_header(struct iperf3 *o, struct iperf_test *t)
     (void)iperf3_ways(t, sending);
     const char *columns = "";
     if (t->params.protocol == IPERF_TCP)
-        /* A client has these columns also when it only receives. */
-        columns = t->has_retransmits || !t->server ? "         Retr  Cwnd" : "";
+        /* A client that only receives has these columns, too, when its only interval is told with the results. */
+        columns = t->has_retransmits || (!t->server && t->stop) ? "         Retr  Cwnd" : "";
     else if (t->params.protocol == IPERF_UDP)
         columns = sending[0] && !t->params.bidirectional ? "         Total Datagrams"
                                                          : "         Jitter    Lost/Total Datagrams";
@@ -323,7 +339,7 @@ static void text_interval(void *context, struct iperf_test *t, const struct iper
 
     if (v->start_s == 0 && (v->omitted || !t->params.omit_s))
         interval_header(o, t);
-    else if (t->flow_count > 1 && v->start_s > 0)
+    else if (t->params.parallel > 1)
         iperf3_say(o, t, SEPARATOR);
     const unsigned ways = iperf3_ways(t, sending);
     for (unsigned w = 0; w < ways; w++) {
@@ -403,9 +419,10 @@ static void say_circumstances(struct iperf3 *o, struct iperf_test *t, bool sendi
         return;
     const char *const sender = sending ? t->congestion : t->peer_congestion;
     const char *const receiver = sending ? t->peer_congestion : t->congestion;
-    if (sender[0])
+    /* A server tells its own only. */
+    if (sender[0] && (sending || !t->server))
         iperf3_say(o, t, "snd_tcp_congestion %s\n", sender);
-    if (receiver[0])
+    if (receiver[0] && (!sending || !t->server))
         iperf3_say(o, t, "rcv_tcp_congestion %s\n", receiver);
 }
 
@@ -470,17 +487,16 @@ static void text_listening(void *context, const struct iperf_settings *s, uint16
     struct iperf3 *const o = context;
 
     (void)s;
+    if (o->verbose)
+        iperf3_say(o, NULL, "iperf " IPERF3_VERSION "\n%s\n", iperf3_system_info().s);
     iperf3_say(o, NULL, RULE "Server listening on %u (test #%u)\n" RULE, port, number);
     iperf3_flush(o);
 }
 
 static void text_failed(void *context, struct iperf_test *t, const struct xk_err *err)
 {
-    struct iperf3 *const o = context;
-
     (void)t;
-    iperf3_flush(o);
-    dprintf(o->app->log->fd, "iperf3: error - %s\n", err->text);
+    iperf3_complain(context, "error - ", err->text);
 }
 
 static void text_gone(void *context, struct iperf_test *t)
@@ -491,10 +507,15 @@ static void text_gone(void *context, struct iperf_test *t)
 
 static void text_trace(void *context, struct iperf_test *t, const char *what, const char *json, size_t bytes)
 {
+    xk_auto(xk_buf_done) struct xk_buf compact = XK_BUF_INIT(IPERF3_OUTPUT_MAX);
+    xk_auto(xk_buf_done) struct xk_buf wide = XK_BUF_INIT(IPERF3_OUTPUT_MAX);
     struct iperf3 *const o = context;
 
-    if (o->debug)
-        iperf3_say(o, t, "%s:\n%.*s\n", what, (int)bytes, json);
+    if (!o->debug)
+        return;
+    xk_buf_add(&compact, json, bytes);
+    iperf3_json_lay_out(&wide, xk_buf_str(&compact));
+    iperf3_say(o, t, "%s:\n%s\n", what, xk_buf_str(&wide));
 }
 
 const struct iperf_events iperf3_text_events = {

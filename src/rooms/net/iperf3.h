@@ -27,6 +27,27 @@ struct iperf3 {
  */
 int iperf3_options(struct iperf3 *o, int argc, char **argv, struct xk_err *err);
 
+void iperf3_options_help(struct xk_buf *b);
+
+/* ---- iperf3-words.c: all return 0, or what iperf_fail() gives ---- */
+
+int iperf3_read_size(uint64_t *ret, const char *word, struct xk_err *err); /* "1.5M": 1024 to a step */
+int iperf3_read_rate(uint64_t *ret, const char *word, struct xk_err *err); /* 1000 to a step */
+/* "10M/5": a rate, and behind the slash *ret_more, or NULL. */
+int iperf3_read_rate_and_more(uint64_t *ret, const char **ret_more, char *word, struct xk_err *err);
+int iperf3_read_number(uint32_t *ret, const char *word, int64_t least, int64_t most, int error, struct xk_err *err);
+/* Whole seconds; of "2.5" the whole ones, as the stock program reads it, unless there are none. */
+int iperf3_read_time(uint32_t *ret, const char *word, struct xk_err *err);
+/* Decimal, octal or hexadecimal. */
+int iperf3_read_byte(uint32_t *ret, const char *word, int64_t most, int error, struct xk_err *err);
+int iperf3_read_service(uint32_t *ret_tos, const char *word, struct xk_err *err);
+/* "HOST%DEV"; a former *ret_host is freed. */
+int iperf3_read_host(char **ret_host, const char **ret_device, const char *word);
+int iperf3_read_keepalive(struct iperf_settings *s, char *word, struct xk_err *err);
+int iperf3_read_affinity(struct iperf_settings *s, char *word, struct xk_err *err);
+
+/* ---- what is drawn ---- */
+
 /* Of one test: what has been drawn so far. */
 struct iperf3_view {
     struct xk_buf captured; /* server: text that the client asked for */
@@ -40,6 +61,8 @@ void iperf3_view_done(struct iperf_test *t);
 
 /* A line or lines of text, with title and time before each. t: the test it belongs to, or NULL. */
 void iperf3_say(struct iperf3 *o, struct iperf_test *t, const char *format, ...) XK_PRINTF(3, 4);
+/* An error: to the log, else to the standard error. */
+void iperf3_complain(struct iperf3 *o, const char *kind, const char *text);
 /* Bytes as they are, to where the output goes. */
 void iperf3_put(struct iperf3 *o, const char *text, size_t bytes);
 void iperf3_flush(struct iperf3 *o);
@@ -63,6 +86,8 @@ struct iperf3_time {
 struct iperf3_time iperf3_rfc1123(int64_t utc_ns);
 
 extern const struct iperf_events iperf3_text_events, iperf3_json_events;
+/* Lay compact JSON out with tabs: members on lines of their own, lists on one. */
+void iperf3_json_lay_out(struct xk_buf *ret, const char *json);
 /* An error as JSON: with whatever of the document there is. */
 void iperf3_json_error(struct iperf3 *o, struct iperf_test *t, const char *text);
 

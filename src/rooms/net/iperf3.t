@@ -23,6 +23,9 @@ while True:
         pass'
 }
 
+# Somebody listens there, who does not say so.
+listens() { [ -n "$(ss -Hlnt "sport = :$1")" ]; }
+
 # serve PROGRAM NAME: a server on a free port, which is in $port.
 serve() {
     port=$(free_port)
@@ -39,11 +42,15 @@ our_server=$server
 
 # ---- wrong options ----
 
+# Each has its own help, but on the same stream.
+said() {
+    sed 's|^[^ ]*/iperf3:|iperf3:|; /^Usage: iperf3 \[-s|-c host\] \[options\]$/,$ c HELP' "$@"
+}
 bad() {
-    "$stock" "$@" >/dev/null 2>want </dev/null
+    "$stock" "$@" >want 2>want.err </dev/null
     wanted=$?
-    "$ours" "$@" >/dev/null 2>got </dev/null
-    is "refused alike: $*" "$? $(head -n 1 got | sed 's|.*/iperf3:|iperf3:|')" "$wanted $(head -n 1 want | sed 's|.*/iperf3:|iperf3:|')"
+    "$ours" "$@" >got 2>got.err </dev/null
+    is "refused alike: $*" "$? $(said got) $(said got.err)" "$wanted $(said want) $(said want.err)"
 }
 bad
 bad -c
@@ -84,9 +91,57 @@ bad -c x -A 2000
 bad -s --idle-timeout 0
 bad -c x -L 0
 bad -c x --time-skew-threshold 0
+bad -c x --rev --bidi
+bad -c x --parallel=999
+bad -P999 -cx
+bad -cx -RP999
+bad -uRl8 -c x
+bad extra -c x -p 0
+bad -c x -s -- -p 0
+bad -c x --version4=5
+bad -c x --json=5
+bad -c x -d=3
+bad -c x -f kk -p 0
+bad -c x -t 1.5 -p 0
+bad -c x --cport 0
+bad -c x --cport 70000
+bad -c x --dscp 64
+bad -c x --dscp af44
+bad -c x -S 0x100
+bad -c x -A -1
+bad -c x --snd-timeout -1
+bad -c x -R --rcv-timeout 86400001
+bad -c x -b 1M/0
+bad -c x --no-fq-socket-pacing -p 0
+bad -s -I
+bad -s --cport
+bad -s -C
+bad -s --server-bitrate-limit
+bad -s --time-skew-threshold 0
+bad -s -B 192.0.2.1
+bad -s --bind-dev nosuch
+bad -s --logfile /nonexistent/log
+bad -c x --logfile /nonexistent/log
 bad -c 127.0.0.1 -p 1
+bad -c 127.0.0.1 -p 1 -V
+bad -c 127.0.0.1 -p 1 -B 192.0.2.1
+bad -c 127.0.0.1 -p 1 --bind-dev nosuch
+bad -c 127.0.0.1%nosuch -p 1
+for program in "$stock" "$ours"; do
+    rm -f log
+    run "$program" -c 127.0.0.1 -p 1 --logfile log
+    is "an error goes to the log: $program" "$status $(cat "$out" "$err")$(cat log)" \
+        "1 iperf3: error - unable to connect to server: Connection refused"
+done
+run "$ours" -c 127.0.0.1 -p 1 --timestamps=T
+check "with the time" 1 "" "Tiperf3: error - unable to connect to server: Connection refused"
+cp "$XENKIT_SOURCE/README.md" no-key.pem
+run "$ours" -s --rsa-private-key-path no-key.pem --authorized-users-path no-key.pem
+check "a key that is none" 1 - "~you must specify a path to a valid RSA private key"
+run "$ours" -c 127.0.0.1 -p 1 -B nosuch.invalid
+check "an own address that is not known" 1 "" "~^iperf3: error - unable to connect to server: .*nosuch.invalid"
 run "$ours" -c x --sctp
-check "what is not built in is refused by name" 1 "" "~no SCTP support available"
+check "what is not built in is refused by name" 1 - "~no SCTP support available"
 
 # ---- both as both ----
 
@@ -204,6 +259,10 @@ done <<'EOF'
 -t 1 -O 1
 -t 1 -u -O 1
 -t 1 -i 0.5
+-t 1 -i 0.4 -R
+-t 1 -i 0.4 --bidir
+-t 1 -P 2 -O 1
+-t 1 -i 0.4 -u -b 5M --bidir
 -t 1 -P 2 -R
 -t 1 -u
 EOF
@@ -216,6 +275,21 @@ done <<'EOF'
 -t 1 -R --get-server-output
 -t 1 -u --get-server-output
 EOF
+
+# What a verbose server says. The real one does not know its segment size.
+for options in "-n 2M" "-n 2M -R" "-n 200K -u -b 50M"; do
+    for server in "$stock" "$ours"; do
+        name=verbose.$([ "$server" = "$ours" ] && echo got || echo want)
+        port=$(free_port)
+        "$server" -s -V -1 -p "$port" --forceflush >"$name" 2>"$name.err" &
+        await grep -q listening "$name"
+        # shellcheck disable=SC2086
+        run timeout 20 "$stock" -c 127.0.0.1 -p "$port" $options
+        wait $!
+        sed -i "s/MSS: [0-9]*/MSS: 0/; s/^Time: .*/Time:/" "$name"
+    done
+    is "a verbose server: $options" "$(shape <verbose.got)" "$(shape <verbose.want)"
+done
 
 # ---- JSON ----
 
@@ -269,6 +343,25 @@ done <<'EOF'
 -n 1M -T title --extra-data more
 -n 1M --get-server-output
 -t 1 -O 1
+EOF
+# The server's document, too.
+while read -r options; do
+    for server in "$stock" "$ours"; do
+        name=server.$([ "$server" = "$ours" ] && echo got || echo want)
+        port=$(free_port)
+        "$server" -s -J -1 -p "$port" >"$name" 2>&1 &
+        await listens "$port"
+        # shellcheck disable=SC2086
+        run timeout 20 "$stock" -c 127.0.0.1 -p "$port" $options
+        wait $!
+    done
+    is "JSON of a server of $options" "$(python3 keys.py server.want server.got 2>&1)" ""
+done <<'EOF'
+-n 1M
+-n 1M -R
+-n 1M --bidir
+-n 200K -u -b 50M
+-n 200K -u -b 50M -R
 EOF
 run "$ours" -c 127.0.0.1 -p "$our_port" -n 1M --json-stream
 check "a JSON object a line" 0 -
@@ -369,7 +462,7 @@ like "the daemon's, too" "$(cat log)" "receiver"
 run "$ours" -c 127.0.0.1 -p "$our_port" -n 1M --timestamps='T%s '
 check "times before lines" 0 "~^T[0-9]{10} iperf Done"
 run "$ours" -c 127.0.0.1 -p "$our_port" -n 1M -d
-check "what goes over the wire is shown" 0 '~"xenkit_version":1'
+check "what goes over the wire is shown" 0 '~^	"xenkit_version":	1$'
 if grep -qa __asan_init "$XENKIT"; then
     skip "options for the kernel" "a sanitizer cannot look for leaks under strace"
 elif command -v strace >/dev/null; then
