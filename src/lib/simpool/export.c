@@ -303,40 +303,46 @@ static void write_records(struct export *e, struct xk_buf *xml)
 
 /* ---- the archive ---- */
 
-static void write_member(struct export *e, struct xk_buf *tar, const char *name, const void *bytes, size_t size)
+static void write_member(const struct simpool *p, struct xk_buf *tar, const char *name, const void *bytes, size_t size)
 {
     uint8_t head[XVA_BLOCK];
 
-    xva_tar_head(head, name, size, sim_now_s(e->p));
+    xva_tar_head(head, name, size, sim_now_s(p));
     xk_buf_add(tar, head, sizeof(head));
     xk_buf_add(tar, bytes, size);
     xk_buf_add_repeat(tar, '\0', xva_tar_padding(size));
 }
 
-static void write_end(struct xk_buf *tar)
+void sim_tar_end(struct xk_buf *tar)
 {
     xk_buf_add_repeat(tar, '\0', 2 * (size_t)XVA_BLOCK);
 }
 
-static int write_piece(struct export *e, const struct disk *disk, const struct sim_object *vdi, uint64_t number)
+int sim_tar_piece(struct xk_buf *tar, const struct simpool *p, const char *folder, uint64_t number, const void *bytes,
+                  size_t count)
 {
-    const enum xva_sum kind = e->p->settings.era >= ERA_XXHASH ? XVA_XXHASH : XVA_SHA1;
-    const uint64_t start = number * XVA_PIECE_BYTES;
-    const size_t bytes = (size_t)XK_MIN(disk->bytes - start, (uint64_t)XVA_PIECE_BYTES);
+    const enum xva_sum kind = p->settings.era >= ERA_XXHASH ? XVA_XXHASH : XVA_SHA1;
     char name[SIM_REF_BYTES + 32], text[XVA_SUM_TEXT];
+    const int code = xva_sum_text(text, kind, bytes, count);
 
-    int code = sim_disk_read(e->p, vdi, e->piece, bytes, start);
-    if (code == 0 && number > 0 && start + bytes < disk->bytes && xk_is_zero(e->piece, bytes))
-        return 0;
-    if (code == 0)
-        code = xva_sum_text(text, kind, e->piece, bytes);
     if (code < 0)
         return code;
-    snprintf(name, sizeof(name), "%s/%08llu", disk->name, (unsigned long long)number);
-    write_member(e, &e->tar, name, e->piece, bytes);
-    snprintf(name, sizeof(name), "%s/%08llu%s", disk->name, (unsigned long long)number, xva_sum_suffixes[kind]);
-    write_member(e, &e->tar, name, text, strlen(text));
-    return e->tar.error;
+    snprintf(name, sizeof(name), "%s/%08llu", folder, (unsigned long long)number);
+    write_member(p, tar, name, bytes, count);
+    snprintf(name, sizeof(name), "%s/%08llu%s", folder, (unsigned long long)number, xva_sum_suffixes[kind]);
+    write_member(p, tar, name, text, strlen(text));
+    return tar->error;
+}
+
+static int write_piece(struct export *e, const struct disk *disk, const struct sim_object *vdi, uint64_t number)
+{
+    const uint64_t start = number * XVA_PIECE_BYTES;
+    const size_t bytes = (size_t)XK_MIN(disk->bytes - start, (uint64_t)XVA_PIECE_BYTES);
+    const int code = sim_disk_read(e->p, vdi, e->piece, bytes, start);
+
+    if (code == 0 && number > 0 && start + bytes < disk->bytes && xk_is_zero(e->piece, bytes))
+        return 0;
+    return code < 0 ? code : sim_tar_piece(&e->tar, e->p, disk->name, number, e->piece, bytes);
 }
 
 /* The number of the next piece that has to be written. returns   false: the disk is done. */
@@ -442,7 +448,7 @@ static enum sim_transfer_step on_room(struct sim_transfer *t)
     }
     if (e->tar.len > 0)
         return send_made(e, false);
-    write_end(&e->tar);
+    sim_tar_end(&e->tar);
     const enum sim_transfer_step step = send_made(e, true);
     return step == SIM_TRANSFER_OVER ? step : sim_transfer_succeed(&e->t, NULL);
 }
@@ -538,7 +544,7 @@ static void start(struct export *e, enum xva_packing packing, const struct sim_o
 
     sort(e);
     write_records(e, &xml);
-    write_member(e, &e->tar, XVA_METADATA_NAME, xk_buf_str(&xml), xml.len);
+    write_member(e->p, &e->tar, XVA_METADATA_NAME, xk_buf_str(&xml), xml.len);
     e->pack = xva_pack_new(packing);
     const bool good = !xml.error && !e->tar.error && !e->error && e->pack && (!vm || find_disks(e, vm));
     xk_buf_done(&xml);

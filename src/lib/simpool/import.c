@@ -161,18 +161,13 @@ static int on_table(void *context, const char *xml, size_t bytes)
 
 /* ---- ends ---- */
 
-/* The error that the real server answers with. */
-static void explain(const struct import *i, struct sim_error *ret)
+void sim_import_explain(struct sim_error *ret, const struct xva_told *told, bool machine)
 {
-    const struct xva_told *const told = xva_reader_told(i->reader);
     char text[640];
 
     switch (told->fault) {
-    case XVA_USER:
-        *ret = i->error;
-        return;
     case XVA_ENDED:
-        if (i->m.sr)
+        if (machine)
             sim_error_set(ret, "IMPORT_ERROR_PREMATURE_EOF", NULL);
         else
             sim_error_set(ret, "INTERNAL_ERROR", "End_of_file", NULL);
@@ -255,7 +250,10 @@ static enum sim_transfer_step step_of(struct import *i, enum xva_state state)
     case XVA_DONE:
         return succeed(i);
     default:
-        explain(i, &error);
+        if (xva_reader_told(i->reader)->fault == XVA_USER)
+            error = i->error;
+        else
+            sim_import_explain(&error, xva_reader_told(i->reader), i->m.sr != NULL);
         return sim_transfer_fail(&i->t, &error);
     }
 }

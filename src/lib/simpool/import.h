@@ -5,6 +5,7 @@
 #define LIB_SIMPOOL_IMPORT_H
 
 #include "lib/simpool/ops.h"
+#include "lib/xva/xva.h"
 
 #define SIM_IMPORT_MEMORY_MAX  (384u << 20) /* of the records of an archive */
 #define SIM_IMPORT_OBJECTS_MAX 200000u
@@ -51,6 +52,11 @@ void sim_import_done(struct sim_import *m);
 size_t sim_import_disks(const struct sim_import *m, const struct sim_part **ret, size_t max);
 int64_t sim_part_int(const struct sim_part *part, const char *field);
 const char *sim_part_text(const struct sim_part *part, const char *field);
+
+/* ---- import.c ---- */
+
+/* What the real server answers when an archive is wrong. machine: it was to have one, and not only a disk. */
+void sim_import_explain(struct sim_error *ret, const struct xva_told *told, bool machine);
 
 /* ---- export.c ---- */
 

@@ -1,64 +1,38 @@
 /*
- * Disks as files: PUT /import_raw_vdi and GET /export_raw_vdi, as raw bytes or as VHD.
+ * Disks as files: PUT /import_raw_vdi and GET /export_raw_vdi, as raw bytes, VHD, tar or qcow2; the last two have files
+ * of their own.
  *
  * Raw bytes come from front to back, or with `chunked` each piece after its place and length (le64, le32; zeros at the
  * end). A VHD is taken and made as a stream: only what it has is written, so that a differencing one, which the real
  * server makes with `base`, is put on top of what the disk has.
  *
- * Formats that the real server knows and this one does not (tar, qcow2) are refused by name.
- *
  * Facts: xapi's import_raw_vdi.ml, export_raw_vdi.ml, importexport.ml and vhd-tool's chunked.ml (2026-08).
  */
-#include "lib/simpool/disk.h"
-#include "lib/simpool/transfer.h"
+#include "lib/simpool/raw-disk.h"
 
 #include "core/bytes.h"
-#include "lib/vhd/stream.h"
 
 #include <strings.h>
 
-#define RAW_PIECE_BYTES  (1u << 20)
-#define CHUNK_HEAD_BYTES 12u
-
-enum format { RAW, VHD, UNKNOWN, NOT_HERE };
-
-struct raw_disk {
-    struct sim_transfer t;
-    enum format format;
-    char vdi[SIM_REF_BYTES], base[SIM_REF_BYTES];
-    bool made;     /* the disk was made for this; it goes when it fails */
-    uint64_t at;   /* of the disk */
-    uint64_t size; /* its bytes */
-    /* a VHD that comes */
-    struct vhd_stream *stream;
-    bool whole;
-    /* chunks */
-    bool chunked;
-    uint8_t head[CHUNK_HEAD_BYTES];
-    size_t head_bytes;
-    uint64_t chunk_left;
-    uint64_t held_at; /* of the disk: bytes that wait in `piece` */
-    size_t held;
-    /* a VHD that goes */
-    struct vhd_stream_head vhd;
-    uint32_t *blocks;
-    size_t block_count, block;
-    bool begun, ended;
-    struct xk_buf out;
-    uint8_t piece[VHD_BLOCK_BYTES], other[VHD_BLOCK_BYTES];
+static const struct {
+    const char *name, *type;
+} formats[] = {
+    [RAW_PLAIN] = {"raw", "application/octet-stream"},
+    [RAW_VHD] = {"vhd", "application/vhd"},
+    [RAW_TAR] = {"tar", "application/x-tar"},
+    [RAW_QCOW2] = {"qcow2", "application/x-qemu-disk"},
 };
 
 /* ---- what is asked for ---- */
 
-static enum format format_of(const struct http_exchange *x, char word[16])
+static enum raw_format format_of(const struct http_exchange *x, char word[16])
 {
     if (!sim_http_param(x, "format", word, 16))
-        return *word || !strstr(http_query(x), "format=") ? RAW : UNKNOWN;
-    if (strcasecmp(word, "raw") == 0)
-        return RAW;
-    if (strcasecmp(word, "vhd") == 0)
-        return VHD;
-    return strcasecmp(word, "tar") == 0 || strcasecmp(word, "qcow2") == 0 ? NOT_HERE : UNKNOWN;
+        return *word || !strstr(http_query(x), "format=") ? RAW_PLAIN : RAW_UNKNOWN;
+    for (size_t i = 0; i < XK_COUNT(formats); i++)
+        if (strcasecmp(word, formats[i].name) == 0)
+            return (enum raw_format)i;
+    return RAW_UNKNOWN;
 }
 
 /* By ref or by uuid, under one name. returns   0; -ENOENT: the request names none; -EINVAL: there is none. */
@@ -98,12 +72,12 @@ static bool is_free(const struct simpool *p, const struct sim_object *vdi, bool 
     return false;
 }
 
-static struct sim_object *disk(const struct raw_disk *r)
+struct sim_object *raw_vdi(const struct raw_disk *r)
 {
     return sim_find(r->t.pool, r->vdi, xapi_class_find("VDI"));
 }
 
-static enum sim_transfer_step broken(struct raw_disk *r)
+enum sim_transfer_step raw_broken(struct raw_disk *r)
 {
     struct sim_error error;
 
@@ -116,6 +90,8 @@ static void on_free(struct sim_transfer *t)
     struct raw_disk *const r = (struct raw_disk *)t;
 
     vhd_stream_free(r->stream);
+    xva_reader_free(r->archive);
+    raw_qcow2_close(r);
     free(r->blocks);
     xk_buf_done(&r->out);
     free(r);
@@ -126,14 +102,14 @@ static void on_free(struct sim_transfer *t)
 /* What came in small pieces is written in large ones, of which those of zeros are none. */
 static bool flush(struct raw_disk *r)
 {
-    struct sim_object *const vdi = disk(r);
+    struct sim_object *const vdi = raw_vdi(r);
     const size_t count = r->held;
 
     r->held = 0;
     return vdi && (count == 0 || sim_disk_write(r->t.pool, vdi, r->piece, count, r->held_at) == 0);
 }
 
-static bool store(struct raw_disk *r, uint64_t start, const uint8_t *bytes, size_t count)
+bool raw_store(struct raw_disk *r, uint64_t start, const uint8_t *bytes, size_t count)
 {
     if (start > r->size || count > r->size - start || (r->held_at + r->held != start && !flush(r)))
         return false;
@@ -161,17 +137,17 @@ static int on_vhd_size(void *context, uint64_t bytes)
 
 static int on_vhd_data(void *context, uint64_t start, const void *bytes, size_t count)
 {
-    return store(context, start, bytes, count) ? 0 : -1;
+    return raw_store(context, start, bytes, count) ? 0 : -1;
 }
 
-static enum sim_transfer_step taken(struct raw_disk *r)
+enum sim_transfer_step raw_taken(struct raw_disk *r)
 {
     struct simpool *const p = r->t.pool;
-    struct sim_object *const vdi = disk(r);
+    struct sim_object *const vdi = raw_vdi(r);
     const struct xapi_value result = xapi_str(r->vdi);
 
     if (!vdi || !flush(r))
-        return broken(r);
+        return raw_broken(r);
     const int64_t held = (int64_t)sim_disk_held(p, vdi), had = sim_int(vdi, "physical_utilisation");
     if (held > had) {
         sim_put_int(p, vdi, "physical_utilisation", held);
@@ -185,7 +161,7 @@ static int take_chunk(struct raw_disk *r, const uint8_t *bytes, size_t count, si
 {
     if (r->chunk_left > 0) {
         const size_t part = (size_t)XK_MIN((uint64_t)count, r->chunk_left);
-        if (!store(r, r->at, bytes, part))
+        if (!raw_store(r, r->at, bytes, part))
             return -1;
         r->at += part;
         r->chunk_left -= part;
@@ -214,19 +190,23 @@ static enum sim_transfer_step on_bytes(struct sim_transfer *t, const uint8_t *by
             const int code = take_chunk(r, bytes + *ret_taken, count - *ret_taken, &part);
             if (code != 0) {
                 *ret_taken += part;
-                return code < 0 ? broken(r) : taken(r);
+                return code < 0 ? raw_broken(r) : raw_taken(r);
             }
         }
-    } else if (r->format == VHD) {
+    } else if (r->format == RAW_TAR) {
+        return raw_tar_take(r, bytes, count, ret_taken);
+    } else if (r->format == RAW_QCOW2) {
+        return raw_qcow2_take(r, bytes, count, ret_taken);
+    } else if (r->format == RAW_VHD) {
         const int code = r->whole ? 1 : vhd_stream_feed(r->stream, bytes, count, NULL);
         *ret_taken = count;
         if (code < 0)
-            return broken(r);
+            return raw_broken(r);
         r->whole = code == 1;
     } else {
         *ret_taken = count;
-        if (!store(r, r->at, bytes, count))
-            return broken(r);
+        if (!raw_store(r, r->at, bytes, count))
+            return raw_broken(r);
         r->at += count;
     }
     sim_transfer_progress(t, *ret_taken);
@@ -238,15 +218,19 @@ static enum sim_transfer_step on_end(struct sim_transfer *t)
 {
     struct raw_disk *const r = (struct raw_disk *)t;
 
-    if (r->chunked || (r->format == VHD ? !r->whole : t->unread > 0 && t->unread != UINT64_MAX))
-        return broken(r);
-    return taken(r);
+    if (r->format == RAW_TAR)
+        return raw_tar_end(r);
+    if (r->format == RAW_QCOW2)
+        return raw_qcow2_end(r);
+    if (r->chunked || (r->format == RAW_VHD ? !r->whole : t->unread > 0 && t->unread != UINT64_MAX))
+        return raw_broken(r);
+    return raw_taken(r);
 }
 
 static void on_undo(struct sim_transfer *t)
 {
     const struct raw_disk *const r = (const struct raw_disk *)t;
-    struct sim_object *const vdi = r->made ? disk(r) : NULL;
+    struct sim_object *const vdi = r->made ? raw_vdi(r) : NULL;
 
     if (vdi)
         sim_vdi_destroy(t->pool, vdi);
@@ -264,7 +248,7 @@ static enum sim_transfer_step send_raw(struct raw_disk *r, const struct sim_obje
     if (part == 0)
         return sim_transfer_succeed(&r->t, NULL);
     if (sim_disk_read(r->t.pool, vdi, r->piece, part, r->at) < 0)
-        return broken(r);
+        return raw_broken(r);
     r->at += part;
     sim_transfer_progress(&r->t, part);
     return sim_transfer_write(&r->t, r->piece, part);
@@ -280,19 +264,19 @@ static void mark(uint8_t bitmap[VHD_SECTOR], const struct raw_disk *r, bool all)
 
 static enum sim_transfer_step send_block(struct raw_disk *r, const struct sim_object *vdi)
 {
-    const struct sim_object *const base = *r->base ? sim_find(r->t.pool, r->base, xapi_class_find("VDI")) : NULL;
+    const struct sim_object *const base = raw_base(r);
     const uint64_t start = (uint64_t)r->blocks[r->block++] * VHD_BLOCK_BYTES;
     uint8_t bitmap[VHD_SECTOR];
 
     if ((*r->base && !base) || sim_disk_read(r->t.pool, vdi, r->piece, VHD_BLOCK_BYTES, start) < 0 ||
         (base && sim_disk_read(r->t.pool, base, r->other, VHD_BLOCK_BYTES, start) < 0))
-        return broken(r);
+        return raw_broken(r);
     mark(bitmap, r, !base);
     xk_buf_reset(&r->out);
     xk_buf_add(&r->out, bitmap, sizeof(bitmap));
     xk_buf_add(&r->out, r->piece, VHD_BLOCK_BYTES);
     sim_transfer_progress(&r->t, VHD_BLOCK_BYTES);
-    return r->out.error ? broken(r) : sim_transfer_write(&r->t, r->out.data, r->out.len);
+    return r->out.error ? raw_broken(r) : sim_transfer_write(&r->t, r->out.data, r->out.len);
 }
 
 static enum sim_transfer_step send_vhd(struct raw_disk *r, const struct sim_object *vdi)
@@ -307,17 +291,26 @@ static enum sim_transfer_step send_vhd(struct raw_disk *r, const struct sim_obje
         r->ended = true;
     }
     r->begun = true;
-    return r->out.error ? broken(r) : sim_transfer_write(&r->t, xk_buf_str(&r->out), r->out.len);
+    return r->out.error ? raw_broken(r) : sim_transfer_write(&r->t, xk_buf_str(&r->out), r->out.len);
 }
 
 static enum sim_transfer_step on_room(struct sim_transfer *t)
 {
     struct raw_disk *const r = (struct raw_disk *)t;
-    const struct sim_object *const vdi = disk(r);
+    const struct sim_object *const vdi = raw_vdi(r);
 
     if (!vdi)
-        return broken(r);
-    return r->format == VHD ? send_vhd(r, vdi) : send_raw(r, vdi);
+        return raw_broken(r);
+    switch (r->format) {
+    case RAW_VHD:
+        return send_vhd(r, vdi);
+    case RAW_TAR:
+        return raw_tar_send(r, vdi);
+    case RAW_QCOW2:
+        return raw_qcow2_send(r, vdi);
+    default:
+        return send_raw(r, vdi);
+    }
 }
 
 static const struct sim_transfer_kind export_kind = {.label = "Exporting raw VDI", .send = on_room, .free = on_free};
@@ -357,6 +350,11 @@ static void uuid_bytes(uint8_t ret[16], const struct sim_object *o)
     }
 }
 
+const struct sim_object *raw_base(const struct raw_disk *r)
+{
+    return *r->base ? sim_find(r->t.pool, r->base, xapi_class_find("VDI")) : NULL;
+}
+
 /* returns   0; -ENOMEM. */
 static int prepare_vhd(struct raw_disk *r, const struct sim_object *vdi, const struct sim_object *base)
 {
@@ -386,11 +384,11 @@ static struct raw_disk *raw_disk_new(struct simpool *p, struct http_exchange *x,
     r->format = format_of(x, word);
     if (!sim_transfer_begin(&r->t, p, x, kind))
         return NULL;
-    if (r->format == RAW || r->format == VHD)
+    if (r->format != RAW_UNKNOWN)
         return r;
-    snprintf(text, sizeof(text), r->format == NOT_HERE ? "format %s" : "Unknown format %s", word);
-    sim_error_set(&error, r->format == NOT_HERE ? "NOT_IMPLEMENTED" : "INTERNAL_ERROR", text, NULL);
-    sim_transfer_refuse(&r->t, r->format == NOT_HERE ? 501 : 404, &error);
+    snprintf(text, sizeof(text), "Unknown format %s", word);
+    sim_error_set(&error, "INTERNAL_ERROR", text, NULL);
+    sim_transfer_refuse(&r->t, 404, &error);
     return NULL;
 }
 
@@ -410,7 +408,7 @@ static const struct sim_object *make_disk(struct raw_disk *r, const struct sim_o
         return NULL;
     r->made = true;
     memcpy(r->vdi, ref, sizeof(r->vdi));
-    return disk(r);
+    return raw_vdi(r);
 }
 
 static void accept_import(struct raw_disk *r, struct sim_object *vdi, const struct sim_object *sr)
@@ -421,11 +419,11 @@ static void accept_import(struct raw_disk *r, struct sim_object *vdi, const stru
     struct sim_error error;
     const struct sim_object *into = vdi;
     unsigned status = 500;
-    char word[8];
+    char word[8], text[64];
 
     r->chunked = sim_http_param(x, "chunked", word, sizeof(word)) || *word;
     sim_error_set(&error, "INTERNAL_ERROR", "Out_of_memory", NULL);
-    if (r->chunked && r->format != RAW) {
+    if (r->chunked && r->format != RAW_PLAIN) {
         sim_error_set(&error, "INTERNAL_ERROR", "Cannot handle chunked VHD", NULL);
         return sim_transfer_refuse(&r->t, 404, &error);
     }
@@ -433,10 +431,12 @@ static void accept_import(struct raw_disk *r, struct sim_object *vdi, const stru
         sim_error_set(&error, "INTERNAL_ERROR", "Cannot handle encoding: chunked", NULL);
         return sim_transfer_refuse(&r->t, 404, &error);
     }
-    if (!into && r->format == VHD) {
-        sim_error_set(&error, "INTERNAL_ERROR", "Importing a VHD directly into an SR not yet supported", NULL);
+    if (!into && (r->format == RAW_VHD || r->format == RAW_QCOW2)) {
+        snprintf(text, sizeof(text), "Importing a %s directly into an SR not yet supported",
+                 r->format == RAW_VHD ? "VHD" : "QCOW2");
+        sim_error_set(&error, "INTERNAL_ERROR", text, NULL);
         status = 400;
-    } else if (!into && length < 0) {
+    } else if (!into && (length < 0 || r->format == RAW_TAR)) {
         sim_error_set(&error, "INTERNAL_ERROR", "Not enough info supplied to import", NULL);
         status = 400;
     } else if (!into) {
@@ -444,12 +444,14 @@ static void accept_import(struct raw_disk *r, struct sim_object *vdi, const stru
     } else if (!is_free(r->t.pool, into, true, &error)) {
         into = NULL;
     }
-    if (into && r->format == VHD && !(r->stream = vhd_stream_new(&settings)))
+    r->size = into ? (uint64_t)sim_int(into, "virtual_size") : 0;
+    if (into &&
+        ((r->format == RAW_VHD && !(r->stream = vhd_stream_new(&settings))) ||
+         (r->format == RAW_TAR && raw_tar_open(r) < 0) || (r->format == RAW_QCOW2 && raw_qcow2_open(r, false) < 0)))
         into = NULL;
     if (!into)
         return sim_transfer_refuse(&r->t, status, &error);
     memcpy(r->vdi, into->ref, sizeof(r->vdi));
-    r->size = (uint64_t)sim_int(into, "virtual_size");
     r->t.total = length > 0 ? (uint64_t)length : r->size;
     if (sim_transfer_accept(&r->t, "application/octet-stream", ""))
         sim_transfer_cancellable(&r->t, true);
@@ -478,7 +480,6 @@ void sim_import_raw_vdi(struct simpool *p, struct http_exchange *x)
 
 void sim_export_raw_vdi(struct simpool *p, struct http_exchange *x)
 {
-    static const char *const types[] = {"application/octet-stream", "application/vhd"};
     struct sim_object *vdi, *base = NULL;
     struct sim_error error;
     char line[128], most[24];
@@ -499,22 +500,25 @@ void sim_export_raw_vdi(struct simpool *p, struct http_exchange *x)
         memcpy(r->base, base->ref, sizeof(r->base));
     r->size = r->t.total = (uint64_t)sim_int(vdi, "virtual_size");
     bool good = is_free(p, vdi, false, &error);
-    if (good && base && r->format == RAW) {
+    if (good && base && r->format == RAW_PLAIN) {
         sim_error_set(&error, "NOT_IMPLEMENTED", "base with format raw", NULL);
         good = false;
     }
-    if (good && r->format == VHD && r->size > VHD_SIZE_MAX) {
+    if (good && r->format == RAW_VHD && r->size > VHD_SIZE_MAX) {
         snprintf(most, sizeof(most), "%llu", (unsigned long long)VHD_SIZE_MAX);
         sim_error_set(&error, "VDI_TOO_LARGE", vdi->ref, most, NULL);
         good = false;
-    } else if (good && r->format == VHD && prepare_vhd(r, vdi, base) < 0) {
+    } else if (good && r->format == RAW_VHD && prepare_vhd(r, vdi, base) < 0) {
+        sim_error_set(&error, "INTERNAL_ERROR", "Out_of_memory", NULL);
+        good = false;
+    } else if (good && r->format == RAW_QCOW2 && (find_blocks(r, vdi, base) < 0 || raw_qcow2_open(r, true) < 0)) {
         sim_error_set(&error, "INTERNAL_ERROR", "Out_of_memory", NULL);
         good = false;
     }
     if (!good)
         return sim_transfer_refuse(&r->t, 500, &error);
     snprintf(line, sizeof(line), "Content-Disposition: attachment; filename=\"%.36s.%s\"\r\n", sim_text(vdi, "uuid"),
-             r->format == VHD ? "vhd" : "raw");
-    if (sim_transfer_accept(&r->t, types[r->format], line))
+             formats[r->format].name);
+    if (sim_transfer_accept(&r->t, formats[r->format].type, line))
         sim_transfer_cancellable(&r->t, true);
 }

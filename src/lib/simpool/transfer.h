@@ -85,6 +85,11 @@ bool sim_request_says(const struct http_exchange *x, const char *name, bool othe
 int sim_request_object(struct sim_object **ret, struct simpool *p, const struct http_exchange *x,
                        const char *class_name, const char *ref_param, const char *uuid_param,
                        struct sim_error *ret_error);
+/* A piece of a disk with its checksum behind it, and the end, as archives have them. returns   0; -ENOMEM. */
+int sim_tar_piece(struct xk_buf *tar, const struct simpool *p, const char *folder, uint64_t number, const void *bytes,
+                  size_t count);
+void sim_tar_end(struct xk_buf *tar);
+
 /* A host that sees the SR answers, when the one that was asked does not. returns   whether it was answered. */
 bool sim_request_moves(struct simpool *p, struct http_exchange *x, const struct sim_object *sr);
 

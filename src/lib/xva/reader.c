@@ -107,6 +107,8 @@ static enum xva_state fail(struct xva_reader *r, enum xva_fault fault, const cha
 
 /* ---- disks ---- */
 
+static void want(struct xva_reader *r);
+
 int xva_reader_expect(struct xva_reader *r, const struct xva_disk *disks, size_t count, bool inline_sums, bool table)
 {
     assert(!r->expecting && count <= XVA_DISKS_MAX);
@@ -123,6 +125,8 @@ int xva_reader_expect(struct xva_reader *r, const struct xva_disk *disks, size_t
         if (!disk->name)
             return -ENOMEM;
     }
+    if (!r->settings.metadata)
+        want(r);
     return 0;
 }
 

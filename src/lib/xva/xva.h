@@ -91,7 +91,10 @@ struct xva_told {
 };
 
 struct xva_settings {
-    /* ova.xml is there: xva_reader_expect() the disks that it tells of. returns   0; -1: stop. */
+    /*
+     * ova.xml is there: xva_reader_expect() the disks that it tells of. returns   0; -1: stop. NULL: there is none in
+     * such an archive, and what is expected is said before the first byte.
+     */
     int (*metadata)(void *context, const char *xml, size_t bytes);
     /*
      * Bytes of a disk, in ascending order; not yet checked, as with xapi. They may pass the disk's end.
@@ -109,8 +112,8 @@ struct xva_settings {
 struct xva_reader *xva_reader_new(const struct xva_settings *settings) XK_MUST_USE;
 void xva_reader_free(struct xva_reader *r); /* NULL is fine */
 /*
- * From the callback of the metadata: the disks, in the order in which they come, which is that of their names. The
- * names are copied.
+ * From the callback of the metadata, if there is one: the disks, in the order in which they come, which is that of
+ * their names. The names are copied.
  *
  * inline_sums   behind each piece; else
  * table         all in one member at the end.

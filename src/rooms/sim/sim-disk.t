@@ -8,7 +8,13 @@ export PYTHONPATH="$XENKIT_SOURCE/src/rooms/sim" PYTHONDONTWRITEBYTECODE=1
 cat >disks.py <<'PYTHON'
 from transferclient import *
 import base64
+import hashlib
+import io
+import os
+import shutil
 import struct
+import subprocess
+import tarfile
 import uuid
 sr = api("pool.get_default_SR", api("pool.get_all")[0])
 MIB = 1 << 20
@@ -94,13 +100,77 @@ ok("gives the disk", read(copy) == bytes(new_data))
 big = new(1 << 40)
 ok("a disk of a terabyte is quickly told", len(read(big, format="vhd")) < 4 * MIB)
 
+# ---- tar: pieces of a megabyte with their checksums, as in an XVA ----
+archive = read(disk, format="tar")
+members = tarfile.open(fileobj=io.BytesIO(archive)).getmembers()
+same("only pieces that are not zeros, the first and the last", [m.name for m in members],
+     [n for i in (0, 3, 5, 11) for n in ("vdi/%08d" % i, "vdi/%08d.xxhash" % i)])
+target = new()
+write(target, b"n" * size)
+same("an archive comes back", [write(target, archive, format="TAR"), read(target)[:MIB] == bytes(new_data)[:MIB]], [[200, "success"], True])
+ok("what it leaves out stays", read(target)[MIB:3 * MIB] == b"n" * 2 * MIB)
+def tar(parts, sums=True, folder="vdi"):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as t:
+        for number, content in parts:
+            digest = hashlib.sha1(content).hexdigest().encode()
+            for name, text in (("%s/%08d" % (folder, number), content), ("%s/%08d.checksum" % (folder, number), digest if sums else b"0" * 40)):
+                info = tarfile.TarInfo(name)
+                info.size = len(text)
+                t.addfile(info, io.BytesIO(text))
+    return out.getvalue()
+pieces = [(0, b"a" * MIB), (7, randomness.randbytes(MIB)), (11, b"e" * MIB)]
+target = new()
+same("a foreign one, with SHA-1", write(target, tar(pieces), format="tar"), [200, "success"])
+ok("has its pieces in their places", read(target) == pieces[0][1] + bytes(6 * MIB) + pieces[1][1] + bytes(3 * MIB) + pieces[2][1])
+same("a wrong checksum", write(target, tar(pieces, sums=False), format="tar")[1][0], "IMPORT_ERROR")
+same("the name of another folder", write(target, tar(pieces, folder="xyz"), format="tar")[1],
+     ["IMPORT_ERROR", "INTERNAL_ERROR: [ Stream_vdi.Failure(\"Invalid XVA file\") ]"])
+same("more than the disk", write(target, tar([(0, b"a" * MIB), (12, b"b" * MIB)]), format="tar"), [200, ["VDI_IO_ERROR", "Device I/O errors"]])
+same("one that is cut", write(target, tar(pieces)[:3 * MIB], format="tar")[1][0][:8], "INTERNAL")
+same("none at all", write(target, b"no archive" * 1000, format="tar")[1][0][:8], "INTERNAL")
+
+# ---- qcow2, as qemu-img makes and reads it ----
+if shutil.which("qemu-img"):
+    def qemu(*words):
+        subprocess.run(("qemu-img",) + words, check=True, stdout=subprocess.DEVNULL)
+    open("new.raw", "wb").write(bytes(new_data))
+    open("ours.qcow2", "wb").write(read(disk, format="qcow2"))
+    qemu("check", "-q", "ours.qcow2")
+    qemu("compare", "-q", "-f", "qcow2", "-F", "raw", "ours.qcow2", "new.raw")
+    ok("a qcow2 is what QEMU takes for the disk, and has no holes in it", os.path.getsize("ours.qcow2") < 3 * MIB)
+    for what, options in (("a plain one", ("-f", "qcow2", "new.raw")), ("a compressed one", ("-f", "qcow2", "-c", "new.raw")),
+                          ("one of version 2 with small clusters", ("-f", "qcow2", "-o", "compat=0.10,cluster_size=512", "new.raw")),
+                          ("one with subclusters", ("-f", "qcow2", "-o", "extended_l2=on,cluster_size=2M", "new.raw"))):
+        qemu("convert", "-O", "qcow2", *options[2:-1], options[-1], "theirs.qcow2")
+        target = new()
+        same(what, [write(target, open("theirs.qcow2", "rb").read(), format="qcow2"), read(target) == bytes(new_data)], [[200, "success"], True])
+    qemu("create", "-q", "-f", "qcow2", "zeros.qcow2", str(size))
+    subprocess.run(("qemu-io", "-c", "write -z 5M 1M", "zeros.qcow2"), check=True, stdout=subprocess.DEVNULL)
+    same("zeros that are said are written", write(target, open("zeros.qcow2", "rb").read(), format="qcow2"), [200, "success"])
+    ok("what is not said stays", read(target) == bytes(new_data[:5 * MIB]) + bytes(MIB) + bytes(new_data[6 * MIB:]))
+    copy = api("VDI.copy", snapshot, sr)
+    delta = read(disk, format="qcow2", base=snapshot)
+    same("a difference goes on top of a copy", [write(copy, delta, format="qcow2"), read(copy) == bytes(new_data)], [[200, "success"], True])
+    ok("and is small", len(delta) < MIB)
+    qemu("create", "-q", "-f", "qcow2", "big.qcow2", str(size + MIB))
+    same("one that is larger than the disk", write(target, open("big.qcow2", "rb").read(), format="qcow2"), [200, ["VDI_IO_ERROR", "Device I/O errors"]])
+    image = open("theirs.qcow2", "rb").read()
+    same("one that is cut", write(target, image[:len(image) // 3], format="qcow2"), [200, ["VDI_IO_ERROR", "Device I/O errors"]])
+same("none at all", write(target, b"no image" * 100, format="qcow2"), [200, ["VDI_IO_ERROR", "Device I/O errors"]])
+same("not a byte", write(target, b"", format="qcow2"), [200, ["VDI_IO_ERROR", "Device I/O errors"]])
+ok("a terabyte is told as qcow2, too", len(read(big, format="qcow2")) < MIB)
+api("VDI.destroy", target)
+
 # ---- what cannot be ----
 def refused(what, error, status, **words):
     task = api("task.create", "t", "")
     got = put("/import_raw_vdi", b"x", task_id=task, **words)
     same(what, [got, api.wait(task)["error_info"]], [status, error])
 refused("a format that nobody knows", ["INTERNAL_ERROR", "Unknown format foo"], 404, vdi=disk, format="foo")
-refused("one that is not here", ["NOT_IMPLEMENTED", "format qcow2"], 501, vdi=disk, format="qcow2")
+refused("a qcow2 without a disk", ["INTERNAL_ERROR", "Importing a QCOW2 directly into an SR not yet supported"], 400, sr_id=sr, format="qcow2")
+refused("an archive without a disk", ["INTERNAL_ERROR", "Not enough info supplied to import"], 400, sr_id=sr, format="tar")
+refused("a qcow2 in chunks", ["INTERNAL_ERROR", "Cannot handle chunked VHD"], 404, vdi=disk, format="qcow2", chunked="1")
 refused("a VHD in chunks", ["INTERNAL_ERROR", "Cannot handle chunked VHD"], 404, vdi=disk, format="vhd", chunked="true")
 refused("a VHD without a disk", ["INTERNAL_ERROR", "Importing a VHD directly into an SR not yet supported"], 400, sr_id=sr, format="vhd")
 refused("neither disk nor SR", ["VDI_MISSING"], 400)
