@@ -15,6 +15,7 @@ int client_open(struct client **ret, struct xk_app *app, const char *pool, const
     c->app = app;
     c->access = *access;
     c->manner = *manner;
+    c->mark = -1;
     c->failure_arena = XK_ARENA_INIT(CLIENT_FAILURE_BYTES_MAX);
     const int code = client_access_open(c, pool, err);
     if (code < 0) {
@@ -35,6 +36,7 @@ int client_open_beside(struct client **ret, const struct client *c, const char *
     beside->app = c->app;
     beside->access = c->access;
     beside->manner = *manner;
+    beside->mark = -1;
     beside->beside = true;
     beside->failure_arena = XK_ARENA_INIT(CLIENT_FAILURE_BYTES_MAX);
     const int code = client_access_beside(beside, c, host, sha256, err);
@@ -58,9 +60,11 @@ void client_close(struct client *c)
         const char *const url = *c->url ? c->url : c->named_url;
         if (client_logout(c, &err) < 0)
             xk_log(c->app->log, XK_LOG_WARN,
-                   "the session (trackid %s) at %s could not be ended: %s; the pool ends it after a day", track, url,
-                   err.text);
+                   "the session (trackid %s) at %s could not be ended: %s; %sthe pool ends it after a day", track, url,
+                   err.text, c->mark >= 0 ? "the next command there tries again, and " : "");
     }
+    if (c->mark >= 0)
+        (void)close(c->mark); /* its session is still there: the next command may get through to it */
     http_client_close(c->http);
     xk_secret_free(c->password);
     xk_secret_free(c->session);
@@ -68,6 +72,7 @@ void client_close(struct client *c)
     free(c->socket_path);
     free(c->folder);
     free(c->known_file);
+    free(c->mark_path);
     free(c);
 }
 

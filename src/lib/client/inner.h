@@ -8,7 +8,8 @@
 
 #define CLIENT_FAILURE_BYTES_MAX (1u << 20) /* code and parameters of one error */
 #define CLIENT_PARAMS_MAX        64
-#define CLIENT_CLEANUP_NS        (10 * XK_NS_PER_S) /* for a logout, a cancel, the end of a task */
+#define CLIENT_CLEANUP_NS        (10 * XK_NS_PER_S) /* for a logout, a cancel, the end of a task: the timeout up to this */
+#define CLIENT_CLEANUP_NS_MIN    (2 * XK_NS_PER_S)
 #define CLIENT_PATH_BYTES        4096
 #define CLIENT_URL_BYTES         (RESOLVE_NAME_BYTES + 32)
 
@@ -39,6 +40,8 @@ struct client {
     char certificate[HTTP_PIN_TEXT];
     /* Who we are there. */
     char *password, *session;
+    int mark; /* the locked file that says that the session is in use, see orphan.c; -1: none */
+    char *mark_path;
     bool borrowed;     /* the session is another one for this call: nobody logs in when it has ended */
     bool beside;       /* the session is another client's: nobody logs in or out, and no master is followed */
     bool session_kept; /* it stands in a file, and stays when we go */
@@ -59,7 +62,7 @@ struct client_post {
     const struct xapi_value *params; /* with the session */
     size_t count;
     uint64_t extra_ns;   /* longer than access.timeout_ns: the server waits on purpose */
-    bool finish;         /* a stop does not end it before its reply, for a while: something would be left behind */
+    bool finish;         /* its reply is waited for a little longer than may be: something would be left behind */
     bool ask_thumbprint; /* of the master, in case that this is a slave */
 };
 
@@ -96,7 +99,8 @@ int client_follow(struct client *c, const struct xapi_reply *reply, struct xk_er
 
 /* ---- kept.c ---- */
 
-#define CLIENT_LINE_BYTES 512
+#define CLIENT_LINE_BYTES     512
+#define CLIENT_KEPT_BYTES_MAX 8192 /* of a file */
 
 struct client_kept_file {
     char url[CLIENT_LINE_BYTES], user[CLIENT_LINE_BYTES], session[CLIENT_LINE_BYTES];
@@ -106,6 +110,8 @@ struct client_kept_file {
 
 /* The text of such a file. returns   whether it is whole, and of this kind. */
 bool client_kept_parse(struct client_kept_file *ret, const char *text);
+/* The same of an open file, which has to be ours, and nobody else's to read. */
+bool client_kept_read(struct client_kept_file *ret, int fd, const char *path, struct xk_log *log);
 /* Where state is kept; NULL: there is no home, or no memory. */
 char *client_folder(const struct xk_app *app) XK_MUST_USE;
 /* The file of the session for this pool and user. NULL: sessions are not kept. */
@@ -113,11 +119,27 @@ char *client_kept_path(const struct client *c) XK_MUST_USE;
 /* Take the kept session. returns   whether there was a good one. */
 bool client_kept_take(struct client *c, const char *path);
 int client_kept_write(const struct client *c, const char *path, struct xk_err *err);
+/* What such a file says of this client's session, to be wiped. */
+int client_kept_text(struct xk_buf *ret, const struct client *c, struct xk_err *err);
+/* What the names of the files for this pool and user begin with. NULL: sessions are not kept. */
+char *client_kept_stem(const struct client *c) XK_MUST_USE;
+/* The folders above a file, private ones. */
+void client_make_folders(const char *path);
 /* Remove the file if it holds this client's session. */
 void client_kept_remove(const struct client *c);
 /* Only one command at a time logs in where sessions are kept. returns   a descriptor to close; negative errno values.
  */
 int client_kept_lock(const struct client *c, const char *path, struct xk_err *err);
+
+/* ---- orphan.c ---- */
+
+/* The session is in use until client_mark_end(). Sessions that are not kept at all are not written down here, either.
+ */
+void client_mark_begin(struct client *c);
+/* It has ended. */
+void client_mark_end(struct client *c);
+/* End the sessions at this pool whose commands were killed. */
+void client_end_orphans(struct client *c);
 
 /* ---- call.c ---- */
 

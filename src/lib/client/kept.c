@@ -16,11 +16,10 @@
 #include <string.h>
 #include <sys/file.h>
 
-#define FILE_BYTES_MAX 8192
-#define FILE_MARK      "xenkit-session 1\n"
-#define SUFFIX         ".session"
-#define LOCK_LOOK_NS   (10 * XK_NS_PER_MS)
-#define KEPT_MAX       1024 /* files that are looked at */
+#define FILE_MARK    "xenkit-session 1\n"
+#define SUFFIX       ".session"
+#define LOCK_LOOK_NS (10 * XK_NS_PER_MS)
+#define KEPT_MAX     1024 /* files that are looked at */
 
 /* FNV-1a, with the NUL: what the file says inside is what counts, so two that meet only take turns. */
 static uint64_t mix(uint64_t h, const char *text)
@@ -31,12 +30,19 @@ static uint64_t mix(uint64_t h, const char *text)
     return h;
 }
 
-char *client_kept_path(const struct client *c)
+char *client_kept_stem(const struct client *c)
 {
     if (!c->folder || !c->access.session_cache || c->access.emergency)
         return NULL;
     const uint64_t name = mix(mix(UINT64_C(14695981039346656037), c->named_url), c->access.user);
-    return xk_asprintf("%s/sessions/%016llx%s", c->folder, (unsigned long long)name, SUFFIX);
+    return xk_asprintf("%s/sessions/%016llx", c->folder, (unsigned long long)name);
+}
+
+char *client_kept_path(const struct client *c)
+{
+    xk_autofree char *stem = client_kept_stem(c);
+
+    return stem ? xk_asprintf("%s" SUFFIX, stem) : NULL;
 }
 
 /* ---- reading ---- */
@@ -108,24 +114,29 @@ static bool proof_fits(const struct client *c, const struct client_kept_file *f)
     return strcmp(proof, f->proof) == 0;
 }
 
-/* Ours, and nobody else's to read. */
-static bool read_file(struct client_kept_file *ret, const char *path, struct xk_log *log)
+bool client_kept_read(struct client_kept_file *ret, int fd, const char *path, struct xk_log *log)
 {
-    xk_autoclose const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    char text[FILE_BYTES_MAX + 1];
+    char text[CLIENT_KEPT_BYTES_MAX + 1];
     struct stat st;
 
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         return false;
     if (st.st_uid != geteuid() || st.st_mode & 077) {
         xk_log(log, XK_LOG_WARN, "%s is not used: others may have read or written it", path);
         return false;
     }
-    const ssize_t got = pread(fd, text, FILE_BYTES_MAX, 0);
+    const ssize_t got = pread(fd, text, CLIENT_KEPT_BYTES_MAX, 0);
     text[got > 0 ? got : 0] = '\0';
     const bool good = client_kept_parse(ret, text);
     explicit_bzero(text, sizeof(text));
     return good;
+}
+
+static bool read_file(struct client_kept_file *ret, const char *path, struct xk_log *log)
+{
+    xk_autoclose const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+    return fd >= 0 && client_kept_read(ret, fd, path, log);
 }
 
 /* The session may be at a master that a slave told of. */
@@ -159,8 +170,7 @@ bool client_kept_take(struct client *c, const char *path)
 
 /* ---- writing ---- */
 
-/* The folders above a file, private ones. */
-static void make_folders(const char *path)
+void client_make_folders(const char *path)
 {
     char part[CLIENT_PATH_BYTES];
 
@@ -178,7 +188,7 @@ int client_kept_lock(const struct client *c, const char *path, struct xk_err *er
 
     if (!name)
         return xk_fail_memory(err);
-    make_folders(path);
+    client_make_folders(path);
     const int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return xk_fail_sys(err, -errno, "%s", name);
@@ -194,28 +204,37 @@ int client_kept_lock(const struct client *c, const char *path, struct xk_err *er
     return fd;
 }
 
-int client_kept_write(const struct client *c, const char *path, struct xk_err *err)
+int client_kept_text(struct xk_buf *ret, const struct client *c, struct xk_err *err)
 {
-    xk_auto(xk_buf_done) struct xk_buf b = XK_BUF_INIT(FILE_BYTES_MAX);
     char pin[HTTP_PIN_TEXT] = "", proof[8] = "";
 
     if (c->has_vouched)
         http_pin_text(pin, &c->vouched);
     if (c->password)
         proof_make(proof, c->session, c->password);
-    xk_buf_printf(&b, FILE_MARK "url %s\nuser %s\nsession %s\nat %s\ncreated %lld\n%s%s%s%s%s%s", c->named_url,
+    xk_buf_printf(ret, FILE_MARK "url %s\nuser %s\nsession %s\nat %s\ncreated %lld\n%s%s%s%s%s%s", c->named_url,
                   c->access.user, c->session, c->socket_path ? "-" : c->now.host,
                   (long long)(c->app->clock->utc_ns(c->app->clock) / (int64_t)XK_NS_PER_S), *pin ? "pin " : "", pin,
                   *pin ? "\n" : "", *proof ? "proof " : "", proof, *proof ? "\n" : "");
-    if (b.error == -ENOMEM)
+    if (ret->error == -ENOMEM)
         return xk_fail_memory(err);
-    if (b.error || !is_plain(c->session) || strchr(c->access.user, '\n'))
-        return xk_fail(err, -EINVAL, "%s: it cannot be written down", path);
+    if (ret->error || !is_plain(c->session) || strchr(c->access.user, '\n'))
+        return xk_fail(err, -EINVAL, "the session cannot be written down");
+    return 0;
+}
+
+int client_kept_write(const struct client *c, const char *path, struct xk_err *err)
+{
+    xk_auto(xk_buf_done) struct xk_buf b = XK_BUF_INIT(CLIENT_KEPT_BYTES_MAX);
     struct stat st;
-    if (lstat(path, &st) == 0 && (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 077))
+
+    int code = client_kept_text(&b, c, err);
+    if (code == 0 && lstat(path, &st) == 0 && (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 077))
         (void)c->app->fs->ops->unlink(c->app->fs, path);
-    const int code = xk_file_replace(c->app->fs, path, b.data, b.len, 0600, err);
-    explicit_bzero(b.data, b.len);
+    if (code == 0)
+        code = xk_file_replace(c->app->fs, path, b.data, b.len, 0600, err);
+    if (b.data)
+        explicit_bzero(b.data, b.len);
     return code;
 }
 

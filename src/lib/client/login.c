@@ -61,6 +61,26 @@ static int ask_for_session(struct client *c, struct xapi_reply *ret, struct xk_a
     return client_post(c, ret, arena, &post, err);
 }
 
+/* It went out, and nothing came back: whether there is a session now, and which, nobody can find out. */
+static void warn_of_lost(const struct client *c, int code)
+{
+    const bool lost = code == -ECONNRESET || code == -EPIPE || code == -ETIMEDOUT || code == -EINTR;
+
+    if (lost && http_client_sent(c->http))
+        xk_log(c->app->log, XK_LOG_WARN,
+               "the answer to a login at %s did not come: if it was taken, the pool has a session of %s (originator "
+               "%s) that nobody can end, and ends it after a day",
+               c->url, c->access.user, c->manner.originator);
+}
+
+/* The answer came when nobody had time for it any more. The session is there, and goes when the client does. */
+static int login_late(const struct client *c, struct xk_err *err)
+{
+    (void)xk_fail(err, -ETIMEDOUT, "logging in as %.200s at %s: no answer in time", c->access.user, c->url);
+    xk_err_hint(err, "--timeout says how long to wait");
+    return -ETIMEDOUT;
+}
+
 static int login_failed(struct client *c, const struct xapi_reply *reply, struct xk_err *err)
 {
     char doing[CLIENT_URL_BYTES + 320];
@@ -76,8 +96,10 @@ static int login_now(struct client *c, struct xk_err *err)
 
     for (unsigned followed = 0;;) {
         const int code = ask_for_session(c, &reply, &arena, err);
-        if (code < 0)
+        if (code < 0) {
+            warn_of_lost(c, code);
             return code;
+        }
         if (!reply.failed)
             break;
         if (client_failed_with(&reply, "HOST_IS_SLAVE") && followed++ < FOLLOWED_MAX) {
@@ -95,7 +117,9 @@ static int login_now(struct client *c, struct xk_err *err)
         return xk_fail(err, -EPROTO, "%s answers a login with no session", c->url);
     c->session = xk_strdup(ref);
     explicit_bzero((char *)ref, strlen(ref));
-    return c->session ? 0 : xk_fail_memory(err);
+    if (!c->session)
+        return xk_fail_memory(err);
+    return http_client_late(c->http) ? login_late(c, err) : 0;
 }
 
 /* Under the lock somebody else may have been quicker; otherwise the new session is kept for all. */
@@ -120,13 +144,11 @@ static int login_kept(struct client *c, const char *path, struct xk_err *err)
     return 0;
 }
 
-int client_login(struct client *c, struct xk_err *err)
+/* With a kept session, or a new one. */
+static int take_or_login(struct client *c, struct xk_err *err)
 {
-    xk_autofree char *path = NULL;
+    xk_autofree char *path = client_kept_path(c);
 
-    if (c->session)
-        return 0;
-    path = client_kept_path(c);
     if (path && client_kept_take(c, path))
         return 0;
     const int code = client_password(c, err);
@@ -135,6 +157,18 @@ int client_login(struct client *c, struct xk_err *err)
     if (!c->now.tls && !c->socket_path && !is_loopback(c->now.host))
         xk_log(c->app->log, XK_LOG_WARN, "%s is not encrypted: the password can be read on the way", c->url);
     return path && c->manner.keep ? login_kept(c, path, err) : login_now(c, err);
+}
+
+int client_login(struct client *c, struct xk_err *err)
+{
+    if (c->session)
+        return 0;
+    const int code = take_or_login(c, err);
+    if (c->session && !c->session_kept)
+        client_mark_begin(c);
+    if (code == 0)
+        client_end_orphans(c);
+    return code;
 }
 
 bool client_take_kept(struct client *c)
@@ -151,6 +185,8 @@ static void session_drop(struct client *c)
     xk_secret_free(c->session);
     c->session = NULL;
     c->session_kept = false;
+    if (!c->borrowed)
+        client_mark_end(c);
 }
 
 static int say_goodbye(struct client *c, struct xk_err *err)
@@ -201,7 +237,7 @@ int client_logout(struct client *c, struct xk_err *err)
     c->cleaning = cleaning;
     if (c->session_kept && code == 0)
         client_kept_remove(c);
-    if (code == 0 || !c->session_kept)
+    if (code == 0)
         session_drop(c);
     return code;
 }

@@ -16,7 +16,8 @@
 #define ERROR_HEADER "x-xenapi-response-host-certificate-thumbprint"
 #define ASK_HEADER   "x-xenapi-request-host-certificate-thumbprint: sha-256:master\r\n"
 #define COOKIE_BYTES 256
-#define GRACE_NS     (5 * XK_NS_PER_S) /* after a stop, for a reply that must not be missed */
+#define GRACE_NS_MIN XK_NS_PER_S       /* after a stop or the timeout, for a reply that must not be missed: */
+#define GRACE_NS_MAX (5 * XK_NS_PER_S) /* as long as the timeout, within these */
 
 /* ---- errors ---- */
 
@@ -80,6 +81,25 @@ const struct client_failure *client_failure(const struct client *c)
 
 /* ---- one call ---- */
 
+/* As long as the timeout, but not shorter and not longer than these; without one the longest. */
+static uint64_t timeout_between(const struct client *c, uint64_t min_ns, uint64_t max_ns)
+{
+    return c->access.timeout_ns ? XK_MIN(XK_MAX(c->access.timeout_ns, min_ns), max_ns) : max_ns;
+}
+
+/* Ending what was begun has its own time, which is short, and there also when all other time is up. */
+static struct http_limits limits_of_cleaning(const struct client *c, const struct client_post *post)
+{
+    const struct xk_clock *const clock = c->app->clock;
+    const uint64_t at_least_ns = resolve_deadline(clock, CLIENT_CLEANUP_NS_MIN),
+                   own_ns = timeout_between(c, CLIENT_CLEANUP_NS_MIN, CLIENT_CLEANUP_NS) + post->extra_ns;
+    uint64_t until_ns = resolve_deadline(clock, own_ns);
+
+    if (c->manner.deadline_ns)
+        until_ns = XK_MIN(XK_MAX(c->manner.deadline_ns, at_least_ns), until_ns);
+    return (struct http_limits){.connect_deadline_ns = until_ns, .deadline_ns = until_ns, .ignore_stop = true};
+}
+
 static struct http_limits limits_of(const struct client *c, const struct client_post *post)
 {
     const struct xk_clock *const clock = c->app->clock;
@@ -87,18 +107,14 @@ static struct http_limits limits_of(const struct client *c, const struct client_
     struct http_limits l = {
         .connect_deadline_ns = resolve_deadline(clock, c->access.connect_timeout_ns),
         .deadline_ns = resolve_deadline(clock, all_ns),
-        .stop_grace_ns = post->finish ? GRACE_NS : 0,
+        .grace_ns = post->finish ? timeout_between(c, GRACE_NS_MIN, GRACE_NS_MAX) : 0,
     };
 
+    if (c->cleaning)
+        return limits_of_cleaning(c, post);
     if (c->manner.deadline_ns) {
         l.connect_deadline_ns = XK_MIN(l.connect_deadline_ns, c->manner.deadline_ns);
         l.deadline_ns = XK_MIN(l.deadline_ns, c->manner.deadline_ns);
-    }
-    if (c->cleaning) {
-        const uint64_t soon_ns = resolve_deadline(clock, CLIENT_CLEANUP_NS + post->extra_ns);
-        l.connect_deadline_ns = XK_MIN(l.connect_deadline_ns, soon_ns);
-        l.deadline_ns = XK_MIN(l.deadline_ns, soon_ns);
-        l.ignore_stop = true;
     }
     return l;
 }

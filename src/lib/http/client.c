@@ -18,7 +18,7 @@ struct http_client {
     struct http_stream *stream; /* NULL: not connected */
     struct http_reader reader;
     struct http_pin pin;
-    bool has_pin, sent;
+    bool has_pin, sent, late;
     bool fresh; /* the connection has carried no reply yet */
 };
 
@@ -52,6 +52,11 @@ void http_client_close(struct http_client *c)
 bool http_client_sent(const struct http_client *c)
 {
     return c->sent;
+}
+
+bool http_client_late(const struct http_client *c)
+{
+    return c->late;
 }
 
 const struct http_pin *http_client_pin(const struct http_client *c)
@@ -148,12 +153,12 @@ static int write_request(struct http_client *c, const struct xk_buf *b, const st
     return 0;
 }
 
-/* A stop was asked for: go on for the time of grace, if there is one. returns   whether to. */
+/* It is time to end: go on for the time of grace, if there is one. returns   whether to. */
 static bool go_on(struct resolve_limits *limits, uint64_t *grace_ns)
 {
     if (*grace_ns == 0)
         return false;
-    limits->deadline_ns = XK_MIN(limits->deadline_ns, resolve_deadline(limits->clock, *grace_ns));
+    limits->deadline_ns = resolve_deadline(limits->clock, *grace_ns);
     limits->ignore_stop = true;
     *grace_ns = 0;
     return true;
@@ -168,8 +173,10 @@ static int read_reply(struct http_client *c, struct resolve_limits *limits, uint
         return xk_fail_memory(err);
     while (!http_reader_whole(&c->reader)) {
         const ssize_t got = http_stream_read(c->stream, piece, PIECE_BYTES, limits);
-        if (got == -EINTR && go_on(limits, &grace_ns))
+        if ((got == -EINTR || got == -ETIMEDOUT) && go_on(limits, &grace_ns)) {
+            c->late = got == -ETIMEDOUT;
             continue;
+        }
         if (got < 0)
             return lost(c, (int)got, "waiting for", err);
         const ssize_t used =
@@ -212,7 +219,7 @@ int http_client_send(struct http_client *c, struct http_reader **ret, const stru
         .clock = c->clock, .root = c->root, .deadline_ns = limits->deadline_ns, .ignore_stop = limits->ignore_stop};
     xk_auto(xk_buf_done) struct xk_buf b = XK_BUF_INIT(request->bytes + HTTP_REPLY_HEAD_MAX);
 
-    c->sent = false;
+    c->sent = c->late = false;
     put_request(&b, c, request);
     if (b.error)
         return b.error == -ENOMEM ? xk_fail_memory(err) : xk_fail(err, -E2BIG, "the request is too large");
@@ -223,7 +230,7 @@ int http_client_send(struct http_client *c, struct http_reader **ret, const stru
     http_reader_init(&c->reader, request->reply_max, strcmp(request->method, "HEAD") == 0, false);
     code = write_request(c, &b, &all, err);
     if (code == 0)
-        code = read_reply(c, &all, limits->stop_grace_ns, err);
+        code = read_reply(c, &all, limits->grace_ns, err);
     if (code < 0 || c->reader.close)
         disconnect(c);
     if (code == 0) {

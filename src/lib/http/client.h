@@ -24,7 +24,7 @@ struct http_request {
 struct http_limits {
     uint64_t connect_deadline_ns; /* when a connection has to be made; see struct resolve_limits */
     uint64_t deadline_ns;         /* for the whole reply */
-    uint64_t stop_grace_ns;       /* after a stop, how long a request that has left still waits for its reply */
+    uint64_t grace_ns; /* after a stop or the deadline, how long a request that has left still waits for its reply */
     bool ignore_stop;
 };
 
@@ -47,6 +47,8 @@ int http_client_send(struct http_client *c, struct http_reader **ret, const stru
                      const struct http_limits *limits, struct xk_err *err);
 /* Whether the last request may have reached the server. */
 bool http_client_sent(const struct http_client *c);
+/* Whether the reply of the last request came after its deadline, within the grace. */
+bool http_client_late(const struct http_client *c);
 /* Of the server that was last connected to. NULL: no TLS, or no connection was made. */
 const struct http_pin *http_client_pin(const struct http_client *c);
 

@@ -10,6 +10,7 @@
 #include "lib/simpool/hosts.h"
 #include "lib/simpool/log-file.h"
 #include "lib/simpool/log.h"
+#include "lib/simpool/transfer.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -314,7 +315,8 @@ void sim_audit_download(struct simpool *p, struct http_exchange *x)
         at += len;
     }
     xk_buf_add_str(&body, "");
-    http_reply(x, &(struct http_reply){.status = 200, .type = "text/plain", .headers = "", .close = true}, &body);
+    sim_request_answer(p, x, &(struct http_reply){.status = 200, .type = "text/plain", .headers = "", .close = true},
+                       &body);
 }
 
 const struct sim_row sim_audit_rows[] = {

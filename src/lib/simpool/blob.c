@@ -5,6 +5,7 @@
  * long as the pool runs; a blob that went by itself leaves bytes that go when the next ones come.
  */
 #include "lib/simpool/ops.h"
+#include "lib/simpool/transfer.h"
 
 #define BLOBS_BYTES_MAX (16u << 20) /* of all of them */
 
@@ -114,7 +115,8 @@ void sim_blob_get(struct simpool *p, struct http_exchange *x)
     if (!content)
         return http_refuse(x, 404);
     xk_buf_add(&body, content->bytes, content->size);
-    http_reply(x, &(struct http_reply){.status = 200, .type = sim_text(blob, "mime_type"), .close = true}, &body);
+    sim_request_answer(p, x, &(struct http_reply){.status = 200, .type = sim_text(blob, "mime_type"), .close = true},
+                       &body);
 }
 
 void sim_blob_put(struct simpool *p, struct http_exchange *x)
@@ -127,7 +129,7 @@ void sim_blob_put(struct simpool *p, struct http_exchange *x)
         return;
     if (store(p, blob, bytes, size) < 0)
         return http_refuse(x, 500);
-    http_reply(x, &(struct http_reply){.status = 200, .close = true}, NULL);
+    sim_request_answer(p, x, &(struct http_reply){.status = 200, .close = true}, NULL);
 }
 
 /* ---- messages ---- */

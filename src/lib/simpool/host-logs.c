@@ -6,6 +6,7 @@
  */
 #include "lib/simpool/access.h"
 #include "lib/simpool/log.h"
+#include "lib/simpool/transfer.h"
 
 #include "core/text.h"
 #include "lib/xva/xva.h"
@@ -109,9 +110,9 @@ void sim_host_logs(struct simpool *p, struct http_exchange *x)
         number++;
     xk_buf_add_repeat(&tar, '\0', 2 * (size_t)XVA_BLOCK);
     if (tar.error || compress_into(&packed, &tar) < 0)
-        http_refuse(x, 500);
+        sim_request_fail(p, x, 500, &(struct sim_error){.count = 1, .texts = {"INTERNAL_ERROR"}});
     else
-        http_reply(x, &head, &packed);
+        sim_request_answer(p, x, &head, &packed);
     xk_buf_done(&tar);
     xk_buf_done(&packed);
 }

@@ -63,6 +63,13 @@ void sim_request_fail(struct simpool *p, struct http_exchange *x, unsigned statu
     http_refuse(x, status);
 }
 
+void sim_request_answer(struct simpool *p, struct http_exchange *x, const struct http_reply *head, struct xk_buf *body)
+{
+    task_end(p, task_named(p, x), NULL, NULL);
+    (void)sim_state_flush(p, NULL);
+    http_reply(x, head, body);
+}
+
 /* ---- a life ---- */
 
 static void transfer_free(struct sim_transfer *t)

@@ -76,6 +76,8 @@ void sim_transfers_close(struct simpool *p);
 
 /* A request's own error without a transfer: what its task, if it has one, ends with. */
 void sim_request_fail(struct simpool *p, struct http_exchange *x, unsigned status, const struct sim_error *error);
+/* The same for one that is answered at once. */
+void sim_request_answer(struct simpool *p, struct http_exchange *x, const struct http_reply *head, struct xk_buf *body);
 /* Of the query or a cookie: does it say "true"? */
 bool sim_request_says(const struct http_exchange *x, const char *name, bool otherwise);
 /*

@@ -96,7 +96,39 @@ stop
 with 'method=session.login_with_password,nth=1,drop,executed'
 run api call "$url" VM.get_by_name_label web-01
 check "a login whose reply was lost is not repeated" 4 "" '~the connection ended without a reply'
+like "what may be left is named" "$(cat "$err")" "has a session of root \\(originator xenkit-api\\) that nobody can end"
 is "one session, not two" "$(sessions create | wc -l)" 1
+stop
+
+with 'method=session.login_with_password,delay=500ms' 'method=session.logout,delay=500ms'
+run api call "$url" VM.get_all --timeout 200ms
+check "a login whose answer comes too late" 124 "" '~logging in as root at .*: no answer in time'
+is "and a logout that takes longer than a call may: the session ends" "$(sessions create | wc -l) $(leaked)" "1 "
+stop
+
+# ---- commands that are killed ----
+
+with
+"$XENKIT" api call "$url" event.from VM/OpaqueRef:none "" 60 >"$tmp/null" 2>&1 &
+victim=$!
+until [ -n "$(find "$tmp/state" -name '*.open' -size +0)" ]; do pause; done
+kill -KILL $victim
+wait $victim 2>"$tmp/null"
+is "a killed command leaves its session" "$(leaked | wc -l)" 1
+is "and its ref where only its owner can read it" "$(find "$tmp/state" -name '*.open' -printf '%m')" 600
+XDG_STATE_HOME=$tmp/elsewhere run api call "$url" VM.get_by_name_label web-01
+check "another user" 0 "~^OpaqueRef" ""
+is "knows nothing of it" "$(leaked | wc -l)" 1
+"$XENKIT" api call "$url" event.from VM/OpaqueRef:none "" 60 >"$tmp/null" 2>&1 &
+living=$!
+until [ "$(find "$tmp/state" -name '*.open' | wc -l)" = 1 ] && [ "$(sessions create | wc -l)" = 3 ] && [ "$(leaked | wc -l)" = 1 ]; do pause; done
+run api call "$url" VM.get_by_name_label web-01 -v
+check "the next command there ends it" 0 "~^OpaqueRef" -
+is "and not those that live" "$(leaked | wc -l)" 1
+ok "which go on" kill -0 $living
+kill -TERM $living
+wait $living
+is "until they end by themselves" "$(leaked)$(find "$tmp/state" -name '*.open')" ""
 stop
 
 # The stop comes while the login waits for its answer: that is awaited, and the session ended.

@@ -204,6 +204,12 @@ check "one that cannot be done" 1 "" '~appropriate power state'
 run thin session_id=OpaqueRef:none vm-list
 check "a session that is none" 1 "" '~^For usage|session'
 
+run xe host-logs-download host=host-1 file-name="$tmp/logs"
+check "logs are downloaded" 0 "" ""
+like "whole" "$(gzip -dc "$tmp/logs" | tar t)" "xensource.log"
+run xe audit-log-get filename="$tmp/audit"
+check "the audit log, too" 0 "audit-log-get into file $tmp/audit succeeded" ""
+
 # ---- options, files, the environment ----
 
 printf 'root\nxenkit\n' >"$tmp/pwf"
