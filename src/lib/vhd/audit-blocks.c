@@ -295,9 +295,12 @@ static void audit_batmap(struct vhd_auditing *a)
               (uint64_t)m->size_sectors * VHD_SECTOR * 8, v->header.max_entries);
     if (m->offset % VHD_SECTOR)
         FOUND(a, VHD_P_BATMAP, XK_WARNING, "the batmap's place, byte %" PRIu64 ", is no whole sector", m->offset);
-    for (uint32_t b = 0; b < v->blocks; b++) {
-        if (vhd_bit(v->batmap_bits, b) && v->bat[b] == VHD_BAT_FREE)
-            vhd_place_add(&free_blocks, "block %" PRIu32, b);
+    if (m->version < VHD_BATMAP_VERSION_FIRST)
+        FOUND(a, VHD_P_BATMAP, XK_WARNING, "the batmap has the unknown version %08" PRIx32, m->version);
+    const uint64_t bits = (uint64_t)v->batmap_bytes * 8;
+    for (uint64_t b = 0; b < bits; b++) {
+        if (vhd_bit(v->batmap_bits, b) && (b >= v->blocks || v->bat[b] == VHD_BAT_FREE))
+            vhd_place_add(&free_blocks, "block %" PRIu64, b);
     }
     if (free_blocks.count)
         vhd_problem_add(a->found, VHD_P_BATMAP, XK_WARNING, free_blocks.count,

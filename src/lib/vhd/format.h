@@ -118,7 +118,8 @@ struct vhd_batmap {
     uint8_t keyhash_set; /* 1: nonce and hash are there */
     uint8_t nonce[32], hash[32];
 };
-#define VHD_BATMAP_VERSION 0x10002u
+#define VHD_BATMAP_VERSION       0x10002u
+#define VHD_BATMAP_VERSION_FIRST 0x10000u
 
 void vhd_batmap_decode(struct vhd_batmap *ret, const uint8_t sector[VHD_SECTOR]);
 void vhd_batmap_encode(uint8_t ret_sector[VHD_SECTOR], const struct vhd_batmap *b);

@@ -116,6 +116,17 @@ static void mark(struct piece *p, uint32_t from, uint32_t count)
     p->wanted -= count;
 }
 
+/* What no layer has from this sector on. */
+static void zero_rest(struct piece *p, uint32_t from)
+{
+    for (uint32_t n = from; n < p->count && p->wanted > 0; n++) {
+        if (p->done[n])
+            continue;
+        memset(p->data + (size_t)n * VHD_SECTOR, 0, VHD_SECTOR);
+        mark(p, n, 1);
+    }
+}
+
 /*
  * Bytes behind the end of the data read as zeros: a last block may be cut, a raw parent may be smaller. A file that was
  * cut inside a sector is another thing.
@@ -128,6 +139,7 @@ static int read_run(const struct vhd_classic_layer *l, uint64_t offset, struct p
         xk_file_read_some(&l->image->file, p->data + (size_t)from * VHD_SECTOR, (size_t)bytes, offset, NULL);
     if (got < 0)
         return (int)got;
+    memset(p->data + (size_t)from * VHD_SECTOR + got, 0, (size_t)count * VHD_SECTOR - (size_t)got);
     mark(p, from, count);
     return 0;
 }
@@ -186,10 +198,7 @@ static int read_sparse(struct vhd_classic_layer *l, struct piece *p)
         part = XK_MIN(p->count - at, block_sectors - within);
         if (sector >= end || block >= i->blocks) {
             /* The parent is smaller than the child: nothing below can have this. */
-            for (uint32_t n = at; n < p->count; n++) {
-                if (!p->done[n])
-                    mark(p, n, 1);
-            }
+            zero_rest(p, at);
             return 0;
         }
         if (i->bat[block] == VHD_BAT_FREE)
@@ -218,12 +227,13 @@ int vhd_classic_chain_read(struct vhd_classic_chain *chain, uint8_t *ret, uint64
 {
     struct piece p = {.data = ret, .sector = sector, .count = count, .wanted = count};
 
-    memset(ret, 0, (size_t)count * VHD_SECTOR);
     for (size_t n = 0; p.wanted > 0; n++) {
         if (n == chain->count) {
             const struct vhd_classic_layer *last = &chain->layers[n - 1];
-            if (last->raw || last->image->footer.type != VHD_DIFFERENCING)
+            if (last->raw || last->image->footer.type != VHD_DIFFERENCING) {
+                zero_rest(&p, 0);
                 return 0;
+            }
             const int code = open_next(chain);
             if (code < 0)
                 return code;

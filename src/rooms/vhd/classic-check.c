@@ -455,7 +455,35 @@ static const char *batmap_problem(const struct vhd_classic_image *i)
     if (meets_tables(i, b->offset, bytes) ||
         ranges_meet(b->offset, bytes, vhd_classic_batmap_header_offset(i), VHD_SECTOR))
         return "invalid batmap offset";
+    if (b->version < VHD_BATMAP_VERSION_FIRST)
+        return "invalid batmap version";
     return NULL;
+}
+
+/* Bits behind the disk's last block are for growth and clear, also those that no sum covers yet. */
+static int check_spare_bits(struct vhd_classic_check *k, const struct vhd_classic_image *i)
+{
+    const uint64_t end = XK_DIV_UP((uint64_t)i->header.max_entries, 8);
+    uint8_t piece[64 * VHD_SECTOR];
+    uint64_t n = i->blocks;
+    bool set = false;
+
+    for (; !set && n < (uint64_t)i->map_bytes * 8; n++)
+        set = vhd_bit(i->map, n);
+    for (uint64_t at = i->map_bytes; !set && at < end; at += sizeof(piece)) {
+        const size_t bytes = (size_t)XK_MIN(sizeof(piece), XK_ROUND_UP(end - at, (uint64_t)VHD_SECTOR));
+        const int code = vhd_classic_image_read(i, piece, bytes, i->batmap.offset + at);
+        if (code < 0) {
+            vhd_classic_say(k->classic, "error reading batmap: %d\n", code);
+            return code;
+        }
+        for (n = at * 8; !set && n < (at + bytes) * 8; n++)
+            set = vhd_bit(piece, n - at * 8);
+    }
+    if (!set)
+        return 0;
+    vhd_classic_say(k->classic, "batmap shows unallocated block %" PRIu64 " full\n", n - 1);
+    return -EINVAL;
 }
 
 static int check_batmap(struct vhd_classic_check *k, struct vhd_classic_image *i)
@@ -476,7 +504,7 @@ static int check_batmap(struct vhd_classic_check *k, struct vhd_classic_image *i
             return -EINVAL;
         }
     }
-    return 0;
+    return check_spare_bits(k, i);
 }
 
 /* ---- parent locators ---- */
