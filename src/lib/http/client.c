@@ -19,7 +19,7 @@ struct http_client {
     struct http_reader reader;
     struct http_pin pin;
     bool has_pin, sent, late;
-    bool fresh; /* the connection has carried no reply yet */
+    bool fresh; /* nobody has replied yet: it may be a port for something else */
 };
 
 int http_client_open(struct http_client **ret, const struct http_target *target, const char *user_agent,
@@ -29,7 +29,7 @@ int http_client_open(struct http_client **ret, const struct http_target *target,
 
     if (!c)
         return xk_fail_memory(err);
-    *c = (struct http_client){.target = *target, .user_agent = user_agent, .clock = clock, .root = root};
+    *c = (struct http_client){.target = *target, .user_agent = user_agent, .clock = clock, .root = root, .fresh = true};
     *ret = c;
     return 0;
 }
@@ -183,7 +183,7 @@ static int read_reply(struct http_client *c, struct resolve_limits *limits, uint
             got ? http_reader_feed(&c->reader, piece, (size_t)got, &why) : http_reader_end(&c->reader, &why);
         if (used < 0) {
             (void)xk_fail(err, (int)used, "%s: %s", server_text(&c->target), why.text);
-            if (c->fresh && !c->target.tls && !c->target.socket_path)
+            if (c->fresh && !c->reader.begun && !c->target.tls && !c->target.socket_path)
                 hint_tls(&c->target, err);
             return (int)used;
         }
@@ -203,7 +203,6 @@ static int connect_now(struct http_client *c, const struct http_limits *limits, 
     if (c->stream && http_stream_idle(c->stream))
         return 0;
     disconnect(c);
-    c->fresh = true;
     const int code = http_stream_open(&c->stream, &c->target, &part, err);
     const struct http_pin *const pin = code == 0 ? http_stream_pin(c->stream) : NULL;
     c->has_pin = pin != NULL;

@@ -126,19 +126,44 @@ nok "the session is in no log" grep -qE 'session_id=|OpaqueRef.*rrd' "$tmp/sim.l
 secret=$(xenkit api call "$url" secret.create 'value=hidden-1,other_config={}')
 xenkit api call "$url" VM.add_to_other_config "$web" admin-password hidden-2
 xenkit api call "$url" VM.add_to_other_config "$web" mirror https://me:hidden-3@example.com/x
+# Where pools keep them: storage logins, fencing, external authentication, cloud-init, kernel arguments, notes of people.
+n=3
+sr=$(xenkit api call "$url" SR.get_all | head -n 1)
+store=$(xenkit api call "$url" SR.introduce 11111111-2222-3333-4444-555555555555 dump-sr '' smb user true '{}')
+hide() {
+    n=$((n + 1))
+    xenkit api call "$url" "$@" || echo "not planted: $*"
+}
+{
+    hide VM.add_to_xenstore_data "$web" vm-data/userdata '#cloud-config chpasswd: hidden-u'
+    hide VM.add_to_xenstore_data "$web" vm-data/note 'the Password is: hidden-n'
+    hide VM.add_to_xenstore_data "$web" vm-data/pem '{-----BEGIN RSA PRIVATE KEY----- hidden-p'
+    hide VM.set_PV_args "$web" 'ks=http://example.com/ks rootpw=hidden-r quiet'
+    hide VM.set_name_description name:web-02 '<user>x</user><password>hidden-x</password>'
+    hide SR.add_to_sm_config "$sr" api-key hidden-k
+    hide SR.add_to_other_config "$sr" chapuser hidden-c
+    hide VDI.set_xenstore_data "$(xenkit api call "$url" VDI.get_all | head -n 1)" '{"psk":"hidden-s"}'
+    hide network.add_to_other_config "$(xenkit api call "$url" network.get_all | head -n 1)" wlan.pass hidden-w
+    hide host.set_power_on_mode name:host-2 DRAC '{"power_on_ip":"10.0.0.9","power_on_user":"root","power_on_password_secret":"hidden-d"}'
+    hide pool.add_to_other_config "$(xenkit api call "$url" pool.get_all)" urls 'see http://a/ and ftp://me:hidden-f@b/c'
+    hide PBD.create "$(jq -cn --arg h "$(xenkit api call "$url" host.get_all | head -n 1)" --arg s "$store" \
+        '{host: $h, SR: $s, device_config: {username: "me", cifspassword: "hidden-b"}}')" >"$tmp/null" # makes a secret
+} >"$tmp/planted" 2>&1
+is "secrets are planted" "$(cat "$tmp/planted")" ""
+xenkit api call "$url" VM.add_to_other_config "$web" monkey 'no password: '
 xenkit api call "$url" VM.add_to_other_config "$web" harmless shown-1
 xenkit api call "$url" VM.add_to_other_config "$web" link https://example.com/a:b@c
 run xenkit api dump "$url" -v
 check "a dump" 0 - -
-like "tells how many secrets it left out" "$(cat "$err")" '3 secrets were left empty'
+like "tells how many secrets it left out" "$(cat "$err")" "$((n + 1)) secrets were left empty"
 cp "$out" "$tmp/dump.json"
 is "is one document" "$(jq -c '[keys[]]' "$tmp/dump.json")" '["classes","xenkit_dump"]'
 nok "without secrets" grep -q hidden- "$tmp/dump.json"
-is "but with all else" "$(jq -r --arg r "$web" '.classes.VM[$r].other_config | [.harmless, .link, .mirror] | @csv' "$tmp/dump.json")" \
-    '"shown-1","https://example.com/a:b@c",""'
+is "but with all else" "$(jq -r --arg r "$web" '.classes.VM[$r].other_config | [.harmless, .link, .mirror, .monkey] | @csv' "$tmp/dump.json")" \
+    '"shown-1","https://example.com/a:b@c","","no password: "'
 is "the secret is there, and empty" "$(jq -r --arg r "$secret" '.classes.secret[$r].value' "$tmp/dump.json")" ""
 is "each record is what the pool says" \
-    "$(jq -S '.classes.SR' "$tmp/dump.json")" "$(xenkit api call "$url" SR.get_all_records --json | jq -S .result)"
+    "$(jq -S '.classes.PIF' "$tmp/dump.json")" "$(xenkit api call "$url" PIF.get_all_records --json | jq -S .result)"
 awk -F '\t' '$2 == "get_all_records" && $10 != "removed" { print $1 }' "$tables/messages.tsv" | LC_ALL=C sort >"$tmp/want"
 jq -r '.classes | keys[]' "$tmp/dump.json" | LC_ALL=C sort >"$tmp/got"
 is "every class is there" "$(comm -3 "$tmp/want" "$tmp/got")" ""

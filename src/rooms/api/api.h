@@ -24,4 +24,12 @@ void api_show(struct xk_out *out, const struct xapi_value *v);
 /* A value as a cell. */
 void api_put(struct xk_out *out, const char *key, const struct xapi_value *v);
 
+/*
+ * Empty what is or looks like a secret in a map of records, in place. Too much is taken rather than too little: what
+ * is left has to be fit for strangers.
+ *
+ * returns   how many values were emptied.
+ */
+unsigned api_remove_secrets(struct xapi_value *records, const struct xapi_class *class_row);
+
 #endif
