@@ -38,6 +38,9 @@
 #define BACKOFF_MIN      2       /* time-outs in a row */
 #define PACKETS_A_S      10000.0 /* so many cost a processor something */
 #define HEADERS          40u
+#define UDP_HEADERS      28u
+#define VANISHED_BYTES   65536.0 /* and less of a stream, when its full segments vanish */
+#define VANISHED_SHARE   0.99    /* of datagrams */
 
 static const struct {
     const char *name, *advice;
@@ -216,19 +219,23 @@ static void judge_offloads(const struct way *w, bool sending)
             (unsigned long long)(s->bytes / packets));
 }
 
-/* What the sender believes to pass against what passed. */
+/*
+ * What the sender believes to pass against what passed. Of the way to us no more is known than passes the other way,
+ * so what arrived counts, too: where full segments vanish, next to nothing does.
+ */
 static bool judge_black_hole(const struct way *w)
 {
     const struct netdiag_mtu *const m = w->c->mtu;
     const uint32_t passes = m->known ? (w->receive ? m->down : m->up) : 0;
+    const double arrived_bytes = w->traffic->received_bps * w->traffic->seconds / 8;
 
-    if (m->known && passes && w->sent.mss && w->sent.mss + HEADERS > passes && passes < m->link) {
+    if (m->known && passes && w->sent.mss && w->sent.mss + HEADERS > passes && passes < m->link &&
+        arrived_bytes < VANISHED_BYTES * fmax(w->sent.count, 1)) {
         add(w->v, NETDIAG_BLACK_HOLE, true, w->receive,
             "packets of %u bytes pass, larger ones vanish, and TCP sends segments of %llu bytes and headers; %llu of "
-            "%llu "
-            "segments were sent again",
+            "%llu segments were sent again, and %.0f bytes arrived",
             passes, (unsigned long long)w->sent.mss, (unsigned long long)w->sent.retransmits,
-            (unsigned long long)w->sent.segments);
+            (unsigned long long)w->sent.segments, arrived_bytes);
         return true;
     }
     /* Without echoes: nothing gets through although the connection stands. */
@@ -240,6 +247,20 @@ static bool judge_black_hole(const struct way *w)
         return true;
     }
     return false;
+}
+
+/* Of datagrams all or none vanish. */
+static bool judge_udp_black_hole(const struct way *w, double lost)
+{
+    const struct netdiag_mtu *const m = w->c->mtu;
+    const uint32_t passes = m->known ? (w->receive ? m->down : m->up) : 0;
+
+    if (!passes || passes >= m->link || lost < VANISHED_SHARE || w->c->params->block_bytes + UDP_HEADERS <= passes)
+        return false;
+    add(w->v, NETDIAG_BLACK_HOLE, true, w->receive,
+        "packets of %u bytes pass, and of %lld datagrams of %u bytes and headers %lld vanished", passes,
+        (long long)w->traffic->packets, w->c->params->block_bytes, (long long)w->traffic->lost);
+    return true;
 }
 
 static bool judge_rate(const struct way *w)
@@ -363,7 +384,7 @@ static void tell_loss(const struct way *w, bool is_main)
     const struct sum *const s = &w->sent;
 
     add(w->v, NETDIAG_LOSS, is_main, w->receive,
-        "%llu of %llu segments (%.2g %%) were sent again, with a round trip of %.3g ms on average (least %.3g ms)%s",
+        "%llu of %llu segments (%.3g %%) were sent again, with a round trip of %.3g ms on average (least %.3g ms)%s",
         (unsigned long long)s->retransmits, (unsigned long long)s->segments,
         100.0 * (double)s->retransmits / (double)s->segments, (double)s->rtt_mean / 1000, (double)s->rtt_min / 1000,
         has_queue(s) ? "" : ": no queue, so a lossy or policed path");
@@ -452,6 +473,8 @@ static void judge_udp(const struct way *w)
     const double lost = t->packets > 0 ? (double)t->lost / (double)t->packets : 0;
     const int64_t overflow = XK_MAX(t->overflow, INT64_C(0));
 
+    if (judge_udp_black_hole(w, lost))
+        return;
     if (lost >= LOSS_SHARE && (double)overflow >= (double)t->lost / 2) {
         add(w->v, NETDIAG_SOCKET, true, w->receive,
             "%lld of %lld lost datagrams had arrived: %s's own socket dropped them", (long long)overflow,
@@ -461,11 +484,11 @@ static void judge_udp(const struct way *w)
     if (lost >= LOSS_SHARE) {
         if (t->overflow < 0)
             add(w->v, NETDIAG_LOSS, true, w->receive,
-                "%lld of %lld datagrams (%.2g %%) were lost, on the way or in the receiver's socket: it does not tell",
+                "%lld of %lld datagrams (%.3g %%) were lost, on the way or in the receiver's socket: it does not tell",
                 (long long)t->lost, (long long)t->packets, lost * 100);
         else
             add(w->v, NETDIAG_LOSS, true, w->receive,
-                "%lld of %lld datagrams (%.2g %%) were lost on the way, and %lld in the receiver's socket",
+                "%lld of %lld datagrams (%.3g %%) were lost on the way, and %lld in the receiver's socket",
                 (long long)(t->lost - overflow), (long long)t->packets, lost * 100, (long long)overflow);
         return;
     }

@@ -248,6 +248,8 @@ static void large_packets_that_vanish(void **state)
     struct plant *const p = sound();
 
     p->mtu = (struct netdiag_mtu){.known = true, .link = 1500, .up = 1300, .down = 1500};
+    assert_int_equal(main_of(p, ""), NETDIAG_CAPACITY); /* something is larger all the same */
+    p->c.ways[0].received_bps = 50000;
     assert_int_equal(main_of(p, "1300"), NETDIAG_BLACK_HOLE);
     p->own.streams[0].mss = 1248; /* TCP has learned it */
     assert_int_equal(main_of(p, ""), NETDIAG_CAPACITY);
@@ -294,6 +296,14 @@ static void datagrams(void **state)
     assert_int_equal(main_of(p, "9000 of 10000"), NETDIAG_SOCKET);
     w->overflow = -1;
     assert_int_equal(main_of(p, "does not tell"), NETDIAG_LOSS);
+    p->mtu = (struct netdiag_mtu){.known = true, .link = 1500, .up = 1400, .down = 1400};
+    p->params.block_bytes = 1372;
+    w->lost = 100000;
+    assert_int_equal(main_of(p, ""), NETDIAG_LOSS);
+    p->params.block_bytes = 1373;
+    assert_int_equal(main_of(p, "100000 vanished"), NETDIAG_BLACK_HOLE);
+    w->lost = 98000;
+    assert_int_equal(main_of(p, ""), NETDIAG_LOSS);
     w->lost = 0;
     w->sent_bps = 5e8;
     p->own.streams[0].cpu_percent = 99;
