@@ -12,6 +12,7 @@
 #include "core/text.h"
 #include "lib/mesh/agent.h"
 #include "lib/mesh/link.h"
+#include "lib/mesh/order.h"
 #include "rooms/net/mesh-show.h"
 
 #include <errno.h>
@@ -23,7 +24,6 @@
 
 #define ANSWER_NS (20 * XK_NS_PER_S)
 #define BEAT_NS   XK_NS_PER_S
-#define PROBE_S   1U
 #define WORDS_MAX 64
 #define PROGRAM   "xenkit " XK_VERSION
 
@@ -64,7 +64,7 @@ struct rank {
     struct mesh_link link;
     struct mesh_host host;
     struct card card, *cards; /* own; of all */
-    uint64_t *ports;          /* of the step, of all */
+    struct mesh_port *ports;  /* of the step, of all */
     uint64_t number;
     const struct xk_clock *clock;
 };
@@ -157,15 +157,18 @@ static void start_agent(struct rank *r, const struct mesh_run_settings *s)
 
 /* ---- a step ---- */
 
-static uint64_t serve(struct rank *r, uint64_t number, unsigned clients)
+/* The port is 0 when nobody needs a server here, or there is none. */
+static struct mesh_port serve(struct rank *r, uint64_t number, unsigned clients)
 {
-    struct mesh_message m, ask = {.word = MESH_SERVE, .number = number, .clients = clients};
+    struct mesh_message m, order;
+    struct mesh_port port = {0};
 
-    if (clients == 0)
-        return 0;
-    snprintf(ask.host, sizeof(ask.host), "%s", r->card.address);
-    tell(r, &ask);
-    return hear(r, number, 1, now_of(r) + ANSWER_NS, &m) && m.word == MESH_SERVING ? m.port : 0;
+    if (clients == 0 || mesh_order_server(&order, &port, number, r->card.address, clients) < 0)
+        return port;
+    tell(r, &order);
+    if (hear(r, number, 1, now_of(r) + ANSWER_NS, &m) && m.word == MESH_SERVING)
+        port.port = m.port;
+    return port;
 }
 
 /* Ask for the flows that begin here, and wait until each is ready or has failed. */
@@ -177,22 +180,15 @@ static void prepare(struct rank *r, struct mesh_flow *flows, unsigned count, uin
         struct mesh_flow *const f = &flows[i];
         if (f->pair.from != r->rank)
             continue;
-        struct mesh_message m, ask = {
-                                   .word = MESH_RUN,
-                                   .number = first + i,
-                                   .port = r->ports[f->pair.to],
-                                   .seconds = probe ? PROBE_S : r->plan.seconds,
-                                   .streams = probe ? 1 : r->plan.streams,
-                                   .rate_bps = probe ? r->plan.probe_bps : r->plan.rate_bps,
-                                   .udp = probe,
-                               };
-        if (ask.port == 0) {
+        const struct mesh_port *const server = &r->ports[f->pair.to];
+        const struct mesh_message order = mesh_order_client(&r->plan, first + i, server, probe);
+        struct mesh_message m;
+        if (server->port == 0) {
             snprintf(f->why, sizeof(f->why), "no server on %s", r->cards[f->pair.to].name);
             continue;
         }
-        snprintf(ask.host, sizeof(ask.host), "%s", r->cards[f->pair.to].address);
-        tell(r, &ask);
-        if (!hear(r, ask.number, 1, deadline_ns, &m) || m.word != MESH_READY)
+        tell(r, &order);
+        if (!hear(r, order.number, 1, deadline_ns, &m) || m.word != MESH_READY)
             snprintf(f->why, sizeof(f->why), "%.200s",
                      r->card.alive && m.word == MESH_FAILED ? m.text : "it was not ready");
     }
@@ -208,7 +204,7 @@ static bool is_going(const struct rank *r, const struct mesh_flow *f)
 static void go(struct rank *r, struct mesh_flow *flows, unsigned count, uint64_t first, bool probe, struct range *ret)
 {
     const uint64_t begin_ns = now_of(r);
-    const uint64_t deadline_ns = begin_ns + (probe ? PROBE_S : r->plan.seconds) * XK_NS_PER_S + ANSWER_NS;
+    const uint64_t deadline_ns = begin_ns + mesh_order_seconds(&r->plan, probe) * XK_NS_PER_S + ANSWER_NS;
     struct mesh_message m;
     unsigned waiting = 0;
 
@@ -246,8 +242,8 @@ static uint64_t perform(struct rank *r, struct mesh_flow *flows, unsigned count,
     r->number += count;
     for (unsigned i = 0; i < count; i++)
         clients += flows[i].pair.to == r->rank;
-    const uint64_t port = serve(r, server, clients);
-    MPI_Allgather(&port, 1, MPI_UINT64_T, r->ports, 1, MPI_UINT64_T, MPI_COMM_WORLD);
+    const struct mesh_port port = serve(r, server, clients);
+    MPI_Allgather(&port, sizeof(port), MPI_BYTE, r->ports, sizeof(port), MPI_BYTE, MPI_COMM_WORLD);
     prepare(r, flows, count, first, probe);
     MPI_Barrier(MPI_COMM_WORLD);
     go(r, flows, count, first, probe, &own);

@@ -323,15 +323,17 @@ static void trace(struct client *c, const char *what, const struct xk_buf *json)
         c->test.events->trace(c->test.events->context, &c->test, what, json->data, json->len);
 }
 
-static void make_cookie(char ret[IPERF_COOKIE_BYTES], bool native, struct xk_random *random)
+static void make_cookie(char ret[IPERF_COOKIE_BYTES], const struct iperf_settings *s, struct xk_random *random)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";
 
     for (int i = 0; i < IPERF_COOKIE_BYTES - 1; i++)
         ret[i] = letters[xk_random_below(random, sizeof(letters) - 1)];
     ret[IPERF_COOKIE_BYTES - 1] = '\0';
-    if (native)
+    if (s->native)
         memcpy(ret + IPERF_COOKIE_BYTES - sizeof(IPERF_MARK), IPERF_MARK, sizeof(IPERF_MARK));
+    if (s->secret)
+        memcpy(ret + IPERF_SECRET_AT, s->secret, IPERF_SECRET_BYTES - 1);
 }
 
 static int set_up(struct client *c, struct xk_random *random)
@@ -344,7 +346,7 @@ static int set_up(struct client *c, struct xk_random *random)
     if (code < 0)
         return code;
     iperf_socket_ends(c->control, &local, &t->peer);
-    make_cookie(t->cookie, c->s->native, random);
+    make_cookie(t->cookie, c->s, random);
     t->control_fd = c->control;
     code = control_write(c, t->cookie, IPERF_COOKIE_BYTES, IPERF_E_SENDCOOKIE);
     if (code == 0)

@@ -7,6 +7,7 @@
 
 #include <sched.h>
 
+#define IPERF_SECRET_AT        (IPERF_COOKIE_BYTES - sizeof(IPERF_MARK) - (IPERF_SECRET_BYTES - 1)) /* in a cookie */
 #define IPERF_HELLO_TO_SERVER  0x36373839u /* little endian on the wire: "9876" */
 #define IPERF_HELLO_TO_CLIENT  0x39383736u
 #define IPERF_HELLO_BYTES      4

@@ -42,6 +42,8 @@ struct iperf_settings {
     int affinity;        /* -1: any */
     bool fast;           /* receive without copying where the kernel can */
     bool native;         /* client: greet the server as one of ours would be */
+    const char *secret;  /* IPERF_SECRET_BYTES - 1 characters that a cookie has to carry: whoever does not know them is
+                          * shown the door; NULL: none. A client with one is native. */
     const char *program; /* what a server of ours calls itself; NULL: it greets nobody */
     /* authentication */
     const char *user, *password, *public_key, *private_key, *users_file;

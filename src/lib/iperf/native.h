@@ -15,6 +15,7 @@
 #include "core/err.h"
 
 #define IPERF_MARK           "-xenkit"
+#define IPERF_SECRET_BYTES   23   /* with its NUL; stands before the mark of a cookie */
 #define IPERF_GREETING_BYTES 4096 /* of the document, at most */
 #define IPERF_WAITING_MAX    1024 /* clients in line */
 #define IPERF_WAITING_S      2    /* how often one in line is told its place */

@@ -8,6 +8,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -126,6 +127,10 @@ static void cookie_known(struct server *server, int fd, const char cookie[IPERF_
 {
     const int8_t denied = IPERF_ACCESS_DENIED;
 
+    if (server->s->secret && CRYPTO_memcmp(cookie + IPERF_SECRET_AT, server->s->secret, IPERF_SECRET_BYTES - 1) != 0) {
+        (void)close(fd);
+        return;
+    }
     for (struct session *x = server->sessions; x; x = x->next) {
         if (x->step == AWAIT_STREAMS && x->test.params.protocol == IPERF_TCP &&
             memcmp(x->test.cookie, cookie, IPERF_COOKIE_BYTES - 1) == 0)

@@ -178,8 +178,10 @@ static int obey(struct agent *a, const struct mesh_message *m, struct xk_err *er
     case MESH_RUN:
         if (!*m->host || m->port == 0 || m->seconds == 0 || m->streams == 0)
             return tell_failed(a, m->number, "an order without a host, a port, a time or streams");
-        return begin_task(a, m);
+        /* fall through */
     case MESH_SERVE:
+        if (strlen(m->secret) != IPERF_SECRET_BYTES - 1)
+            return tell_failed(a, m->number, "an order without a secret: its server would be open to anybody");
         return begin_task(a, m);
     case MESH_GO:
         for (unsigned i = 0; i < a->count; i++)

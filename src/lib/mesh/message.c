@@ -62,6 +62,7 @@ static const struct row rows[] = {
     ROW_COUNT(streams, MESH_STREAMS_MAX),
     ROW_COUNT(rate_bps, INT64_MAX),
     ROW_FLAG(udp),
+    ROW_TEXT(secret),
     ROW_REAL(received_bps),
     ROW_REAL(sent_bps),
     ROW_REAL(duration_s),
@@ -73,6 +74,7 @@ static const struct row rows[] = {
     ROW_COUNT(packets, INT64_MAX),
     ROW_COUNT(lost_packets, INT64_MAX),
     ROW_COUNT(retransmits, INT64_MAX),
+    ROW_COUNT(echoes, INT64_MAX),
     ROW_TEXT(text),
 };
 

@@ -10,8 +10,9 @@
 
 #include "core/buf.h"
 #include "core/err.h"
+#include "lib/iperf/native.h"
 
-#define MESH_VERSION       1
+#define MESH_VERSION       2
 #define MESH_LINE_BYTES    4096u /* with its newline; no more than a pipe takes at once */
 #define MESH_STREAMS_MAX   128u
 #define MESH_SECONDS_MAX   3600u
@@ -23,9 +24,9 @@ enum mesh_word {
     MESH_BEAT,  /* agent, every second */
     MESH_CLOCK, /* both: number; the answer has at_ns */
     MESH_LOOK,  /* host: an address of the agent's; the answer has interface, mtu, qdisc, offloads */
-    MESH_SERVE, /* number, host (address to bind), clients; the answer MESH_SERVING has port */
+    MESH_SERVE, /* number, host (address to bind), clients, secret; the answer MESH_SERVING has port */
     MESH_SERVING,
-    MESH_RUN,     /* number, host, port, seconds, streams, udp, rate_bps; answered by READY, RESULT */
+    MESH_RUN,     /* number, host, port, secret, seconds, streams, udp, rate_bps; answered by READY, RESULT */
     MESH_READY,   /* number: connected, waits for GO */
     MESH_GO,      /* number, at_ns by the agent's clock */
     MESH_STARTED, /* number, at_ns */
@@ -47,9 +48,11 @@ struct mesh_message {
     char host[256]; /* address */
     uint64_t port, clients, seconds, streams, rate_bps;
     bool udp;
+    char secret[IPERF_SECRET_BYTES]; /* that the server's clients have to know */
     /* what came of it */
     double received_bps, sent_bps, duration_s, jitter_ms, rtt_p50_ms, rtt_p99_ms, cpu_percent, peer_cpu_percent;
     uint64_t packets, lost_packets, retransmits;
+    uint64_t echoes; /* that the round trips come from; 0: they are what TCP says of itself */
     char text[256];
 };
 

@@ -6,6 +6,7 @@
 #include "lib/mesh/run.h"
 
 #include "lib/mesh/link.h"
+#include "lib/mesh/order.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -19,7 +20,6 @@
 #define SILENT_NS (10 * XK_NS_PER_S) /* an agent says something every second */
 #define LEAD_NS   (20 * XK_NS_PER_MS)
 #define SAMPLES   5u
-#define PROBE_S   1u
 #define SLICE_NS  (200 * XK_NS_PER_MS) /* how often silence is looked for */
 
 enum stage { ASKED, READY, STARTED, ENDED };
@@ -36,7 +36,8 @@ struct active {
 
 struct server {
     unsigned host, clients;
-    uint64_t number, port;
+    uint64_t number;
+    struct mesh_port port;
     bool failed;
     char why[MESH_WHY_BYTES];
 };
@@ -119,7 +120,7 @@ static void take_clock(struct run *r, struct mesh_link *l, struct mesh_agent *ag
 
 static void take_server(struct server *s, const struct mesh_message *m)
 {
-    s->port = m->port;
+    s->port.port = m->port;
     s->failed = s->failed || m->word == MESH_FAILED || m->port == 0;
     if (m->word == MESH_FAILED)
         snprintf(s->why, sizeof(s->why), "%s", m->text);
@@ -270,7 +271,7 @@ static bool all_clocks(const struct run *r)
 static bool all_serving(const struct run *r)
 {
     for (unsigned i = 0; i < r->server_count; i++)
-        if (r->servers[i].port == 0 && !r->servers[i].failed)
+        if (r->servers[i].port.port == 0 && !r->servers[i].failed)
             return false;
     return true;
 }
@@ -332,11 +333,14 @@ static int start_servers(struct run *r)
         r->servers[s].clients++;
     }
     for (unsigned s = 0; s < r->server_count; s++) {
-        struct mesh_message ask = {
-            .word = MESH_SERVE, .number = r->servers[s].number, .clients = r->servers[s].clients};
-        snprintf(ask.host, sizeof(ask.host), "%s", r->result->agents[r->servers[s].host].address);
-        tell(r, r->servers[s].host, &ask);
-        r->servers[s].failed = r->servers[s].failed || !r->links[r->servers[s].host].alive;
+        struct server *const server = &r->servers[s];
+        struct mesh_message order;
+        code = mesh_order_server(&order, &server->port, server->number, r->result->agents[server->host].address,
+                                 server->clients);
+        if (code < 0)
+            return xk_fail(r->err, code, "there are no random numbers");
+        tell(r, server->host, &order);
+        server->failed = server->failed || !r->links[server->host].alive;
     }
     code = wait_for(r, all_serving, now_of(r) + ANSWER_NS);
     return code == -EINTR ? code : 0;
@@ -349,24 +353,15 @@ static int start_clients(struct run *r, bool probe)
         const struct server *s = r->servers;
         while (s->host != a->flow->pair.to)
             s++;
-        if (s->port == 0 || s->failed) {
+        if (s->port.port == 0 || s->failed) {
             char why[MESH_WHY_BYTES];
             snprintf(why, sizeof(why), "no server on %s%s%.200s", r->plan->hosts[s->host].name, *s->why ? ": " : "",
                      s->why);
             fail_flow(a, why);
             continue;
         }
-        struct mesh_message ask = {
-            .word = MESH_RUN,
-            .number = a->number,
-            .port = s->port,
-            .seconds = probe ? PROBE_S : r->plan->seconds,
-            .streams = probe ? 1 : r->plan->streams,
-            .rate_bps = probe ? r->plan->probe_bps : r->plan->rate_bps,
-            .udp = probe,
-        };
-        snprintf(ask.host, sizeof(ask.host), "%s", r->result->agents[s->host].address);
-        tell(r, a->flow->pair.from, &ask);
+        const struct mesh_message order = mesh_order_client(r->plan, a->number, &s->port, probe);
+        tell(r, a->flow->pair.from, &order);
     }
     const int code = wait_for(r, all_ready, now_of(r) + READY_NS);
     for (unsigned i = 0; i < r->active_count; i++)
@@ -440,6 +435,7 @@ void mesh_flow_take(struct mesh_flow *f, const struct mesh_message *result, bool
     f->peer_cpu_percent = result->peer_cpu_percent;
     f->rtt_p50_ms = result->rtt_p50_ms;
     f->rtt_p99_ms = result->rtt_p99_ms;
+    f->echoes = result->echoes;
     f->retransmits = result->retransmits;
 }
 
@@ -476,7 +472,7 @@ static int perform(struct run *r, struct mesh_flow *flows, unsigned count, bool 
     if (code == 0)
         code = start_clients(r, probe);
     if (code == 0)
-        code = let_go(r, probe ? PROBE_S : r->plan->seconds);
+        code = let_go(r, mesh_order_seconds(r->plan, probe));
     end_all(r);
     take_results(r, probe);
     r->active_count = 0;
@@ -535,19 +531,22 @@ static int run_patterns(struct run *r)
 
 /* ---- the beginning ---- */
 
-static int find_addresses(struct run *r)
+/* returns whether there is one; else the host is none of the mesh, with the reason. */
+static bool find_address(struct run *r, unsigned host)
 {
-    for (unsigned i = 0; i < r->plan->host_count; i++) {
-        const struct resolve_limits limits = {.clock = r->settings->clock,
-                                              .deadline_ns = resolve_deadline(r->settings->clock, ANSWER_NS),
-                                              .root = r->settings->root};
-        struct resolve_addresses addresses;
-        const int code = resolve_name(&addresses, r->plan->hosts[i].address, 0, AF_UNSPEC, &limits, r->err);
-        if (code < 0)
-            return code;
-        snprintf(r->result->agents[i].address, INET6_ADDRSTRLEN, "%.45s", resolve_host_text(&addresses.list[0]).s);
+    const struct resolve_limits limits = {.clock = r->settings->clock,
+                                          .deadline_ns = resolve_deadline(r->settings->clock, ANSWER_NS),
+                                          .root = r->settings->root};
+    struct mesh_agent *const agent = &r->result->agents[host];
+    struct resolve_addresses addresses;
+    struct xk_err err = {0};
+
+    if (resolve_name(&addresses, r->plan->hosts[host].address, 0, AF_UNSPEC, &limits, &err) < 0) {
+        snprintf(agent->why, sizeof(agent->why), "%.255s", err.text);
+        return false;
     }
-    return 0;
+    snprintf(agent->address, sizeof(agent->address), "%.45s", resolve_host_text(&addresses.list[0]).s);
+    return true;
 }
 
 static int start_agents(struct run *r)
@@ -557,6 +556,8 @@ static int start_agents(struct run *r)
     for (unsigned i = 0; i < r->plan->host_count; i++) {
         struct mesh_agent *const agent = &r->result->agents[i];
         struct xk_err err = {0};
+        if (!find_address(r, i))
+            continue;
         agent->alive = mesh_link_start(&r->links[i], &r->plan->hosts[i], r->settings, &err) == 0;
         if (!agent->alive)
             snprintf(agent->why, sizeof(agent->why), "%.255s", err.text);
@@ -601,9 +602,7 @@ int mesh_run(struct mesh_result *ret, const struct mesh_plan *plan, const struct
     *r = (struct run){.result = ret, .plan = plan, .settings = settings, .active = active, .err = err};
     for (unsigned i = 0; i < MESH_HOSTS_MAX; i++)
         r->links[i].fd = r->links[i].err_fd = -1;
-    int code = find_addresses(r);
-    if (code == 0)
-        code = start_agents(r);
+    int code = start_agents(r);
     if (code == 0)
         code = run_patterns(r);
     for (unsigned i = 0; i < plan->host_count; i++)

@@ -25,6 +25,7 @@ struct mesh_flow {
     char why[MESH_WHY_BYTES];
     double received_bps, cpu_percent, peer_cpu_percent; /* of the sending and the receiving process, in one processor */
     double rtt_p50_ms, rtt_p99_ms;                      /* under this load; 0: unknown */
+    uint64_t echoes;                                    /* that these come from; 0: from what TCP says of itself */
     uint64_t retransmits;
     double loss_percent, jitter_ms; /* of the probe */
     int64_t begin_ns;               /* after the time that was agreed on, by this clock */

@@ -34,15 +34,57 @@ run xenkit net agent --listen 127.0.0.1:0 --key-file key
 check "a key that is too short" - "" "~less than 16 characters"
 printf '{"mesh":"clock","number":7}\n' | "$XENKIT" net agent >agent.out
 is "an agent says who it is, then what time it is" "$(jq -sc '[.[0].mesh, .[0].version, (.[] | select(.mesh == "clock") | .number)]' agent.out)" \
-    '["hello",1,7]'
+    '["hello",2,7]'
 for line in garbage '{}' '{"mesh":"dance"}' '{"mesh":"run","port":70000}' '{"mesh":"result"}'; do
     run sh -c "echo '$line' | '$XENKIT' net agent"
     check "an agent hears $line" 5 - "~."
 done
 run sh -c "head -c 100000 /dev/zero | tr '\\0' x | '$XENKIT' net agent"
 check "an agent hears a line without an end" 5 - "~no message"
-run sh -c "echo '{\"mesh\":\"run\",\"number\":3,\"host\":\"127.0.0.1\",\"port\":1,\"seconds\":1,\"streams\":1}' | (cat; sleep 1) | '$XENKIT' net agent"
+run sh -c "echo '{\"mesh\":\"serve\",\"number\":3,\"host\":\"127.0.0.1\",\"clients\":1}' | (cat; sleep 1) | '$XENKIT' net agent"
+like "no server without a secret" "$(cat "$out")" '"failed".*"number":3.*open to anybody'
+run sh -c "echo '{\"mesh\":\"run\",\"number\":3,\"secret\":\"abcdefghijklmnopqrstuv\",\"host\":\"127.0.0.1\",\"port\":1,\"seconds\":1,\"streams\":1}' | (cat; sleep 1) | '$XENKIT' net agent"
 like "a test against nobody fails with its number" "$(cat "$out")" '"failed".*"number":3.*Connection refused'
+
+# A server's port is for those who know its secret.
+secret=abcdefghijklmnopqrstuv
+mkfifo told
+"$XENKIT" net agent <told >secret.out 2>/dev/null &
+agent=$!
+on_exit kill "$agent"
+exec 7>told
+tell() {
+    echo "$1" >&7
+}
+said() {
+    await grep -q "$1" secret.out
+}
+tell '{"mesh":"serve","number":1,"host":"127.0.0.1","clients":1,"secret":"'$secret'"}'
+ok "a server stands" said serving
+port=$(jq -r 'select(.mesh == "serving").port' secret.out)
+run xenkit net run --seconds 1 --send "127.0.0.1:$port"
+check "a stranger is shown the door" 4 - "~closed unexpectedly"
+if command -v iperf3 >/dev/null; then
+    run iperf3 -c 127.0.0.1 -p "$port" -t 1
+    check "and so is iperf3" 1 - "~closed unexpectedly"
+else
+    skip "and so is iperf3" "iperf3 is not installed"
+fi
+tell '{"mesh":"run","number":2,"host":"127.0.0.1","port":'"$port"',"seconds":1,"streams":1,"secret":"zbcdefghijklmnopqrstuv"}'
+ok "and who has another secret" said '"failed","number":2.*closed unexpectedly'
+tell '{"mesh":"run","number":3,"host":"127.0.0.1","port":'"$port"',"seconds":1,"streams":1,"rate_bps":10000000,"secret":"'$secret'"}'
+ok "who knows it is let in" said '"ready","number":3'
+tell '{"mesh":"go","number":3,"at_ns":1}'
+ok "and measures" said '"result","number":3'
+ok "round trips are those of echoes" jq -es 'map(select(.mesh == "result"))[0] | .echoes > 20 and .rtt_p99_ms >= .rtt_p50_ms and .rtt_p50_ms > 0' secret.out
+tell '{"mesh":"end","number":1}'
+tell '{"mesh":"clock","number":9}'
+said '"clock"'
+run xenkit net run --seconds 1 --send "127.0.0.1:$port"
+check "the port is closed after the step" 4 - "~Connection refused"
+exec 7>&-
+wait "$agent"
+is "the agent ends with its coordinator" "$?" 0
 
 # ---- in networks of their own ----
 
