@@ -389,7 +389,7 @@ static void say_hello(struct iperf2_flow *f)
 void iperf2_flow_udp_receive(struct iperf2_flow *f)
 {
     struct receiver *r = xk_zalloc(sizeof(*r));
-    bool last = atomic_load(&f->saw_last);
+    bool last = atomic_load(&f->saw_last), any = false;
 
     if (r)
         r->data = xk_alloc((r->slot = XK_MIN((size_t)IPERF2_UDP_MAX + 1, (size_t)f->block_bytes + 2048)) * MESSAGES);
@@ -405,7 +405,8 @@ void iperf2_flow_udp_receive(struct iperf2_flow *f)
         f->start_ns = iperf2_now_ns();
         pthread_mutex_unlock(&f->lock);
     }
-    const uint64_t silence_ns = IPERF2_SILENCE_S * XK_NS_PER_S + (uint64_t)(iperf2_flow_gap_s(f) * 3e9);
+    const uint64_t gaps_ns = (uint64_t)(iperf2_flow_gap_s(f) * 3e9);
+    const uint64_t silence_ns = IPERF2_SILENCE_S * XK_NS_PER_S + gaps_ns, gone_ns = XK_NS_PER_S + gaps_ns;
     uint64_t heard = iperf2_now_ns();
     while (iperf2_flow_may_run(f) && !last) {
         const int n = receive_some(f, r, &last);
@@ -413,9 +414,14 @@ void iperf2_flow_udp_receive(struct iperf2_flow *f)
         if (n < 0)
             break;
         heard = n > 0 ? now : heard;
+        any |= n > 0;
         last |= atomic_load(&f->saw_last);
-        if (f->limit_ns && now >= f->limit_ns)
+        if (f->limit_ns && now >= f->limit_ns) {
+            /* The last datagrams may be lost; a server that was silent for longer is gone. */
+            if (!f->server_side && (!any || heard + IPERF2_SLOP_S * XK_NS_PER_S + gone_ns < f->limit_ns))
+                iperf2_flow_fail(f, "recvmsg", ETIMEDOUT);
             break;
+        }
         if (now >= heard + silence_ns) {
             iperf2_flow_fail(f, "recvmsg", ETIMEDOUT);
             break;

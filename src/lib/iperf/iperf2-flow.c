@@ -19,6 +19,7 @@
 #define SLEEP_NS       (50 * XK_NS_PER_MS)
 #define SPIN_NS        30000u /* before a deadline that has to be met */
 #define CLOSE_LEAST_NS (2 * XK_NS_PER_S)
+#define EARLY_NS       (300 * XK_NS_PER_MS) /* by which a server may end before its time: its clock began later */
 
 uint64_t iperf2_now_ns(void)
 {
@@ -408,6 +409,16 @@ static void quick_ack(const struct iperf2_flow *f)
         (void)setsockopt(f->fd, IPPROTO_TCP, TCP_QUICKACK, &(int){1}, sizeof(int));
 }
 
+/* A client knows what it has asked for: a server that is gone before has not done it. */
+static bool is_cut_off(const struct iperf2_flow *f, uint64_t now)
+{
+    if (f->server_side || !(f->about.reverse || f->about.full_duplex) || !iperf2_flow_may_run(f))
+        return false;
+    if (f->limit_ns)
+        return now + IPERF2_SLOP_S * XK_NS_PER_S + EARLY_NS < f->limit_ns;
+    return f->now.count.bytes + IPERF2_HEADER_MAX < f->limit_bytes;
+}
+
 static void receive_tcp(struct iperf2_flow *f)
 {
     const size_t room = XK_MAX(f->block_bytes, 1u);
@@ -438,6 +449,8 @@ static void receive_tcp(struct iperf2_flow *f)
             if (f->limit_bytes && f->now.count.bytes >= f->limit_bytes)
                 break;
         } else if (n == 0) {
+            if (is_cut_off(f, now))
+                iperf2_flow_fail(f, "recv", ECONNRESET);
             break;
         } else if (errno != EAGAIN && errno != EINTR) {
             iperf2_flow_fail(f, "recv", errno);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define JSON_DEPTH_MAX 32
+#define NUMBER_MAX     100000 /* of an error */
 
 static const struct {
     int number;
@@ -26,7 +27,8 @@ static const struct {
 
 int iperf_fail_because(struct xk_err *err, int number, const char *reason)
 {
-    const int code = -(IPERF_FAIL + number);
+    /* A server may say any number. */
+    const int code = -(IPERF_FAIL + (number >= 0 && number <= NUMBER_MAX ? number : 0));
 
     for (size_t i = 0; i < XK_COUNT(errors); i++) {
         if (errors[i].number == number)
@@ -38,7 +40,7 @@ int iperf_fail_because(struct xk_err *err, int number, const char *reason)
 
 int iperf_fail(struct xk_err *err, int number, int system)
 {
-    return iperf_fail_because(err, number, system > 0 ? strerror(system) : "");
+    return iperf_fail_because(err, number, system ? strerror(system) : "");
 }
 
 int iperf_error_of(int code, int otherwise)

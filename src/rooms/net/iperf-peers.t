@@ -136,6 +136,13 @@ client=$!
 await grep -q connected dies2.txt
 kill -9 "$server"
 stops "when it receives, too" 5 $client
+wait $client
+is "and says so, too" "$? $(cat dies.ce)" "1 recv failed: Connection reset by peer"
+serve dies3.txt -u
+"$iperf" -c 127.0.0.1 -p "$port" -u -t 2 -R >dies3.c 2>dies3.ce &
+receiver=$!
+await grep -q connected dies3.txt
+kill -9 "$server"
 
 cat >mute.py <<'PY'
 # Takes connections and datagrams, and says nothing.
@@ -158,6 +165,9 @@ check "one that never sends ends with the time" 0 "~^\[ \*1\] .* sec  0.000 Byte
 # One that reads nothing: what was written is told, and that nobody took it.
 run timeout 10 "$iperf" -c 127.0.0.1 -p "$mute_tcp" -t 0.2
 check "one that never reads" 1 "~^\[  1\] " "client await server close failed: Connection timed out"
+
+wait $receiver
+is "a server of datagrams that is gone is told in the end" "$? $(cat dies3.ce)" "1 recvmsg failed: Connection timed out"
 
 # ---- stops ----
 

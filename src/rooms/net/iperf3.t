@@ -529,7 +529,7 @@ listener.bind(('127.0.0.1', 0))
 listener.listen(5)
 port = str(listener.getsockname()[1])
 for number in [int(n) for n in sys.argv[2].split(',')]:
-    for system in (0, 111) if number in (103, 142) else (0,):
+    for system in (0, 111, -1, 99999) if number in (103, 142) else (0,):
         p = subprocess.Popen([sys.argv[1], '-c', '127.0.0.1', '-p', port], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         c, _ = listener.accept()
         c.recv(37)
@@ -538,7 +538,7 @@ for number in [int(n) for n in sys.argv[2].split(',')]:
         print(number, system, p.returncode, p.stderr.read())
         c.close()
 EOF
-known=$(echo {0..27} 29 30 31 32 33 {100..138} {140..147} {200..208} 300 301 | tr ' ' ,)
+known=$(echo {0..27} 29 30 31 32 33 {100..138} {140..147} {200..208} 300 301 -1 -2147483648 2147483647 | tr ' ' ,)
 python3 numbers.py "$stock" "$known" >numbers.want 2>&1
 python3 numbers.py "$ours" "$known" >numbers.got 2>&1
 ok "every error's number has the same words" diff numbers.want numbers.got
