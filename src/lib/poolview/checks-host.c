@@ -291,12 +291,6 @@ int poolview_check_ports(const struct xk_check *check, const void *subject, stru
     return 0;
 }
 
-/* Its port is open, or nobody knows; when it is not, the check of ports says so. */
-static bool has_port(const struct poolview_visit *visit)
-{
-    return visit->port_count == 0 || visit->ports[0].state == PORTSCAN_OPEN;
-}
-
 int poolview_check_silent(const struct xk_check *check, const void *subject, struct xk_findings *sink,
                           struct xk_err *err)
 {
@@ -304,7 +298,7 @@ int poolview_check_silent(const struct xk_check *check, const void *subject, str
     {
         for (uint32_t i = 0; v->visits && i < poolview_count(v, POOLVIEW_HOST); i++) {
             const struct poolview_role *const r = &v->visits[i].role;
-            if (!r->known && *r->why && has_port(&v->visits[i]))
+            if (!r->known && *r->why)
                 xk_find(sink, check, r->code == -EKEYREJECTED ? XK_NOTE : check->severity, name_of(v, i), NULL,
                         "it is live, and asked itself: %s", r->why);
         }

@@ -2,6 +2,7 @@
 #include "lib/poolview/inner.h"
 
 #include "core/text.h"
+#include "lib/sessionlog/checks.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +15,6 @@
 #define MESSAGE_S     86400
 #define MESSAGE_BAD   2   /* priorities 1 and 2: data lost or service at risk */
 #define TOOLS_GRACE_S 600 /* a machine that boots has that long to report */
-#define SESSIONS_WARN 0.8 /* of a group's limit */
 
 int poolview_check_reached(const struct xk_check *check, const void *subject, struct xk_findings *sink,
                            struct xk_err *err)
@@ -50,12 +50,13 @@ int poolview_check_tasks(const struct xk_check *check, const void *subject, stru
             const struct xapi_value *const t = poolview_record(v, POOLVIEW_TASK, i);
             const int64_t created_s = poolview_time(t, "created");
             const char *const status = poolview_text(t, "status");
-            if (!created_s || v->now_s - created_s < STUCK_S ||
+            if (!created_s || v->pool_now_s - created_s < STUCK_S ||
                 (strcmp(status, "pending") != 0 && strcmp(status, "cancelling") != 0))
                 continue;
             xk_find(sink, check, check->severity, poolview_text(t, "name_label"), NULL,
                     "task %s has been %s for %s, progress %.0f %%", poolview_text(t, "uuid"), status,
-                    xk_duration((uint64_t)(v->now_s - created_s) * XK_NS_PER_S).s, 100 * poolview_real(t, "progress"));
+                    xk_duration((uint64_t)(v->pool_now_s - created_s) * XK_NS_PER_S).s,
+                    100 * poolview_real(t, "progress"));
         }
     }
     return 0;
@@ -71,7 +72,7 @@ int poolview_check_messages(const struct xk_check *check, const void *subject, s
             const struct xapi_value *const m = poolview_record(v, POOLVIEW_MESSAGE, i);
             const int64_t at_s = poolview_time(m, "timestamp");
             const int64_t priority = poolview_int(m, "priority");
-            if (v->now_s - at_s > MESSAGE_S || priority < 1 || priority > MESSAGE_BAD)
+            if (v->pool_now_s - at_s > MESSAGE_S || priority < 1 || priority > MESSAGE_BAD)
                 continue;
             xk_find(sink, check, check->severity, poolview_text(m, "name"), NULL, "priority %lld at %s, about %s %s",
                     (long long)priority, xk_iso_time(at_s).s, poolview_text(m, "cls"), poolview_text(m, "obj_uuid"));
@@ -173,7 +174,7 @@ static bool runs_long(const struct poolview *v, const struct xapi_value *vm)
 
     return strcmp(poolview_text(vm, "power_state"), "Running") == 0 && !poolview_truth(vm, "is_control_domain") &&
            !poolview_truth(vm, "is_a_template") && !poolview_truth(vm, "is_a_snapshot") && start_s &&
-           v->now_s - start_s >= TOOLS_GRACE_S;
+           v->pool_now_s - start_s >= TOOLS_GRACE_S;
 }
 
 /* "8.4.0-1"; "" when no drivers were seen. */
@@ -192,7 +193,7 @@ static void find_tools(const struct xk_check *check, struct xk_findings *sink, c
 {
     const struct xapi_value *const guest = poolview_find(v, POOLVIEW_GUEST_METRICS, poolview_text(vm, "guest_metrics"));
     const struct xapi_value *const m = poolview_find(v, POOLVIEW_VM_METRICS, poolview_text(vm, "metrics"));
-    const uint64_t runs_s = (uint64_t)(v->now_s - poolview_time(m, "start_time"));
+    const uint64_t runs_s = (uint64_t)(v->pool_now_s - poolview_time(m, "start_time"));
     char drivers[80];
 
     put_drivers(drivers, sizeof(drivers), guest);
@@ -238,16 +239,8 @@ int poolview_check_sessions(const struct xk_check *check, const void *subject, s
 {
     FOR_EACH_VIEW(v, subject)
     {
-        const struct sessionlog_summary *const sum = v->sessions.summary;
-        for (size_t i = 0; sum && i < sum->group_count; i++) {
-            const struct sessionlog_group *const g = &sum->groups[i];
-            if ((double)g->open < SESSIONS_WARN * (double)g->limit && !g->evicted)
-                continue;
-            xk_find(sink, check, g->evicted ? XK_CRITICAL : XK_WARNING, g->name, NULL,
-                    "%llu of %llu sessions are open, %llu were thrown out, as the master's log says from %s to %s",
-                    (unsigned long long)g->open, (unsigned long long)g->limit, (unsigned long long)g->evicted,
-                    xk_iso_time(sum->first_s).s, xk_iso_time(sum->last_s).s);
-        }
+        if (v->sessions.summary)
+            sessionlog_find_limits(check, sink, v->sessions.summary);
     }
     return 0;
 }

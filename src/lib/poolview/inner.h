@@ -19,6 +19,8 @@ int poolview_visit_all(struct poolview *v, struct xk_app *app, const struct clie
                        struct xk_err *err);
 /* The SHA-256 of a host's certificate as the pool has it; NULL: it does not. */
 const char *poolview_fingerprint(const struct poolview *v, const char *host);
+/* Its port is open, or nobody knows; when it is not, the check of ports says so. */
+bool poolview_has_port(const struct poolview_visit *visit);
 /* Where a host is asked itself, for client_open_beside(): NULL for the master, which is asked already. */
 const char *poolview_place(const struct poolview *v, uint32_t host);
 

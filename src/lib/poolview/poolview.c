@@ -7,7 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-#define ARENA_BYTES (1024 * XK_MIB)
+#define ARENA_BYTES  (1024 * XK_MIB)
+#define AGED_CLASSES (1u << POOLVIEW_TASK | 1u << POOLVIEW_MESSAGE | 1u << POOLVIEW_VM_METRICS)
 
 static const char *const class_names[] = {
     [POOLVIEW_POOL] = "pool",
@@ -144,6 +145,18 @@ static int take_records(struct poolview *v, struct client *c, unsigned classes, 
     return 0;
 }
 
+/* Where the master's clock is wrong, so are the times in its records, and ages are right by that clock only. */
+static void take_time(struct poolview *v, struct client *c)
+{
+    const char *const master =
+        poolview_count(v, POOLVIEW_POOL) ? poolview_text(poolview_record(v, POOLVIEW_POOL, 0), "master") : "";
+    struct xapi_value told;
+
+    if (*master && client_ask(c, &told, &v->arena, NULL, "host.get_servertime", "s", master) == 0 &&
+        poolview_seconds(&told))
+        v->pool_now_s = poolview_seconds(&told);
+}
+
 /* What needs nothing but the master's answers. */
 static int take_pool(struct poolview *v, struct client *c, const struct poolview_wanted *wanted)
 {
@@ -151,6 +164,8 @@ static int take_pool(struct poolview *v, struct client *c, const struct poolview
 
     if (code == 0)
         code = take_records(v, c, wanted->classes, &v->why);
+    if (code == 0 && wanted->classes & AGED_CLASSES)
+        take_time(v, c);
     if (code == 0 && client_redirect(c) && (v->master = xk_strdup(client_redirect(c))) == NULL)
         code = xk_fail_memory(&v->why);
     v->port = client_port(c);
@@ -164,7 +179,7 @@ int poolview_take(struct poolview *ret, struct xk_app *app, const char *url, con
     const struct client_manner manner = {.originator = POOLVIEW_ORIGINATOR};
 
     *ret = (struct poolview){.url = url, .arena = XK_ARENA_INIT(ARENA_BYTES)};
-    ret->now_s = app->clock->utc_ns(app->clock) / (int64_t)XK_NS_PER_S;
+    ret->now_s = ret->pool_now_s = app->clock->utc_ns(app->clock) / (int64_t)XK_NS_PER_S;
     for (unsigned i = 0; i < POOLVIEW_CLASSES; i++)
         ret->records[i] = xapi_map(NULL, 0);
     int code = client_open(&c, app, url, access, &manner, &ret->why);

@@ -109,8 +109,9 @@ struct poolview {
     struct xapi_value records[POOLVIEW_CLASSES];
     struct poolview_visit *visits; /* of each host, in the order of its records; NULL: nothing was asked of hosts */
     struct poolview_sessions sessions;
-    uint16_t port; /* where the XenAPI is reached; 0: through a socket */
-    int64_t now_s;
+    uint16_t port;      /* where the XenAPI is reached; 0: through a socket */
+    int64_t now_s;      /* by this machine's clock */
+    int64_t pool_now_s; /* by the master's, which the times in records are of; now_s when it is not known */
     bool reached;
     struct xk_err why; /* when it was not reached */
     char *master;      /* the address that a slave sent us to; NULL: the master was asked */
@@ -159,6 +160,15 @@ int64_t poolview_host_now(const struct poolview *v, uint32_t host);
 /* "has ended", "has not begun"; NULL: it is valid at that time. */
 const char *poolview_certificate_problem(const struct poolview_certificate *c, int64_t now_s);
 
+/*
+ * Add the ports of a host that this machine needs: that of the XenAPI, and the shell's unless it is shut or this is a
+ * host itself. Behind an unusual port of the XenAPI there is something that forwards it, and whether the shell's is
+ * forwarded, too, nobody knows.
+ *
+ * host      its record.
+ * returns   0; -ENOMEM.
+ */
+int poolview_list_ports(struct portscan_list *list, const struct poolview *v, const struct xapi_value *host);
 /*
  * Read the logs of a host over the network (/host_logs_download) into `log`. The pool's records of the class
  * Certificate say whom to trust.

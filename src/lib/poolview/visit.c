@@ -4,7 +4,7 @@
  * slow or lies would keep the others waiting, so all are asked side by side, each by clients of its own in the one
  * session, each question with a deadline.
  *
- * A host that did not let itself be asked once directly is not asked again: its ports say why.
+ * A host whose port is shut, or that did not let itself be asked once directly, is not asked again.
  */
 #include "lib/poolview/inner.h"
 
@@ -219,11 +219,7 @@ static void ask_host(struct visiting *a, struct poolview_visit *visit, uint32_t 
 
 /* ---- ports ---- */
 
-/*
- * Those that this machine needs: that of the XenAPI, and the shell's unless this is a host itself. Behind an unusual
- * port of the XenAPI there is something that forwards it, and whether the shell's is forwarded, too, nobody knows.
- */
-static int list_ports(struct portscan_list *list, const struct poolview *v, const struct xapi_value *record)
+int poolview_list_ports(struct portscan_list *list, const struct poolview *v, const struct xapi_value *record)
 {
     const uint16_t port = v->port ? v->port : PORT_HTTPS;
     const struct xapi_value *const ssh = xapi_map_get(record, "ssh_enabled");
@@ -232,6 +228,11 @@ static int list_ports(struct portscan_list *list, const struct poolview *v, cons
     if (code == 0 && (v->port == PORT_HTTPS || v->port == PORT_HTTP) && (!ssh || ssh->truth))
         code = portscan_list_add(list, PORT_SSH, false);
     return code;
+}
+
+bool poolview_has_port(const struct poolview_visit *visit)
+{
+    return visit->port_count == 0 || visit->ports[0].state == PORTSCAN_OPEN;
 }
 
 static void ask_ports(struct visiting *a, struct poolview_visit *visit, uint32_t host)
@@ -247,7 +248,7 @@ static void ask_ports(struct visiting *a, struct poolview_visit *visit, uint32_t
     struct resolve_addresses addresses;
     struct xk_err err = {0};
 
-    if (list && list_ports(list, a->view, record) == 0 &&
+    if (list && poolview_list_ports(list, a->view, record) == 0 &&
         resolve_name(&addresses, poolview_text(record, "address"), 0, AF_UNSPEC, &settings.limits, &err) == 0 &&
         portscan_run(list, &addresses.list[0], &settings, &err) == 0) {
         visit->port_count = (unsigned)XK_MIN(list->count, (size_t)POOLVIEW_PORTS_MAX);
@@ -269,10 +270,10 @@ static void visit_host(struct visiting *a, uint32_t host)
     }
     if (a->asks & (POOLVIEW_ASK_CLOCK | POOLVIEW_ASK_NTP))
         ask_master(a, visit, host);
-    if (a->asks & (POOLVIEW_ASK_CERTIFICATE | POOLVIEW_ASK_ROLE | POOLVIEW_ASK_LOAD))
-        ask_host(a, visit, host);
     if (a->asks & POOLVIEW_ASK_PORTS)
         ask_ports(a, visit, host);
+    if (a->asks & (POOLVIEW_ASK_CERTIFICATE | POOLVIEW_ASK_ROLE | POOLVIEW_ASK_LOAD) && poolview_has_port(visit))
+        ask_host(a, visit, host);
 }
 
 static void visit_some(void *context, unsigned which)

@@ -3,10 +3,12 @@
 
 #include "core/text.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define SHARE_WARN 0.8
+#define LATELY_S   86400 /* before the end of the log */
 
 struct subject {
     struct sessionlog *log;
@@ -45,18 +47,36 @@ static int check_leaks(const struct xk_check *check, const void *subject, struct
     return 0;
 }
 
+static void find_limit(const struct xk_check *check, struct xk_findings *sink, const struct sessionlog_summary *sum,
+                       const struct sessionlog_group *g)
+{
+    const bool lately = g->evicted && sum->last_s - g->evicted_s < LATELY_S;
+    const bool full = sessionlog_group_share(g) >= SHARE_WARN;
+    char evicted[96] = "none was thrown out";
+
+    if (!full && !g->evicted)
+        return;
+    if (g->evicted)
+        snprintf(evicted, sizeof(evicted), "%llu were thrown out, the last at %s", (unsigned long long)g->evicted,
+                 xk_iso_time(g->evicted_s).s);
+    xk_find(sink, check,
+            lately ? XK_CRITICAL
+            : full ? XK_WARNING
+                   : XK_NOTE,
+            g->name, NULL, "%llu of %llu sessions are open, %s; the log is from %s to %s", (unsigned long long)g->open,
+            (unsigned long long)g->limit, evicted, xk_iso_time(sum->first_s).s, xk_iso_time(sum->last_s).s);
+}
+
+void sessionlog_find_limits(const struct xk_check *check, struct xk_findings *sink,
+                            const struct sessionlog_summary *sum)
+{
+    for (size_t i = 0; i < sum->group_count; i++)
+        find_limit(check, sink, sum, &sum->groups[i]);
+}
+
 static int check_limits(const struct xk_check *check, const void *subject, struct xk_findings *sink, struct xk_err *err)
 {
-    const struct sessionlog_summary *const sum = &((const struct subject *)subject)->summary;
-
-    for (size_t i = 0; i < sum->group_count; i++) {
-        const struct sessionlog_group *const g = &sum->groups[i];
-        if ((double)g->open < SHARE_WARN * (double)g->limit && !g->evicted)
-            continue;
-        xk_find(sink, check, g->evicted ? XK_CRITICAL : XK_WARNING, g->name, NULL,
-                "%llu of %llu sessions are open, %llu were thrown out", (unsigned long long)g->open,
-                (unsigned long long)g->limit, (unsigned long long)g->evicted);
-    }
+    sessionlog_find_limits(check, sink, &((const struct subject *)subject)->summary);
     return 0;
 }
 

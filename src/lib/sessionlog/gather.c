@@ -225,6 +225,34 @@ static bool is_bzip2(const uint8_t *head, size_t bytes)
            memcmp(head + 4, block, sizeof(block)) == 0;
 }
 
+/* What is packed in a way that is not understood: its name; NULL: none. Read as text it would hold no session. */
+static const char *foreign_packing(const uint8_t *head, size_t bytes)
+{
+    static const struct {
+        const char *name, *magic;
+        size_t bytes;
+    } packings[] = {{"xz",
+                     "\xfd"
+                     "7zXZ",
+                     6},
+                    {"zstd", "\x28\xb5\x2f\xfd", 4},
+                    {"zip", "PK\x03\x04", 4}};
+
+    for (size_t i = 0; i < XK_COUNT(packings); i++) {
+        if (bytes >= packings[i].bytes && memcmp(head, packings[i].magic, packings[i].bytes) == 0)
+            return packings[i].name;
+    }
+    return NULL;
+}
+
+static int refuse_packing(const char *path, const char *packing, struct xk_err *err)
+{
+    const int code = xk_fail(err, -ENOTSUP, "%s is packed with %s: gzip and bzip2 are understood", path, packing);
+
+    xk_err_hint(err, "unpack it first");
+    return code;
+}
+
 /* Octal digits, or a big-endian number when the first bit is set. */
 static uint64_t tar_number(const uint8_t *field, size_t bytes)
 {
@@ -379,6 +407,11 @@ static int unpack(struct sessionlog *log, struct stream *from, const char *name,
         return unpack_bzip2(log, from, name, mtime_s, depth, err);
     if (depth < UNPACK_DEPTH_MAX - 1 && is_tar(head, bytes))
         return unpack_tar(log, from, name, err);
+    const char *const packing = foreign_packing(head, bytes);
+    if (packing) {
+        const int refused = refuse_packing(name, packing, err);
+        return depth == 0 ? refused : sessionlog_complain(log, refused, err);
+    }
     struct piece p = {.path = xk_strdup(name), .mtime_s = mtime_s};
     return p.path ? spool_stream(log, &p, from, err) : xk_fail_memory(err);
 }
@@ -412,6 +445,8 @@ static int sniff(struct sessionlog *log, struct piece *p, const struct xk_file *
         if (code == 0 && gzip.damaged)
             code = sessionlog_complain(log, xk_fail(err, -EBADMSG, "%s: the compressed data are cut", p->path), err);
         code = code < 0 ? code : 1;
+    } else if (code == 0 && foreign_packing(head, bytes)) {
+        code = refuse_packing(p->path, foreign_packing(head, bytes), err);
     } else if (code == 0) {
         look_at_bytes(p, (const char *)head, bytes, false);
     }
@@ -506,7 +541,9 @@ static int add_found(struct sessionlog *log, const char *dir, const struct diren
         return sessionlog_complain(log, xk_fail_sys(err, -errno, "cannot read %s", path), err);
     if (S_ISDIR(st.st_mode))
         return add_folder(log, path, depth + 1, err);
-    if (!S_ISREG(st.st_mode))
+    if (S_ISLNK(st.st_mode) && stat(path, &st) < 0) /* it leads nowhere */
+        return 0;
+    if (!S_ISREG(st.st_mode)) /* a link to a folder could lead round in circles */
         return 0;
     return sessionlog_complain(log, add_file(log, path, err), err);
 }

@@ -62,6 +62,7 @@ struct sessionlog_client {
     int64_t first_s, last_s; /* creations */
     int64_t oldest_open_s;   /* creation of the oldest that is open */
     uint64_t lingering;      /* open, and created at least SESSIONLOG_LINGER_S before the log's end */
+    int64_t evicted_s;       /* the last time that one was evicted; 0: never */
 };
 #define SESSIONLOG_LINGER_S 3600
 
@@ -73,13 +74,16 @@ bool sessionlog_client_leaks(const struct sessionlog_client *c);
 /* Sessions that share a limit. */
 struct sessionlog_group {
     char *name; /* as the collector writes it: "originator:X", "username:X", "external", "internal" */
-    uint64_t open, evicted, limit;
-    bool limit_logged; /* the collector named the limit; otherwise it is that of the release */
-    int64_t oldest_open_s;
+    uint64_t open, evicted, limit; /* limit 0: releases that log no originators have none for this group */
+    bool limit_logged;             /* the collector named the limit; otherwise it is that of the release */
+    int64_t oldest_open_s, evicted_s;
     /* What it comes to when it goes on like this; valid with a rate over 0. */
     double rate_h;         /* sessions an hour that stay open */
     int64_t eviction_in_s; /* until the limit is reached; -1: idle sessions end before that */
 };
+
+/* Open sessions as a share of the limit; 0 when there is none. */
+double sessionlog_group_share(const struct sessionlog_group *g);
 
 struct sessionlog_summary {
     uint64_t sessions, fates[SESSIONLOG_FATES], restarts, in_use, refused;

@@ -255,6 +255,8 @@ static void count_end(struct track *t, const struct sessionlog_session *s)
     c->fates[s->fate]++;
     c->in_use += s->in_use;
     t->sum.in_use += s->in_use;
+    if (s->fate == SESSIONLOG_EVICTED)
+        c->evicted_s = s->ended_s;
     if (s->fate == SESSIONLOG_LOGOUT && s->ended_s > s->created_s)
         c->lifetime_s += (uint64_t)(s->ended_s - s->created_s);
 }

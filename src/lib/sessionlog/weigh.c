@@ -85,7 +85,7 @@ static void find_limit(const struct track *t, struct sessionlog_group *g)
             return;
         }
     }
-    g->limit = plain ? LIMIT_PLAIN : t->has_groups ? LIMIT_GROUP : LIMIT_OLD;
+    g->limit = plain ? LIMIT_PLAIN : t->has_groups ? LIMIT_GROUP : t->has_originators ? LIMIT_OLD : 0;
 }
 
 static int find_group(struct track *t, const struct sessionlog_client *c, size_t *ret)
@@ -126,6 +126,7 @@ static int fill_groups(struct track *t)
         struct sessionlog_group *const g = &t->groups[at];
         g->open += c->fates[SESSIONLOG_OPEN];
         g->evicted += c->fates[SESSIONLOG_EVICTED];
+        g->evicted_s = XK_MAX(g->evicted_s, c->evicted_s);
         if (c->oldest_open_s && (!g->oldest_open_s || c->oldest_open_s < g->oldest_open_s))
             g->oldest_open_s = c->oldest_open_s;
     }
@@ -140,16 +141,23 @@ static void look_ahead(const struct track *t, struct sessionlog_group *g)
     if (g->open < LEFT_MIN || span_s < RATE_SPAN_MIN_S)
         return;
     g->rate_h = (double)g->open * 3600 / (double)span_s;
+    if (!g->limit)
+        return;
     if (g->open >= g->limit)
         g->eviction_in_s = 0;
     else if (g->rate_h * IDLE_MAX_S / 3600 > (double)g->limit)
         g->eviction_in_s = (int64_t)((double)(g->limit - g->open) / g->rate_h * 3600);
 }
 
+double sessionlog_group_share(const struct sessionlog_group *g)
+{
+    return g->limit ? (double)g->open / (double)g->limit : 0;
+}
+
 static int by_share(const void *a, const void *b)
 {
     const struct sessionlog_group *const x = a, *const y = b;
-    const uint64_t share_x = x->open * y->limit, share_y = y->open * x->limit;
+    const double share_x = sessionlog_group_share(x), share_y = sessionlog_group_share(y);
 
     return share_x != share_y ? (share_x > share_y ? -1 : 1) : strcmp(x->name, y->name);
 }

@@ -125,6 +125,10 @@ static int scan(struct xk_app *app, const struct ports *opts, struct portscan_li
     if (code < 0) {
         xk_put_none(app->out, "address");
         xk_out_end(app->out);
+        for (size_t i = 0; i < list->count; i++)
+            list->ports[i].state = PORTSCAN_UNREACHABLE;
+        if (xk_out_format(app->out) != XK_OUT_TABLE) /* people have enough of one sentence */
+            put_ports(app->out, list);
         xk_err_exit(err, XK_EXIT_USAGE);
         return code;
     }

@@ -49,7 +49,7 @@ check "no host" 2 "" "~HOST"
 run xenkit net ports --timeout 1ms 127.0.0.1
 check "too short a time" 2 "" "~--timeout"
 run xenkit net ports --json no-such-name.invalid --ports 80
-is "a host that has no address" "$status $(jq -c '[.host, .error.exit]' "$out")" '2 ["no-such-name.invalid",2]'
+is "a host that has no address" "$status $(jq -c '[.host, .error.exit, [.ports[] | [.port, .state]]]' "$out")" '2 ["no-such-name.invalid",2,[[80,"unreachable"]]]'
 
 if ! command -v nft >/dev/null || ! command -v ip >/dev/null || ! command -v python3 >/dev/null; then
     skip "a host behind a firewall" "nft, ip or python3 is not installed"

@@ -136,9 +136,8 @@ static void write_line(struct xk_buf *b, const struct pool_check_settings *s, co
     if (slave) {
         xk_buf_add_str(b, " (");
         add_foreign(b, slave);
-        xk_buf_add_str(b, " is not the master; ask ");
+        xk_buf_add_str(b, " is not the master), ask ");
         add_foreign(b, master);
-        xk_buf_add_char(b, ')');
     }
     xk_perfdata(&perf, "live", h->live_count, "", NAN, NAN, 0, all);
     xk_perfdata(&perf, "dead", h->dead_count, "", upper(&s->warn),

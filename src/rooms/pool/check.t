@@ -24,7 +24,7 @@ one 0 '^XENPOOL OK' "HOST:PORT of this machine"
 plugin -H"$url" --password-file=password -t 5
 one 0 '^XENPOOL OK' "the password from a file"
 plugin -H "$slave" -p xenkit
-one 1 "\\(http://127\\.0\\.0\\.2:[0-9]+ is not the master; ask 127\\.0\\.0\\.1\\) \\|" "a slave was asked"
+one 1 "\\(http://127\\.0\\.0\\.2:[0-9]+ is not the master\\), ask 127\\.0\\.0\\.1 \\|" "a slave was asked"
 plugin -H "$url" -l root -p hunter2
 one 3 '^XENPOOL UNKNOWN - ' "a wrong password"
 nok "the password is not told" grep -q hunter2 "$out"

@@ -10,7 +10,6 @@
 
 #define THREADS_MAX   16U
 #define PARALLEL      64
-#define ROLE_DEFAULT  "client"
 #define SOME_NOT_OPEN 1
 
 struct ports_opts {
@@ -20,9 +19,8 @@ struct ports_opts {
 };
 
 static const struct xk_opt ports_opts[] = {
-    XK_OPT_TEXT('p', "ports", struct ports_opts, ports, "LIST", "such as tcp/443,22 [the ports of the role]"),
-    XK_OPT_TEXT('r', "role", struct ports_opts, role, "ROLE",
-                "the ports of a role, as xenkit net ports has them [client]"),
+    XK_OPT_TEXT('p', "ports", struct ports_opts, ports, "LIST", "such as tcp/443,22 [those that this machine needs]"),
+    XK_OPT_TEXT('r', "role", struct ports_opts, role, "ROLE", "the ports of a role, as xenkit net ports has them"),
     XK_OPT_DURATION(0, "wait", struct ports_opts, wait_ns, "TIME", "for each port [2s]"),
     CLIENT_ACCESS_OPTS(struct ports_opts, access),
     XK_OPT_END,
@@ -47,8 +45,8 @@ static int collect(struct portscan_list *list, const struct ports_opts *opts, st
 
     if (opts->ports)
         code = portscan_list_parse(list, opts->ports, err);
-    if (code == 0 && (opts->role || !opts->ports))
-        code = portscan_list_role(list, opts->role ? opts->role : ROLE_DEFAULT, err);
+    if (code == 0 && opts->role)
+        code = portscan_list_role(list, opts->role, err);
     if (code == -EINVAL || code == -ENOENT)
         xk_err_exit(err, XK_EXIT_USAGE);
     return code;
@@ -68,8 +66,11 @@ static void ask(void *context, unsigned which)
             .timeout_ns = a->opts->wait_ns,
             .parallel = PARALLEL,
         };
-        const char *const address = poolview_text(poolview_record(a->view, POOLVIEW_HOST, i), "address");
+        const struct xapi_value *const host = poolview_record(a->view, POOLVIEW_HOST, i);
+        const char *const address = poolview_text(host, "address");
         int code = collect(&h->list, a->opts, &h->err);
+        if (code == 0 && !a->opts->ports && !a->opts->role && poolview_list_ports(&h->list, a->view, host) < 0)
+            code = xk_fail_memory(&h->err);
         if (code == 0)
             code = resolve_name(&addresses, address, 0, AF_UNSPEC, &settings.limits, &h->err);
         settings.limits.deadline_ns = RESOLVE_NO_DEADLINE;

@@ -36,7 +36,8 @@ static void put_task(struct xk_out *out, const struct poolview *before, const st
     xk_put_str(out, "name", poolview_text(task, "name_label"));
     xk_put_str(out, "status", poolview_text(task, "status"));
     xk_put_duration(out, "age",
-                    created_s && after->now_s > created_s ? (uint64_t)(after->now_s - created_s) * XK_NS_PER_S : 0);
+                    created_s && after->pool_now_s > created_s ? (uint64_t)(after->pool_now_s - created_s) * XK_NS_PER_S
+                                                               : 0);
     xk_put_pct(out, "progress", 100 * poolview_real(task, "progress"));
     if (is_pending(task) && was)
         xk_put_bool(out, "moves", poolview_real(task, "progress") > poolview_real(was, "progress"));
@@ -51,11 +52,11 @@ static int list(struct xk_app *app, const struct tasks *opts, const char *url, s
 {
     struct poolview before = {0}, after = {0};
 
-    int code = pool_list_take(&before, app, url, &opts->access, POOL_CLASS(TASK), 0, err);
+    int code = pool_list_take(&before, app, url, &opts->access, POOL_CLASS(POOL) | POOL_CLASS(TASK), 0, err);
     if (code == 0 && opts->watch_ns && poolview_count(&before, POOLVIEW_TASK))
         app->clock->sleep_ns(app->clock, opts->watch_ns);
     if (code == 0)
-        code = pool_list_take(&after, app, url, &opts->access, POOL_CLASS(TASK), 0, err);
+        code = pool_list_take(&after, app, url, &opts->access, POOL_CLASS(POOL) | POOL_CLASS(TASK), 0, err);
     if (code == 0) {
         size_t shown = 0;
         xk_out_rows(app->out, "tasks");

@@ -80,6 +80,8 @@ is "one host has one version" "$status" 0
 port=${url##*:}
 pool ports --ports "$port" "$url"
 is "the port of every host" "$status $(jq -c '[.ports[] | [.host, .proto, .state]]' "$out")" '0 [["host-1","tcp","open"]]'
+pool ports "$url"
+is "what this machine needs, when nothing is said" "$status $(jq -c "[.ports[] | [.port == $port, .proto, .state]]" "$out")" '0 [[true,"tcp","open"]]'
 pool ports --ports 1 --wait 200ms "$url"
 is "one that is closed" "$status $(jq -c '[.ports[].state]' "$out")" '1 ["closed"]'
 pool ports --role ha --wait 200ms "$url"

@@ -70,11 +70,6 @@ static void tell_counts(struct xk_out *out, const struct sessionlog_summary *sum
 
 /* ---- limits ---- */
 
-static double share_of(const struct sessionlog_group *g)
-{
-    return g->limit ? (double)g->open / (double)g->limit : 0;
-}
-
 static void tell_groups(struct xk_out *out, const struct sessionlog_summary *sum)
 {
     const bool table = xk_out_format(out) == XK_OUT_TABLE;
@@ -85,11 +80,17 @@ static void tell_groups(struct xk_out *out, const struct sessionlog_summary *sum
         xk_row(out);
         xk_put_str(out, "group", g->name);
         xk_put_u64(out, "open", g->open);
-        xk_put_u64(out, "limit", g->limit);
+        if (g->limit)
+            xk_put_u64(out, "limit", g->limit);
+        else
+            xk_put_none(out, "limit");
         xk_put_str(out, "limit_from", g->limit_logged ? "log" : "release");
-        xk_put_pct(out, "share", 100 * share_of(g));
-        if (share_of(g) >= SHARE_WORTH)
-            xk_out_color(out, share_of(g) >= 1 ? XK_COLOR_BAD : XK_COLOR_WARN);
+        if (g->limit)
+            xk_put_pct(out, "share", 100 * sessionlog_group_share(g));
+        else
+            xk_put_none(out, "share_percent");
+        if (sessionlog_group_share(g) >= SHARE_WORTH)
+            xk_out_color(out, sessionlog_group_share(g) >= 1 ? XK_COLOR_BAD : XK_COLOR_WARN);
         xk_put_u64(out, "evicted", g->evicted);
         xk_put_double(out, "growth_per_hour", g->rate_h);
         if (g->eviction_in_s >= 0)
@@ -226,7 +227,7 @@ static int tell_leakers(struct diagnosis *d, const struct sessionlog_summary *su
 static void add_outlook(struct xk_buf *b, const struct sessionlog_group *g)
 {
     xk_buf_printf(b, "%llu of %llu sessions (%.0f %%)", (unsigned long long)g->open, (unsigned long long)g->limit,
-                  100 * share_of(g));
+                  100 * sessionlog_group_share(g));
     if (g->evicted)
         xk_buf_printf(b, ", %llu already thrown out", (unsigned long long)g->evicted);
     if (g->rate_h > 0 && g->eviction_in_s > 0)
@@ -243,16 +244,16 @@ static int tell_limits(struct diagnosis *d, const struct sessionlog_summary *sum
         const struct sessionlog_group *const g = &sum->groups[i];
         xk_auto(xk_buf_done) struct xk_buf evidence = XK_BUF_INIT(4096);
         xk_auto(xk_buf_done) struct xk_buf about = XK_BUF_INIT(XK_MIB);
-        if (share_of(g) < SHARE_WORTH && !g->evicted && g->eviction_in_s < 0)
+        if (sessionlog_group_share(g) < SHARE_WORTH && !g->evicted && g->eviction_in_s < 0)
             continue;
         xk_buf_printf(&about, "limit of %s", g->name);
         add_outlook(&evidence, g);
         if (evidence.error || about.error)
             return -ENOMEM;
         diagnose(d, XK_COLOR_WARN, xk_buf_str(&about),
-                 g->evicted || g->open >= g->limit ? "sessions are thrown out"
-                 : g->eviction_in_s > 0            ? "it will be reached"
-                                                   : "more than half is used",
+                 g->evicted || sessionlog_group_share(g) >= 1 ? "sessions are thrown out"
+                 : g->eviction_in_s > 0                       ? "it will be reached"
+                                                              : "more than half is used",
                  xk_buf_str(&evidence),
                  "When a group is full, its session that was used least recently is ended, whoever needs it; find the "
                  "client above that leaves sessions behind.");

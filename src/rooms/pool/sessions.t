@@ -73,6 +73,17 @@ run xenkit pool sessions --json cut.tar.gz
 check "an archive that is cut is told, and read so far" 0 - "~cut.tar.gz: the (archive is|compressed data are) cut"
 ok "and is a document" jq -e '.sessions | type == "array"' "$out"
 
+mkdir links && ln -s "$d"/log/piece.* links/ && ln -s .. links/round && ln -s nowhere links/nothing
+[ ! -d "$d/log/deep" ] || ln -s "$d"/log/deep/* links/
+run xenkit pool sessions --json links
+same "from a folder of links"
+printf '\375\067zXZ\000rest' >report/packed.xz
+run xenkit pool sessions --json report
+same "beside a file that is packed in another way"
+like "which is told" "$(cat "$err")" 'report/packed\.xz is packed with xz'
+run xenkit pool sessions report/packed.xz
+check "and refused when it is all there is" 3 - "~unpack it first"
+
 # ---- shape ----
 
 : >empty
@@ -152,6 +163,14 @@ is "three quarters of a limit, and when it is reached" \
     '["external",300,400,"release",75,100]'
 like "are told" "$(jq -r '.diagnosis[].evidence' "$out")" 'growing by 60\.[0-9] an hour the limit is reached in 1 h 40 m'
 like "and an originator is advised" "$(jq -r '.diagnosis[0].advice' "$out")" 'originator'
+
+# Before 2013 a user had no limit.
+for i in $(seq 49); do login "$i" 1 "" | sed 's/uname=root originator= /uname=eve /;s/xapi_session/xapi/;s/^.*Success.*$//'; done >old.log
+run xenkit pool sessions --json old.log
+is "a release without limits for users" "$(jq -c '[.limits[] | [.group, .open, .limit, .share_percent]]' "$out")" '[["username:eve",49,null,null]]'
+sed 's/uname=eve /uname=eve originator= /' old.log >later.log
+run xenkit pool sessions --json later.log
+is "and one with them" "$(jq -c '[.limits[] | [.group, .open, .limit, .share_percent]]' "$out")" '[["username:eve",49,50,98]]'
 
 # Evicted in use: last used 14 minutes before; used again afterwards; 16 minutes before is not in use.
 evict() {
