@@ -313,16 +313,21 @@ static int listen_at(struct http_listener *l, struct xk_err *err)
 int http_server_listen(struct http_server *s, struct resolve_address *address, unsigned tag,
                        struct http_identity *identity, struct xk_err *err)
 {
-    struct http_listener *const l = &s->listeners[s->listener_count];
+    unsigned at = 0;
 
-    if (s->listener_count == HTTP_LISTENERS_MAX)
+    while (at < s->listener_count && s->listeners[at].server) /* one that was forgotten leaves its place */
+        at++;
+    struct http_listener *const l = &s->listeners[at];
+    if (at == HTTP_LISTENERS_MAX)
         return xk_fail(err, -E2BIG, "listening on more than %d addresses", HTTP_LISTENERS_MAX);
     *l = (struct http_listener){.server = s, .tag = tag, .identity = identity, .address = *address};
     const int code = listen_at(l, err);
-    if (code < 0)
+    if (code < 0) {
+        *l = (struct http_listener){0};
         return code;
+    }
     *address = l->address;
-    s->listener_count++;
+    s->listener_count = XK_MAX(s->listener_count, at + 1);
     return 0;
 }
 
@@ -331,8 +336,19 @@ int http_server_listen(struct http_server *s, struct resolve_address *address, u
 void http_server_identify(struct http_server *s, unsigned tag, struct http_identity *identity)
 {
     for (unsigned i = 0; i < s->listener_count; i++)
-        if (s->listeners[i].tag == tag)
+        if (s->listeners[i].tag == tag && s->listeners[i].server)
             s->listeners[i].identity = identity;
+}
+
+void http_server_forget(struct http_server *s, unsigned tag)
+{
+    for (unsigned i = 0; i < s->listener_count; i++) {
+        if (s->listeners[i].tag != tag || !s->listeners[i].server)
+            continue;
+        if (s->listeners[i].listener)
+            evconnlistener_free(s->listeners[i].listener);
+        s->listeners[i] = (struct http_listener){0};
+    }
 }
 
 /* What is there already: ends, or neither is read nor written to. */
@@ -359,14 +375,14 @@ int http_server_hear(struct http_server *s, unsigned tag, enum http_hearing how,
 
     for (unsigned i = 0; i < s->listener_count && code == 0; i++) {
         struct http_listener *const l = &s->listeners[i];
-        if (l->tag != tag)
+        if (l->tag != tag || !l->server)
             continue;
         if (how == HTTP_HEARS && !l->listener)
             code = listen_at(l, err);
         if (code < 0)
             break;
         l->hearing = how;
-        if (how == HTTP_GONE && l->listener) {
+        if ((how == HTTP_GONE || how == HTTP_SHUT) && l->listener) {
             evconnlistener_free(l->listener);
             l->listener = NULL;
         } else if (how == HTTP_DEAF && l->listener) {
@@ -375,7 +391,7 @@ int http_server_hear(struct http_server *s, unsigned tag, enum http_hearing how,
             (void)evconnlistener_enable(l->listener);
         }
     }
-    if (code == 0)
+    if (code == 0 && how != HTTP_SHUT)
         connections_hear(s, tag, how);
     return code;
 }

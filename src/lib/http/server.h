@@ -74,10 +74,13 @@ unsigned http_server_connections(const struct http_server *s);
 enum http_hearing {
     HTTP_HEARS,
     HTTP_DEAF, /* connections come about, and nothing more */
+    HTTP_SHUT, /* connections are refused, and those there go on */
     HTTP_GONE, /* connections are refused, and those there are end */
 };
 /* How the listeners with a tag behave from now on. An error is one of listening again; then nothing has changed. */
 int http_server_hear(struct http_server *s, unsigned tag, enum http_hearing how, struct xk_err *err);
+/* There are no listeners with that tag any more; what they accepted goes on. */
+void http_server_forget(struct http_server *s, unsigned tag);
 /* The listeners with a tag are somebody else to those that connect from now on. */
 void http_server_identify(struct http_server *s, unsigned tag, struct http_identity *identity);
 

@@ -518,6 +518,18 @@ void sim_rpc_options(struct simpool *p, struct http_exchange *x)
     http_reply(x, &(struct http_reply){.status = 200, .headers = rpc_headers}, NULL);
 }
 
+struct sim_call *sim_call_new(struct simpool *p)
+{
+    struct sim_call *const c = xk_zalloc(sizeof(*c));
+
+    if (c) {
+        c->pool = p;
+        c->host = p->master;
+        c->arena = XK_ARENA_INIT(SIM_CALL_BYTES_MAX);
+    }
+    return c;
+}
+
 /* A call from inside, up to its outcome; NULL: no memory, or it works on and ends by itself, with nobody to tell. */
 static struct sim_call *call_inside(struct simpool *p, unsigned host, const char *message,
                                     const struct xapi_value *args, size_t count, const char *agent,

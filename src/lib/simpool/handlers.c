@@ -10,6 +10,7 @@
 #include "lib/simpool/access.h"
 #include "lib/simpool/audit.h"
 #include "lib/simpool/fault.h"
+#include "lib/simpool/join.h"
 #include "lib/simpool/log.h"
 #include "lib/simpool/migrate.h"
 #include "lib/simpool/rrd.h"
@@ -57,7 +58,8 @@ static const struct sim_route routes[] = {
     {"GET", "/services/", "get_services", EVERYBODY, not_here}, /* drivers and xenopsd are there on a real host */
     {"POST", "/services/xenops", "post_services_xenops", POWERFUL | XAPI_ROLE_CC, sim_migrate_in},
     {"POST", "/services/SM", "post_services_sm", POWERFUL | XAPI_ROLE_CC, sim_migrate_bytes},
-    {"GET", "/blob", NULL, 0, sim_blob_get}, /* a public one needs no session */
+    {"POST", SIM_JOIN_PATH, NULL, 0, sim_join_in}, /* asks for a session but where a token stands for it */
+    {"GET", "/blob", NULL, 0, sim_blob_get},       /* a public one needs no session */
     {"PUT", "/blob", NULL, 0, sim_blob_put},
     {"GET", "/export", "get_export", VM_ADMINS, sim_export},
     {"GET", "/export_metadata", "get_export_metadata", VM_ADMINS, sim_export_metadata},

@@ -21,7 +21,8 @@ enum sim_stop {
 void sim_member_stop(struct simpool *p, unsigned host, enum sim_stop how, uint64_t after_ns);
 void sim_member_start(struct simpool *p, unsigned host);
 void sim_members_close(struct simpool *p);
-/* The hosts are up from the start. */
+/* A host is up from now on; then all are. */
+void sim_member_open(struct simpool *p, unsigned host);
 void sim_members_open(struct simpool *p);
 /* The collector's look at who was heard of lately. */
 void sim_members_collect(struct simpool *p);

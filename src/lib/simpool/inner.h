@@ -106,6 +106,7 @@ struct sim_call {
     struct sim_leaving *leaving;   /* a machine whose disks go to another pool */
     struct evp_md_ctx_st *digest;  /* of a disk that is being read */
     uint64_t digested;             /* bytes of it */
+    struct sim_joining *joining;   /* this host joins another pool */
     struct sim_peer *peer;         /* it waits for another pool; NULL: for none */
     /* A blocked event.from. */
     uint64_t token;
@@ -155,6 +156,9 @@ struct simpool {
     struct sim_kept *kept;         /* files of the hosts; see keep.h */
     struct stop *stops;            /* hosts that will stop soon */
     struct sim_peer *peers;        /* requests to other pools */
+    bool joining, reborn;          /* it is about to join another pool; it was ejected from that */
+    struct sim_joined *joined;     /* it belongs to another pool; NULL: it does not */
+    struct sim_joiner *joiners;    /* hosts that joined this one */
     struct sim_restarts *restarts; /* machines that HA starts anew; NULL: none ever */
     int64_t ha_quiet_until_s;      /* until then no VM is started for a host that failed */
     /* database */
@@ -328,6 +332,8 @@ enum sim_outcome sim_bad_handle(struct sim_call *c, uint16_t class_index, const 
 struct sim_object *sim_arg(struct sim_call *c, unsigned arg);
 /* Answer a call that waited, and free it. */
 void sim_answer(struct sim_call *c, enum sim_outcome outcome);
+/* One of nobody, for requests to other pools; sim_answer() frees it. NULL: no memory. */
+struct sim_call *sim_call_new(struct simpool *p);
 const char *sim_arg_text(const struct sim_call *c, unsigned arg);
 
 /*

@@ -87,7 +87,9 @@ void sim_local_close(struct simpool *p)
         (void)unlink(p->settings.socket);
         evconnlistener_free(p->local_listener);
     }
+    p->local_listener = NULL;
     http_server_close(p->local_server);
+    p->local_server = NULL;
 }
 
 bool sim_is_local(const struct simpool *p, const struct http_exchange *x)

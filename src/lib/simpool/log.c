@@ -56,7 +56,7 @@ static int open_folder(struct simpool *p, const char *dir, struct xk_err *err)
 {
     int code = 0;
 
-    for (unsigned i = 0; i < p->settings.hosts && code == 0; i++) {
+    for (unsigned i = p->log->count; i < p->settings.hosts && code == 0; i++) {
         xk_autofree char *own = xk_asprintf("%s/host-%u", dir, i + 1);
         if (!own)
             return xk_fail_memory(err);
@@ -74,11 +74,17 @@ int sim_log_open(struct simpool *p, struct xk_err *err)
     if (!path)
         return 0;
     p->log = xk_zalloc(sizeof(*p->log));
-    if (!p->log || (p->log->files = xk_array_alloc(p->settings.hosts, sizeof(*p->log->files))) == NULL)
+    if (!p->log || (p->log->files = xk_array_alloc(SIMPOOL_HOSTS_MAX, sizeof(*p->log->files))) == NULL)
         return xk_fail_memory(err);
     p->log->era = sim_era(p->settings.era);
     xk_random_seed(&p->log->random, xk_random_u64(p->settings.random));
     return is_folder(path) ? open_folder(p, path, err) : add_file(p, xk_strdup(path), err);
+}
+
+void sim_log_join(struct simpool *p, unsigned host)
+{
+    if (p->log && host >= p->log->count && is_folder(p->settings.log))
+        (void)open_folder(p, p->settings.log, NULL);
 }
 
 void sim_log_close(struct simpool *p)
@@ -178,7 +184,8 @@ static void put_line(struct simpool *p, const struct sim_source *from, enum sim_
     put_escaped(&line, xk_buf_str(&text), era->escape, xk_buf_str(&prefix));
     xk_buf_add_char(&line, '\n');
     if (!line.error && !text.error)
-        (void)sim_log_file_append(&p->log->files[p->log->count > 1 ? from->host : 0], line.data, line.len, NULL);
+        (void)sim_log_file_append(&p->log->files[from->host < p->log->count ? from->host : 0], line.data, line.len,
+                                  NULL);
 }
 
 static void vlog(struct simpool *p, const struct sim_source *from, enum sim_level level, const char *format,

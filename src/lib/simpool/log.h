@@ -30,6 +30,8 @@ struct sim_source {
 };
 
 int sim_log_open(struct simpool *p, struct xk_err *err);
+/* A host is new: where each has a file of its own, it gets one. */
+void sim_log_join(struct simpool *p, unsigned host);
 void sim_log_close(struct simpool *p);
 /* The file that has a host's lines. NULL: none, or those of several hosts and this is not the master. */
 const char *sim_log_path(const struct simpool *p, unsigned host);

@@ -2,10 +2,11 @@
  * Who is the master, and who belongs to the pool.
  *
  * Facts: xapi_pool.ml, xapi_pool_transition.ml and xapi_ha.ml of xapi (2026-08). All hosts share one database here, so
- * after a split both masters show the same objects. There is no second pool that a host could join or be left as: a
- * host that is ejected goes off for good, and pool.join ends at the check that fails first.
+ * after a split both masters show the same objects. A host that is ejected goes off for good, unless it came from a
+ * pool of its own: that is join.c.
  */
 #include "lib/simpool/hosts.h"
+#include "lib/simpool/join.h"
 #include "lib/simpool/log.h"
 
 #include <openssl/crypto.h>
@@ -220,7 +221,9 @@ static enum sim_outcome join(struct sim_call *c)
     const unsigned other = host_at(p, sim_arg_text(c, 0));
     const struct sim_object *const pool = pool_of(p);
 
-    if (other == SIMPOOL_HOSTS_MAX || p->members[other].down)
+    if (other == SIMPOOL_HOSTS_MAX)
+        return sim_join(c);
+    if (p->members[other].down)
         return sim_fail(c, "INTERNAL_ERROR", "Unix.Unix_error(Unix.ECONNREFUSED, \"connect\", \"\")", NULL);
     if (!sim_is_master(p, other))
         return sim_fail(c, "HOST_IS_SLAVE", sim_master_address(p, other), NULL);
@@ -272,8 +275,10 @@ static enum sim_outcome eject(struct sim_call *c)
     const unsigned number = sim_host_number(p, host);
     forget_local_srs(p, host);
     sim_host_remove(p, host);
-    if (number < SIMPOOL_HOSTS_MAX)
+    if (number < SIMPOOL_HOSTS_MAX) {
         sim_member_stop(p, number, SIM_STOP_CLEAN, 0);
+        sim_join_ejected(p, number);
+    }
     return SIM_DONE;
 }
 

@@ -192,32 +192,41 @@ void sim_member_start(struct simpool *p, unsigned host)
     sim_ha_update(p);
 }
 
-void sim_members_open(struct simpool *p)
+static void member_close(struct sim_member *m)
+{
+    if (m->timer)
+        event_free(m->timer);
+    xk_buf_done(&m->dmesg);
+}
+
+void sim_member_open(struct simpool *p, unsigned i)
 {
     const bool armed = sim_bool(sim_first(p, "pool"), "ha_enabled");
+    struct sim_object *const host = sim_host_object(p, i);
 
-    for (unsigned i = 0; i < p->settings.hosts; i++) {
-        struct sim_object *const host = sim_host_object(p, i);
-        p->members[i] = (struct sim_member){.pool = p, .number = i, .follows = p->master, .armed = armed};
-        if (!host) { /* it was thrown out of the pool before that was saved */
-            p->members[i].down = true;
-            (void)http_server_hear(p->server, i, HTTP_GONE, NULL);
-            continue;
-        }
-        if (!xapi_map_get(sim_get(host, "other_config"), "boot_time"))
-            sim_host_booted(p, host);
-        set_live(p, host, true);
+    member_close(&p->members[i]);
+    p->members[i] = (struct sim_member){.pool = p, .number = i, .follows = p->master, .armed = armed};
+    if (!host) { /* it was thrown out of the pool before that was saved */
+        p->members[i].down = true;
+        (void)http_server_hear(p->server, i, HTTP_GONE, NULL);
+        return;
     }
+    if (!xapi_map_get(sim_get(host, "other_config"), "boot_time"))
+        sim_host_booted(p, host);
+    set_live(p, host, true);
+}
+
+void sim_members_open(struct simpool *p)
+{
+    for (unsigned i = 0; i < p->settings.hosts; i++)
+        sim_member_open(p, i);
     sim_pool_allowed(p, sim_first(p, "pool"));
 }
 
 void sim_members_close(struct simpool *p)
 {
-    for (unsigned i = 0; i < SIMPOOL_HOSTS_MAX; i++) {
-        if (p->members[i].timer)
-            event_free(p->members[i].timer);
-        xk_buf_done(&p->members[i].dmesg);
-    }
+    for (unsigned i = 0; i < SIMPOOL_HOSTS_MAX; i++)
+        member_close(&p->members[i]);
 }
 
 void sim_member_follow(struct simpool *p, unsigned host, unsigned master)

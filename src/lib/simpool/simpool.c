@@ -9,6 +9,7 @@
 #include "lib/simpool/disk.h"
 #include "lib/simpool/era.h"
 #include "lib/simpool/fault.h"
+#include "lib/simpool/join.h"
 #include "lib/simpool/load.h"
 #include "lib/simpool/hosts.h"
 #include "lib/simpool/log.h"
@@ -324,6 +325,8 @@ void simpool_close(struct simpool *p)
     sim_transfers_close(p);
     sim_faults_close(p);
     sim_peers_close(p);
+    sim_joined_close(p);
+    sim_joiners_close(p);
     calls_close(p->delayed);
     calls_close(p->working);
     calls_close(p->waiting);

@@ -58,6 +58,11 @@ void simpool_close(struct simpool *pool);
 
 /* Write what is not in the state file yet, as it is done before every reply. returns 0; why it cannot be written. */
 int simpool_save(struct simpool *pool, struct xk_err *err);
+/*
+ * The pool's host had joined another one, and was ejected from there: close the pool and open a new one, with the same
+ * settings and the port of simpool_address(). The loop was broken for that.
+ */
+bool simpool_is_over(const struct simpool *pool);
 /* What whoever started the pool should read: lines, each ended by a newline; "" for nothing. */
 const char *simpool_notes(const struct simpool *pool);
 unsigned simpool_hosts(const struct simpool *pool);

@@ -222,6 +222,17 @@ static void tell(struct xk_app *app, const struct sim *opts, const struct simpoo
     xk_out_flush(out);
 }
 
+/* The document has been told; this is news. */
+static void tell_again(struct xk_app *app, const struct sim *opts, const struct simpool *pool)
+{
+    char url[URL_BYTES], fingerprint[SIMPOOL_FINGERPRINT_BYTES];
+
+    url_of(url, opts, simpool_address(pool, simpool_master(pool)));
+    simpool_fingerprint(fingerprint, pool, simpool_master(pool));
+    xk_log(app->log, XK_LOG_WARN, "ejected: a new pool at %s%s%s", url, *fingerprint ? ", certificate " : "",
+           fingerprint);
+}
+
 static void tell_notes(struct xk_app *app, const struct simpool *pool)
 {
     for (const char *at = simpool_notes(pool); *at; at += strcspn(at, "\n") + 1)
@@ -229,20 +240,38 @@ static void tell_notes(struct xk_app *app, const struct simpool *pool)
 }
 
 /* The stop flag is looked at each time that the loop was woken, and at least every STOP_CHECK_MS. */
-static void serve(struct event_base *base)
+static void serve(struct event_base *base, const struct simpool *pool)
 {
     const struct timeval check = {.tv_usec = STOP_CHECK_MS * 1000};
 
-    while (!xk_stop_signal()) {
+    while (!xk_stop_signal() && !simpool_is_over(pool)) {
         (void)event_base_loopexit(base, &check);
         if (event_base_dispatch(base) < 0)
             return;
     }
 }
 
+/* Until it is stopped, or is no pool any more. */
+static int run_pool(struct xk_app *app, const struct sim *opts, struct event_base *base, struct simpool *pool,
+                    bool first, struct xk_err *err)
+{
+    const int code = opts->certificates ? write_certificates(pool, opts->certificates, err) : 0;
+
+    if (code < 0)
+        return code;
+    tell_notes(app, pool);
+    if (first)
+        tell(app, opts, pool);
+    else
+        tell_again(app, opts, pool);
+    serve(base, pool);
+    return simpool_save(pool, err);
+}
+
 static int start(struct xk_app *app, const struct sim *opts, const struct simpool_settings *given, struct xk_err *err)
 {
     struct event_base *const base = event_base_new();
+    struct simpool_settings settings = *given;
     struct simpool *pool = NULL;
     char *password = NULL, *users = NULL;
 
@@ -252,9 +281,16 @@ static int start(struct xk_app *app, const struct sim *opts, const struct simpoo
     if (code == 0 && opts->users)
         code = xk_slurp(&users, "", opts->users, USERS_BYTES_MAX, err);
     if (code == 0) {
-        struct simpool_settings settings = *given;
         settings.password = password;
         settings.users = users;
+        code = simpool_open(&pool, base, &settings, err);
+    }
+    for (bool first = true; code == 0; first = false) {
+        code = run_pool(app, opts, base, pool, first, err);
+        if (code < 0 || !simpool_is_over(pool))
+            break;
+        settings.port = resolve_port(simpool_address(pool, 0));
+        simpool_close(XK_TAKE(pool));
         code = simpool_open(&pool, base, &settings, err);
     }
     if (password)
@@ -263,14 +299,6 @@ static int start(struct xk_app *app, const struct sim *opts, const struct simpoo
     if (users)
         OPENSSL_cleanse(users, strlen(users));
     free(users);
-    if (code == 0 && opts->certificates)
-        code = write_certificates(pool, opts->certificates, err);
-    if (code == 0) {
-        tell_notes(app, pool);
-        tell(app, opts, pool);
-        serve(base);
-        code = simpool_save(pool, err);
-    }
     simpool_close(pool);
     event_base_free(base);
     libevent_global_shutdown();

@@ -142,7 +142,7 @@ is "a pool that a host would join" "$(failure pool.join "$session" '"127.0.0.1"'
     '["OPERATION_NOT_ALLOWED","Host is already part of a pool"]'
 is "with a wrong password" "$(failure pool.join "$session" '"127.0.0.1"' '"root"' '"x"' | jq -r '.[0]')" SESSION_AUTHENTICATION_FAILED
 is "at a slave" "$(failure pool.join "$session" '"127.0.0.2"' '"root"' '"xenkit"')" '["HOST_IS_SLAVE","127.0.0.1"]'
-is "at nobody's address" "$(failure pool.join "$session" '"192.0.2.1"' '"root"' '"xenkit"' | jq -r '.[0]')" INTERNAL_ERROR
+is "at nobody's address" "$(failure pool.join "$session" '"127.9.9.9"' '"root"' '"xenkit"' | jq -r '.[0]')" INTERNAL_ERROR
 call pool.designate_new_master "$session" "$two" >/dev/null
 old_master() {
     failure session.login_with_password '"root"' '"xenkit"' | grep -q HOST_IS_SLAVE
