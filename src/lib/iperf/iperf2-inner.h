@@ -176,5 +176,14 @@ int iperf2_accept_loop(struct iperf2_test *t, struct xk_err *err);
 /* Connect to the client of a flow that it had asked this of. */
 void iperf2_accept_dial(struct iperf2_test *t, const struct iperf2_flow *f);
 void iperf2_accept_done(struct iperf2_test *t);
+/*
+ * Begin what the header asks for. The flows are not started yet.
+ *
+ * returns   the flow that receives, or the one that sends when there is none; NULL: refused, and the socket is closed.
+ */
+struct iperf2_flow *iperf2_accept_take(struct iperf2_test *t, int fd, const struct iperf2_header *h,
+                                       uint64_t first_bytes, int64_t utc_ns);
+/* iperf2-accept-udp.c: take what has come to a listener of datagrams. */
+void iperf2_accept_datagrams(struct iperf2_test *t, const struct iperf2_listener *l);
 
 #endif

@@ -14,9 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-#define RULE         "------------------------------------------------------------\n"
 #define SPAN         "%4.4f-%4.4f sec"
-#define HIDDEN       "(**hidden**)"
 #define NETPWR_LEAST -1e7
 #define WIDE         "            "
 
@@ -59,14 +57,9 @@ static const char *const headings[] = {
     [H_SUM_PACKETS] = "[SUM-cnt] Interval" WIDE "Transfer     Bandwidth      Write/Err  PPS\n",
 };
 
-struct word {
-    char s[48];
-};
-
 /* ---- words ---- */
 
-/* An upper-case unit is of bytes, a lower-case one of bits. */
-static struct word units(double bytes, char format)
+struct iperf2_word iperf2_text_units(double bytes, char format)
 {
     static const char *const byte_names[] = {"Byte", "KByte", "MByte", "GByte", "TByte", "PByte"};
     static const char *const bit_names[] = {"bit", "Kbit", "Mbit", "Gbit", "Tbit", "Pbit"};
@@ -75,7 +68,7 @@ static struct word units(double bytes, char format)
     const char *const fixed = strchr("BKMGTP", toupper((unsigned char)format));
     double v = of_bytes ? bytes : bytes * 8;
     size_t unit = 0;
-    struct word w;
+    struct iperf2_word w;
 
     for (; fixed ? unit < (size_t)(fixed - "BKMGTP") : fabs(v) >= step && unit < XK_COUNT(bit_names) - 1; unit++)
         v /= step;
@@ -84,9 +77,9 @@ static struct word units(double bytes, char format)
     return w;
 }
 
-static struct word transfer(const struct iperf2 *o, const struct iperf2_row *r)
+static struct iperf2_word transfer(const struct iperf2 *o, const struct iperf2_row *r)
 {
-    return units((double)r->count.bytes, (char)toupper((unsigned char)o->format));
+    return iperf2_text_units((double)r->count.bytes, (char)toupper((unsigned char)o->format));
 }
 
 static double seconds(const struct iperf2_row *r)
@@ -94,9 +87,9 @@ static double seconds(const struct iperf2_row *r)
     return r->end_s - r->start_s;
 }
 
-static struct word bandwidth(const struct iperf2 *o, const struct iperf2_row *r)
+static struct iperf2_word bandwidth(const struct iperf2 *o, const struct iperf2_row *r)
 {
-    return units(seconds(r) > 0 ? (double)r->count.bytes / seconds(r) : 0, o->format);
+    return iperf2_text_units(seconds(r) > 0 ? (double)r->count.bytes / seconds(r) : 0, o->format);
 }
 
 static double percent(const struct iperf2_row *r)
@@ -105,10 +98,10 @@ static double percent(const struct iperf2_row *r)
 }
 
 /* Throughput by delay. */
-static struct word power(const struct iperf2_row *r, double delay_s)
+static struct iperf2_word power(const struct iperf2_row *r, double delay_s)
 {
     const double v = seconds(r) > 0 && delay_s != 0 ? 1e-6 * (double)r->count.bytes / seconds(r) / delay_s : 0;
-    struct word w = {"NAN"};
+    struct iperf2_word w = {"NAN"};
 
     if (delay_s == 0)
         return w;
@@ -119,10 +112,9 @@ static struct word power(const struct iperf2_row *r, double delay_s)
     return w;
 }
 
-/* "[  1] ", "[ *1] ", "[key(1)] " */
-static struct word id_of(const struct iperf2 *o, const struct iperf2_about *f)
+struct iperf2_word iperf2_text_id(const struct iperf2 *o, const struct iperf2_about *f)
 {
-    struct word w;
+    struct iperf2_word w;
 
     if (o->settings.has_key && o->settings.key[0])
         snprintf(w.s, sizeof(w.s), "[%.30s(%s%u)] ", o->settings.key, f->starred ? "*" : "", f->id);
@@ -133,33 +125,29 @@ static struct word id_of(const struct iperf2 *o, const struct iperf2_about *f)
     return w;
 }
 
-/* Its wishes count for what it is shown with. */
-static bool enhanced(const struct iperf2 *o, const struct iperf2_about *f)
+bool iperf2_text_is_enhanced(const struct iperf2 *o, const struct iperf2_about *f)
 {
     return o->settings.enhanced || (o->settings.server && f->trip_times);
 }
 
-enum stamp { COMPACT, PLAIN, WITH_ZONE };
-
-static struct word date(int64_t utc_ns, enum stamp stamp)
+struct iperf2_word iperf2_text_date(int64_t utc_ns, enum iperf2_stamp stamp)
 {
     const time_t s = (time_t)(utc_ns / (int64_t)XK_NS_PER_S);
-    struct word w = {""};
+    struct iperf2_word w = {""};
     struct tm tm;
 
     if (!localtime_r(&s, &tm))
         return w;
-    if (stamp == COMPACT)
+    if (stamp == IPERF2_COMPACT)
         (void)strftime(w.s, sizeof(w.s), "%Y%m%d%H%M%S", &tm);
-    else if (stamp == PLAIN)
+    else if (stamp == IPERF2_PLAIN)
         (void)strftime(w.s, sizeof(w.s), "%Y-%m-%d %H:%M:%S", &tm);
     else
         (void)strftime(w.s, sizeof(w.s), "%Y-%m-%d %H:%M:%S (%Z)", &tm);
     return w;
 }
 
-/* "192.0.2.1", or only its last part. */
-static struct iperf2_name shown(const struct iperf2 *o, const struct iperf2_end *e)
+struct iperf2_name iperf2_text_end(const struct iperf2 *o, const struct iperf2_end *e)
 {
     struct iperf2_name n = iperf2_end_name(e);
     const char *const last = strrchr(n.s, '.');
@@ -184,7 +172,7 @@ static void put(int fd, const char *text, size_t bytes)
     }
 }
 
-static void send_line(struct iperf2 *o)
+void iperf2_text_send(struct iperf2 *o)
 {
     if (o->fd >= 0) {
         put(o->fd, xk_buf_str(&o->line), o->line.len);
@@ -254,7 +242,7 @@ static void tcp_written(struct iperf2 *o, const char *id, const struct iperf2_ro
 {
     const bool times = o->settings.write_times;
     const struct iperf2_tcp *const t = &r->tcp;
-    const struct word netpwr = power(r, (double)t->rtt_us * 1e-6);
+    const struct iperf2_word netpwr = power(r, (double)t->rtt_us * 1e-6);
 
     heading(o, times ? H_WRITE_TIMES : H_WRITES);
     begin(o, id, r);
@@ -289,8 +277,8 @@ static void tcp_read(struct iperf2 *o, const struct iperf2_about *f, const char 
     const double arrival = seconds(r) > 0 ? (double)r->count.bytes / seconds(r) : 0;
     xk_buf_printf(&o->line, "  %.3f/%.3f/%.3f/%.3f ms (%llu/%llu) %s %s", t->mean * 1e3, several ? t->min * 1e3 : 0,
                   several ? t->max * 1e3 : 0, iperf2_spread_deviation(t) * 1e3, (unsigned long long)t->count,
-                  (unsigned long long)(t->count ? r->count.bytes / t->count : 0), units(arrival * t->mean, 'A').s,
-                  power(r, t->mean).s);
+                  (unsigned long long)(t->count ? r->count.bytes / t->count : 0),
+                  iperf2_text_units(arrival * t->mean, 'A').s, power(r, t->mean).s);
     add_bins(o, &r->count);
 }
 
@@ -318,10 +306,10 @@ static void udp_read(struct iperf2 *o, const char *id, const struct iperf2_row *
 static void csv(struct iperf2 *o, const struct iperf2_about *f, const struct iperf2_row *r)
 {
     const int64_t utc_ns = o->app->clock->utc_ns(o->app->clock);
-    const struct iperf2_name own = shown(o, &f->local), far = shown(o, &f->peer);
+    const struct iperf2_name own = iperf2_text_end(o, &f->local), far = iperf2_text_end(o, &f->peer);
     const struct iperf2_name *const from = f->sending ? &own : &far, *const to = f->sending ? &far : &own;
 
-    xk_buf_add_str(&o->line, date(utc_ns, COMPACT).s);
+    xk_buf_add_str(&o->line, iperf2_text_date(utc_ns, IPERF2_COMPACT).s);
     if (o->settings.enhanced)
         xk_buf_printf(&o->line, ".%03d", (int)(utc_ns % (int64_t)XK_NS_PER_S / 1000000));
     xk_buf_printf(&o->line, ",%s,%u,%s,%u,%u,%.1f-%.1f,%llu,%lld", from->s, from->port, to->s, to->port, f->id,
@@ -336,8 +324,8 @@ static void csv(struct iperf2 *o, const struct iperf2_about *f, const struct ipe
 static void on_row(void *context, const struct iperf2_about *f, const struct iperf2_row *r)
 {
     struct iperf2 *const o = context;
-    const struct word id = id_of(o, f);
-    const bool more = enhanced(o, f);
+    const struct iperf2_word id = iperf2_text_id(o, f);
+    const bool more = iperf2_text_is_enhanced(o, f);
 
     if (o->no_data || (o->settings.sum_only && !o->csv))
         return;
@@ -361,7 +349,7 @@ static void on_row(void *context, const struct iperf2_about *f, const struct ipe
     }
     if (f->udp && f->sending && r->final && !o->csv)
         xk_buf_printf(&o->line, "[%3u] Sent %lld datagrams\n", f->id, (long long)r->count.datagrams);
-    send_line(o);
+    iperf2_text_send(o);
 }
 
 /* ---- sums ---- */
@@ -428,7 +416,7 @@ static void on_sum(void *context, const struct iperf2_about *f, const struct ipe
 {
     struct iperf2 *const o = context;
     const bool reads = o->settings.server || !f->sending;
-    struct word id = {"[SUM] "};
+    struct iperf2_word id = {"[SUM] "};
 
     if (o->csv || o->no_data || o->no_sums)
         return;
@@ -437,13 +425,13 @@ static void on_sum(void *context, const struct iperf2_about *f, const struct ipe
     (f->udp ? sum_udp : sum_tcp)(o, f, id.s, r, reads);
     if (f->udp && !reads && r->final)
         xk_buf_printf(&o->line, "[SUM-%u] Sent %lld datagrams\n", r->threads, (long long)r->count.packets);
-    send_line(o);
+    iperf2_text_send(o);
 }
 
 static void on_both(void *context, const struct iperf2_about *f, const struct iperf2_row *r)
 {
     struct iperf2 *const o = context;
-    struct word id;
+    struct iperf2_word id;
 
     if (o->csv || o->no_data || o->settings.sum_only)
         return;
@@ -452,7 +440,7 @@ static void on_both(void *context, const struct iperf2_about *f, const struct ip
     if (f->udp)
         xk_buf_printf(&o->line, " %lld%8.0f pps", (long long)r->count.packets, r->packets_s);
     xk_buf_add_char(&o->line, '\n');
-    send_line(o);
+    iperf2_text_send(o);
 }
 
 static void on_relayed(void *context, const struct iperf2_about *f, const struct iperf2_report *p)
@@ -474,8 +462,8 @@ static void on_relayed(void *context, const struct iperf2_about *f, const struct
     if (o->csv || o->no_relays)
         return;
     xk_buf_printf(&o->line, "[%3u] Server Report:\n", f->id);
-    udp_read(o, id_of(o, f).s, &r, p->has_transit);
-    send_line(o);
+    udp_read(o, iperf2_text_id(o, f).s, &r, p->has_transit);
+    iperf2_text_send(o);
 }
 
 static void on_idle(void *context)
@@ -483,236 +471,7 @@ static void on_idle(void *context)
     ((struct iperf2 *)context)->headings = 0;
 }
 
-/* ---- sockets ---- */
-
-static void add_window(struct iperf2 *o, const struct iperf2_socket *s)
-{
-    const bool plain = toupper((unsigned char)o->format) == 'B';
-    const uint32_t asked = o->settings.window_bytes;
-
-    xk_buf_printf(&o->line, "%s: %s", o->settings.udp ? "UDP buffer size" : "TCP window size",
-                  units(s->window_bytes, plain ? 'B' : 'A').s);
-    if (asked == 0)
-        xk_buf_add_str(&o->line, " (default)");
-    else if ((uint32_t)s->window_bytes != asked)
-        xk_buf_printf(&o->line, " (WARNING: requested %s)", units(asked, (char)toupper((unsigned char)o->format)).s);
-    xk_buf_add_char(&o->line, '\n');
-}
-
-static void add_mss(struct iperf2 *o, const struct iperf2_socket *s)
-{
-    if (o->settings.mss)
-        xk_buf_printf(&o->line, "MSS req size %u bytes (per TCP_MAXSEG)\n", o->settings.mss);
-    else if (o->print_mss && !o->settings.udp)
-        xk_buf_printf(&o->line, "MSS size %d bytes\n", s->mss);
-}
-
-static void add_listener(struct iperf2 *o, const struct iperf2_socket *s)
-{
-    const struct iperf2_settings *const set = &o->settings;
-    const char *const protocol = set->udp ? "UDP" : "TCP";
-
-    if (s->port_last > s->port)
-        xk_buf_printf(&o->line, "Server listening on %s ports %u-%u with pid %d\n", protocol, s->port, s->port_last,
-                      (int)getpid());
-    else if (set->enhanced)
-        xk_buf_printf(&o->line, "Server listening on %s port %u with pid %d\n", protocol, s->port, (int)getpid());
-    else
-        xk_buf_printf(&o->line, "Server listening on %s port %u\n", protocol, s->port);
-    if (set->bind_host && set->enhanced && set->device)
-        xk_buf_printf(&o->line, "Binding to local address %s and iface %s\n", set->bind_host, set->device);
-    else if (set->bind_host && set->enhanced)
-        xk_buf_printf(&o->line, "Binding to local address %s\n", set->bind_host);
-    if (set->enhanced)
-        xk_buf_printf(&o->line, "Read buffer size: %s (Dist bin width=%s)\n",
-                      units(s->block_bytes, (char)toupper((unsigned char)o->format)).s,
-                      units(floor(s->block_bytes / 8.0), 'A').s);
-    if (set->congestion)
-        xk_buf_printf(&o->line, "TCP congestion control set to %s\n", set->congestion);
-    if (set->override_tos)
-        xk_buf_printf(&o->line, "Reflected TOS will be set to 0x%x\n", (unsigned)set->tos_back);
-    add_mss(o, s);
-    if (set->tos > 0)
-        xk_buf_printf(&o->line, "TOS will be set to 0x%x\n", (unsigned)set->tos);
-    if (set->single_client)
-        xk_buf_printf(&o->line, "%s\n",
-                      set->udp ? "WARN: Suggested to use lower case -u instead of -U (to avoid serialize & bypass of "
-                                 "reporter thread)"
-                               : "Server set to single client traffic mode (serialize traffic tests)");
-    add_window(o, s);
-    if (set->has_key && set->key_timeout_s > 0)
-        xk_buf_printf(&o->line, "Permit key is '%s' (timeout in %0.1f seconds)\n", set->key, set->key_timeout_s);
-    else if (set->has_key)
-        xk_buf_printf(&o->line, "Permit key is '%s' (WARN: no timeout)\n", set->key);
-}
-
-static void add_connecting(struct iperf2 *o, const struct iperf2_socket *s)
-{
-    const struct iperf2_settings *const set = &o->settings;
-    const char *const host = o->hide_addresses ? HIDDEN : s->host, *const protocol = set->udp ? "UDP" : "TCP";
-
-    xk_buf_printf(&o->line, "Client connecting to %s, %s port %u", host, protocol, s->port);
-    if (set->device && !set->server)
-        xk_buf_printf(&o->line, " with pid %d via %s (%u flows)", (int)getpid(), set->device, s->streams);
-    else if (set->enhanced)
-        xk_buf_printf(&o->line, " with pid %d (%u flows)", (int)getpid(), s->streams);
-    xk_buf_add_char(&o->line, '\n');
-    if (set->enhanced && !set->udp)
-        xk_buf_printf(&o->line, "Write buffer size: %s%s\n", units(s->block_bytes, 'B').s,
-                      set->write_times ? " (writetimer-enabled)" : "");
-    if (set->pacing_bytes)
-        xk_buf_printf(&o->line, "fair-queue socket pacing set to %s/s\n", units((double)set->pacing_bytes, 'a').s);
-    add_mss(o, s);
-    if (set->congestion)
-        xk_buf_printf(&o->line, "TCP congestion control set to %s\n", set->congestion);
-    if (set->enhanced)
-        xk_buf_printf(&o->line, "TOS set to 0x%x %s\n", (unsigned)XK_MAX(set->tos, 0),
-                      set->nodelay ? "and nodelay (Nagle off)" : "(Nagle on)");
-    if (o->single_udp)
-        xk_buf_add_str(&o->line,
-                       "WARN: Client set to bypass reporter thread per -U (suggest use lower case -u instead)\n");
-    if (set->udp)
-        xk_buf_printf(&o->line, "Sending %u byte datagrams, IPG target: %.2f us (kalman adjust)\n", s->block_bytes,
-                      s->gap_us);
-    if (set->connect_only) {
-        xk_buf_add_str(&o->line, "TCP three-way-handshake (3WHS) only\n");
-        return;
-    }
-    add_window(o, s);
-    if (set->prefetch_bytes)
-        xk_buf_printf(&o->line, "Event based writes (pending queue watermark at %u bytes)\n", set->prefetch_bytes);
-}
-
-static void on_socket(void *context, const struct iperf2_socket *s)
-{
-    struct iperf2 *const o = context;
-
-    if (o->no_settings)
-        return;
-    xk_buf_add_str(&o->line, RULE);
-    (s->listens ? add_listener : add_connecting)(o, s);
-    xk_buf_add_str(&o->line, RULE);
-    send_line(o);
-}
-
-/* ---- connections ---- */
-
-static struct word version_of(uint32_t upper, uint32_t lower)
-{
-    static const char *const kinds[] = {"-dev", "-rc", "-rc2", "", "-private", "-master"};
-    const uint32_t kind = lower & 0xf;
-    struct word w;
-
-    snprintf(w.s, sizeof(w.s), " (peer %u.%u.%u%s)", upper >> 16, upper & 0xffff, lower >> 16,
-             kind < XK_COUNT(kinds) ? kinds[kind] : "-unk");
-    return w;
-}
-
-static void add_tos(struct iperf2 *o, const struct iperf2_about *f)
-{
-    const struct iperf2_settings *const s = &o->settings;
-    const unsigned back = (unsigned)(s->override_tos ? s->tos_back : f->tos);
-
-    if (s->override_tos ? !f->full_duplex && !f->reverse : f->tos <= 0)
-        return;
-    if (f->full_duplex)
-        xk_buf_printf(&o->line, " (tos rx/tx=0x%x/0x%x)", (unsigned)f->tos, back);
-    else
-        xk_buf_printf(&o->line, " (tos %s=0x%x)", f->reverse && !f->connected_back ? "tx" : "rx", (unsigned)f->tos);
-}
-
-static void add_traits(struct iperf2 *o, const struct iperf2_about *f)
-{
-    const struct iperf2_settings *const s = &o->settings;
-
-    if (!f->udp && f->clamp_bytes)
-        xk_buf_printf(&o->line, " (clamp=%u)", f->clamp_bytes);
-    if (!f->udp && f->prefetch_bytes)
-        xk_buf_printf(&o->line, " (prefetch=%u)", f->prefetch_bytes);
-    if (f->full_duplex)
-        xk_buf_add_str(&o->line, " (full-duplex)");
-    else if (f->reverse)
-        xk_buf_add_str(&o->line, s->pacing_bytes ? " (reverse) (fq)" : " (reverse)");
-    if (f->starts_later)
-        xk_buf_add_str(&o->line, " (epoch-start)");
-    if (f->udp && f->no_fin && !(f->reverse && !s->server))
-        xk_buf_add_str(&o->line, " (no-udp-fin)");
-    if (f->trip_times)
-        xk_buf_add_str(&o->line, " (trip-times)");
-    if (enhanced(o, f))
-        xk_buf_printf(&o->line, " (sock=%d)", f->fd);
-    add_tos(o, f);
-    if (enhanced(o, f) && f->version_upper && f->version_lower)
-        xk_buf_add_str(&o->line, version_of(f->version_upper, f->version_lower).s);
-    if (f->quick_ack)
-        xk_buf_add_str(&o->line, " (qack)");
-    if (!f->udp && f->tcp.valid)
-        xk_buf_printf(&o->line, " (icwnd/mss/irtt=%u/%u/%u)", f->tcp.cwnd_kib, f->tcp.mss, f->tcp.rtt_us);
-    /* A server that sends does not say since when. */
-    if ((s->server && (f->reverse || f->full_duplex)) || !(enhanced(o, f) || s->connect_only))
-        return;
-    if (!f->udp && !s->server && f->connect_ms > 0)
-        xk_buf_printf(&o->line, " (ct=%4.2f ms)", f->connect_ms);
-    xk_buf_printf(&o->line, " on %s", date(f->connected_utc_ns, WITH_ZONE).s);
-}
-
-/* When the client begins, if that is not now. */
-static void add_start(struct iperf2 *o, const struct iperf2_about *f)
-{
-    const struct iperf2_settings *const s = &o->settings;
-    const int64_t now_ns = o->app->clock->utc_ns(o->app->clock);
-    const double now_s = (double)now_ns / 1e9;
-
-    if (s->server || (s->start_s <= 0 && s->delay_s <= 0))
-        return;
-    const int wait_s = (int)ceil(s->start_s > 0 ? s->start_s - now_s : s->delay_s);
-    const int64_t at_ns = s->start_s > 0 ? (int64_t)(s->start_s * 1e9) : now_ns + wait_s * (int64_t)XK_NS_PER_S;
-    const struct word at = date(at_ns, PLAIN), now = date(now_ns, WITH_ZONE);
-    if (wait_s > 0)
-        xk_buf_printf(&o->line, "[%3u] Client traffic to start in %d seconds at %s current time is %s\n", f->id, wait_s,
-                      at.s, now.s);
-    else
-        xk_buf_printf(&o->line, "[%3u] WARNING: --txstart-time (%lld.%lld) %s is before now %s\n", f->id,
-                      (long long)s->start_s, (long long)((s->start_s - floor(s->start_s)) * 1e6), at.s, now.s);
-}
-
-static void on_connected(void *context, const struct iperf2_about *f)
-{
-    struct iperf2 *const o = context;
-    const struct iperf2_name own = shown(o, &f->local), far = shown(o, &f->peer);
-    const bool device = enhanced(o, f) && f->device[0];
-
-    if (o->no_connections || (o->settings.sum_only && !f->key_failed))
-        return;
-    xk_buf_printf(&o->line, "%slocal %s%s%s port %u connect%s with %s port %u",
-                  f->key_failed ? "[drop] " : id_of(o, f).s, own.s, device ? "%" : "", device ? f->device : "",
-                  own.port, f->key_failed ? "ion" : "ed", far.s, far.port);
-    add_traits(o, f);
-    xk_buf_add_str(&o->line, f->key_failed ? " (permit key fail)\n" : "\n");
-    add_start(o, f);
-    send_line(o);
-}
-
-static void on_connects(void *context, const struct iperf2_spread *ms, unsigned failed)
-{
-    struct iperf2 *const o = context;
-
-    xk_buf_printf(
-        &o->line, "[ CT] final connect times (min/avg/max/stdev) = %0.3f/%0.3f/%0.3f/%0.3f ms (tot/err) = %llu/%u\n",
-        ms->min, ms->mean, ms->max, iperf2_spread_deviation(ms), (unsigned long long)ms->count + failed, failed);
-    send_line(o);
-}
-
-static void on_clocks(void *context, const struct iperf2_about *f, const struct iperf2_ack *a, double arrived_s)
-{
-    struct iperf2 *const o = context;
-    const double there_ms = (a->arrived_s - a->sent_s) * 1e3, back_ms = (arrived_s - a->acknowledged_s) * 1e3;
-
-    if (a->timed)
-        iperf2_text_complain(o, "%sClock sync check (ms): RTT/Half=(%0.3f/%0.3f) OWD-send/ack/asym=(%0.3f/%0.3f/%0.3f)",
-                             id_of(o, f).s, there_ms + back_ms, (there_ms + back_ms) / 2, there_ms, back_ms,
-                             there_ms - back_ms);
-}
+/* ---- the rest ---- */
 
 static void on_stopping(void *context)
 {
@@ -729,15 +488,15 @@ static void on_warn(void *context, const char *text)
 }
 
 const struct iperf2_events iperf2_text_events = {
-    .socket = on_socket,
-    .connected = on_connected,
+    .socket = iperf2_text_socket,
+    .connected = iperf2_text_connected,
     .row = on_row,
     .sum = on_sum,
     .both = on_both,
     .relayed = on_relayed,
     .idle = on_idle,
     .stopping = on_stopping,
-    .connects = on_connects,
-    .clocks = on_clocks,
+    .connects = iperf2_text_connects,
+    .clocks = iperf2_text_clocks,
     .warn = on_warn,
 };

@@ -73,6 +73,32 @@ void iperf2_option_check(struct iperf2_parse *p);
 void iperf2_refuse(struct iperf2_parse *p, const char *format, ...) XK_PRINTF(2, 3);
 
 extern const struct iperf2_events iperf2_text_events;
+
+/* ---- iperf-text.c, for iperf-text-connections.c ---- */
+
+struct iperf2_word {
+    char s[48];
+};
+enum iperf2_stamp { IPERF2_COMPACT, IPERF2_PLAIN, IPERF2_WITH_ZONE };
+/* "1.25 GBytes": an upper-case unit is of bytes, a lower-case one of bits; 'A' and 'a' are whichever fits. */
+struct iperf2_word iperf2_text_units(double bytes, char format);
+/* "[  1] ", "[ *1] ", "[key(1)] " */
+struct iperf2_word iperf2_text_id(const struct iperf2 *o, const struct iperf2_about *f);
+/* Whether it is shown with more; a client's wishes count. */
+bool iperf2_text_is_enhanced(const struct iperf2 *o, const struct iperf2_about *f);
+struct iperf2_word iperf2_text_date(int64_t utc_ns, enum iperf2_stamp stamp);
+/* "192.0.2.1", or only its last part. */
+struct iperf2_name iperf2_text_end(const struct iperf2 *o, const struct iperf2_end *e);
+/* What was drawn into o->line goes out. */
+void iperf2_text_send(struct iperf2 *o);
+
+/* ---- iperf-text-connections.c: events ---- */
+
+void iperf2_text_socket(void *context, const struct iperf2_socket *s);
+void iperf2_text_connected(void *context, const struct iperf2_about *f);
+void iperf2_text_connects(void *context, const struct iperf2_spread *ms, unsigned failed);
+void iperf2_text_clocks(void *context, const struct iperf2_about *f, const struct iperf2_ack *a, double arrived_s);
+
 /* A line to where errors go. */
 void iperf2_text_complain(struct iperf2 *o, const char *format, ...) XK_PRINTF(2, 3);
 

@@ -519,6 +519,141 @@ wait $held
 ok "a rate is kept through an interruption" \
     jq -e '.end.sum_sent | (.bytes * 8 / .seconds / 20e6 - 1 | fabs) < 0.05' held.json
 
+# ---- where the real one is wrong ----
+
+# A file, both ways and with the real one at the other end: its last bytes are there, and no more than it has.
+files() {
+    own=$(free_port)
+    rm -f received.bin
+    if [ "$3" = -R ]; then
+        server_file=sent.bin client_file=received.bin
+    else
+        server_file=received.bin client_file=sent.bin
+    fi
+    "$2" -s -1 -p "$own" -F $server_file >/dev/null 2>&1 &
+    receiver=$!
+    await listens "$own"
+    # shellcheck disable=SC2086 # no word at all
+    timeout 20 "$1" -c 127.0.0.1 -p "$own" -F $client_file $3 >/dev/null 2>&1
+    wait "$receiver"
+    cmp -s sent.bin received.bin
+}
+ok "a file arrives whole: ours to ours, -R" files "$ours" "$ours" -R
+ok "a file arrives whole: the real client to our server" files "$stock" "$ours" ""
+if cmp -s sent.bin received.bin; then
+    pass "to its last byte"
+else
+    fail "to its last byte" "$(cmp sent.bin received.bin)"
+fi
+
+# Three datagrams of which one is lost and one came twice; the first two come while the beginning is left out.
+cat >counts.py <<'EOF'
+import json, socket, struct, sys, time
+port, omit = int(sys.argv[1]), int(sys.argv[2])
+def frame(d):
+    b = json.dumps(d).encode()
+    return struct.pack('>I', len(b)) + b
+def take(n):
+    got = b''
+    while len(got) < n:
+        more = c.recv(n - len(got))
+        assert more
+        got += more
+    return got
+c = socket.create_connection(('127.0.0.1', port), 10)
+cookie = b'd' * 36 + b'\0'
+c.sendall(cookie)
+assert take(1) == b'\x09'
+c.sendall(frame({'udp': True, 'omit': omit, 'time': 1, 'num': 0, 'blockcount': 0, 'parallel': 1, 'len': 1000,
+                 'bandwidth': 1000000, 'client_version': '3.12'}))
+assert take(1) == b'\x0a'
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.settimeout(10)
+u.connect(('127.0.0.1', port))
+u.send(b'9876')
+assert u.recv(10) == b'6789'
+assert take(2) == b'\x01\x02'
+def data(n):
+    u.send(struct.pack('>III', 0, 0, n) + b'x' * 988)
+if omit:
+    data(1), data(4)                                # two lost while it does not count
+    time.sleep(omit + 0.3)
+    first = 5
+else:
+    first = 1
+for n in [first, first + 2, first + 2, first + 3]:  # one lost, one twice
+    data(n)
+time.sleep(0.2)
+c.sendall(b'\x04')
+assert take(1) == b'\x0d'
+own = {'cpu_util_total': 1, 'cpu_util_user': 1, 'cpu_util_system': 0, 'sender_has_retransmits': 0, 'streams': [
+    {'id': 1, 'bytes': 3000, 'retransmits': -1, 'jitter': 0, 'errors': 0, 'packets': first + 3, 'start_time': 0, 'end_time': 1}]}
+if sys.argv[3] == 'new':
+    own['streams'][0].update(omitted_errors=0, omitted_packets=4 if omit else 0)
+c.sendall(frame(own))
+r = json.loads(take(struct.unpack('>I', take(4))[0]))['streams'][0]
+print(r['errors'] - r.get('omitted_errors', 0), r['packets'] - r.get('omitted_packets', 0), 'omitted_errors' in r)
+c.sendall(b'\x10')
+EOF
+run python3 counts.py "$our_port" 0 new
+check "a duplicate does not hide what is lost" 0 "1 4 True" -
+run python3 counts.py "$our_port" 1 new
+check "what is lost while the beginning is left out does not count" 0 "1 4 True" -
+run python3 counts.py "$our_port" 1 old
+check "and one that does not know of that hears the errors that count" 0 "1 8 False" -
+
+# From one test to the next it listens to the same socket, and nobody meets a closed door.
+own=$(free_port)
+"$ours" -s -p "$own" >/dev/null 2>&1 &
+server=$!
+on_exit kill $server
+await listens "$own"
+before=$(ss -Hlnte "sport = :$own" | grep -o 'ino:[0-9]*')
+for _ in 1 2 3 4 5; do
+    "$ours" -c 127.0.0.1 -p "$own" -n 10K >>doors.txt 2>&1 || echo "status $?" >>doors.txt
+done
+is "no test meets a closed door" "$(grep -c '^iperf Done' doors.txt) $(grep -c 'refused\|status' doors.txt)" "5 0"
+is "and the listener is the same" "$(ss -Hlnte "sport = :$own" | grep -o 'ino:[0-9]*')" "$before"
+kill $server
+
+# The newest iperf3, where somebody has built one: IPERF3_NEWEST=/path/to/iperf3.
+if [ -n "${IPERF3_NEWEST:-}" ]; then
+    serve "$IPERF3_NEWEST" newest.txt
+    newest_port=$port
+    while read -r options; do
+        # shellcheck disable=SC2086
+        run timeout 20 "$ours" -c 127.0.0.1 -p "$newest_port" $options
+        check "to the newest server: $options" 0 -
+        # shellcheck disable=SC2086
+        run timeout 20 "$IPERF3_NEWEST" -c 127.0.0.1 -p "$our_port" $options
+        check "from the newest client: $options" 0 -
+        # shellcheck disable=SC2086
+        run timeout 20 "$IPERF3_NEWEST" -c 127.0.0.1 -p "$newest_port" -J $options
+        cp "$out" want.json
+        # shellcheck disable=SC2086
+        run timeout 20 "$ours" -c 127.0.0.1 -p "$our_port" -J $options
+        is "and its JSON: $options" "$(python3 keys.py want.json "$out" 2>&1)" ""
+    done <<'EOF'
+-n 2M
+-n 2M -R
+-n 2M --bidir
+-n 2M -P 4
+-n 2M -Z
+-n 2M -R --skip-rx-copy
+-n 2M -m
+-n 500K -u -b 50M
+-n 500K -u -b 50M -R
+-n 500K -u -b 50M --bidir
+-n 500K -u -b 50M --gsro
+-n 500K -u -b 50M --udp-counters-64bit
+-t 1 -O 1
+-t 1 -u -O 1
+-n 2M --get-server-output
+EOF
+else
+    skip "the newest iperf3" "IPERF3_NEWEST names none"
+fi
+
 # ---- who asks whom ----
 
 cat >numbers.py <<'EOF'
