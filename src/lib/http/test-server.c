@@ -3,20 +3,30 @@
 
 #include <errno.h>
 #include <event2/buffer.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #define CONNECTIONS 1200
 
+#define CROWD       300 /* more than a ring takes at once */
+
 struct fixture {
+    struct http_exchange *crowd[CROWD]; /* /held: they are answered together */
+    unsigned crowd_count;
     struct http_exchange *taken;
     struct http_identity *identity;
     struct event_base *base;
@@ -64,6 +74,11 @@ static void handle(void *context, struct http_exchange *x)
     if (strcmp(http_path(x), "/later") == 0) {
         f->held = x;
         return http_on_gone(x, on_gone, f);
+    }
+    if (strcmp(http_path(x), "/held") == 0) {
+        assert_true(f->crowd_count < CROWD);
+        f->crowd[f->crowd_count++] = x;
+        return;
     }
     if (strcmp(http_path(x), "/drop") == 0)
         return http_drop(x);
@@ -294,6 +309,72 @@ static void a_reply_may_come_later(void **state)
     (void)close(fd);
     turn(f);
     assert_int_equal(f->gone, 1);
+}
+
+/* The n-th of a crowd is told n times itself; each tenth one more than a socket takes. */
+static size_t told(unsigned n)
+{
+    return n % 10 == 9 ? (1u << 20) + n : n;
+}
+
+static void many_are_told_together(void **state)
+{
+    struct fixture *const f = *state;
+    int fds[CROWD];
+
+    for (unsigned i = 0; i < CROWD; i++) {
+        fds[i] = client_of(f);
+        say(f, fds[i], "GET /held HTTP/1.1\r\n\r\n");
+    }
+    assert_int_equal(f->crowd_count, CROWD);
+    http_server_hold(f->server);
+    for (unsigned i = 0; i < CROWD; i++) {
+        struct xk_buf body = XK_BUF_INIT(2u << 20);
+        xk_buf_add_repeat(&body, (char)('!' + i % 90), told(i));
+        http_reply(f->crowd[i], &(struct http_reply){.status = 200}, &body);
+    }
+    (void)close(fds[17]); /* who goes disturbs nobody */
+    http_server_release(f->server);
+    f->crowd_count = 0;
+    for (unsigned i = 0; i < CROWD; i++) {
+        size_t bytes = 0;
+        if (i == 17)
+            continue;
+        while (bytes < told(i) || bytes == 0) {
+            const char *const got = hear(f, fds[i], NULL);
+            const char *const at = bytes ? got : strstr(got, "\r\n\r\n");
+            assert_non_null(at);
+            const char *const from = bytes ? got : at + 4;
+            const char mark[] = {(char)('!' + i % 90), '\0'};
+            assert_int_equal(strspn(from, mark), strlen(from));
+            bytes += strlen(from);
+            if (told(i) == 0)
+                break;
+            turn(f);
+        }
+        assert_int_equal(bytes, told(i));
+        say(f, fds[i], "GET /after HTTP/1.1\r\n\r\n");
+        assert_non_null(strstr(hear(f, fds[i], NULL), "GET|/after"));
+        (void)close(fds[i]);
+    }
+}
+
+/* The last of all tests, since the filter stays: as on a kernel that lets nobody have a ring. */
+static void they_are_without_io_uring(void **state)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {.len = XK_COUNT(filter), .filter = filter};
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        skip();
+    assert_int_equal(syscall(SYS_io_uring_setup, 1, NULL), -1);
+    assert_int_equal(errno, ENOSYS);
+    many_are_told_together(state);
 }
 
 static void a_reply_may_be_cut_and_a_connection_reset(void **state)
@@ -599,6 +680,7 @@ int main(void)
         T(one_byte_at_a_time),
         T(many_at_once_are_answered_in_order),
         T(a_reply_may_come_later),
+        T(many_are_told_together),
         T(a_reply_may_be_cut_and_a_connection_reset),
         T(a_reply_may_be_slow),
         T(another_protocol_takes_the_connection),
@@ -609,6 +691,8 @@ int main(void)
         TLS(a_body_that_is_too_large_is_refused_in_tls),
         TLS(what_is_no_handshake_disturbs_nobody),
         TLS(an_identity_is_saved_and_loaded),
+        T(they_are_without_io_uring),
     };
+    (void)signal(SIGPIPE, SIG_IGN); /* as the program does */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
