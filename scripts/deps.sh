@@ -15,7 +15,7 @@ data=${XENKIT_TESTDATA:-$root/../shared}
 
 build='gcc libc6-dev make meson ninja-build pkg-config scdoc libjs-dygraphs zlib1g-dev libbz2-dev libzstd-dev libssl-dev libxxhash-dev
     libevent-dev libhttp-parser-dev libexpat1-dev libjson-c-dev liburing-dev libfuse3-dev'
-peers='qemu-utils libvhdi-utils libnbd-bin lvm2 chrony nftables iproute2 nagios4-core iperf3 iperf libopenmpi-dev openmpi-bin'
+peers='qemu-utils libvhdi-utils libnbd-bin lvm2 chrony nftables iproute2 nagios4-core iperf3 iperf libopenmpi-dev openmpi-bin openssh-server'
 # Clients of the XenAPI that the simulated pool is tried with; npm and its several hundred packages only where no npm is.
 clients="python3-os-xenapi fence-agents curl"
 command -v npm >/dev/null || clients="$clients nodejs npm"

@@ -283,7 +283,7 @@ static int run_steps(struct rank *r, struct mesh_result *ret)
             struct mesh_flow *const own = flows + ret->count;
             for (unsigned i = 0; i < count; i++)
                 own[i] = (struct mesh_flow){.pair = pairs[i], .pattern = p, .step = step};
-            ret->spread_ns = XK_MAX(ret->spread_ns, perform(r, own, count, false));
+            mesh_result_spread(ret, p, perform(r, own, count, false));
             if (p == MESH_PAIRS && r->plan.probe_bps > 0)
                 (void)perform(r, own, count, true);
             gather(r, own, count);

@@ -402,7 +402,7 @@ static int let_go(struct run *r, uint64_t seconds)
         last = XK_MAX(last, a->started_ns);
     }
     if (last > first)
-        r->result->spread_ns = XK_MAX(r->result->spread_ns, (uint64_t)(last - first));
+        mesh_result_spread(r->result, r->active[0].flow->pattern, (uint64_t)(last - first));
     return code == -EINTR ? code : 0;
 }
 
@@ -417,6 +417,13 @@ static void end_all(struct run *r)
         tell(r, r->active[i].flow->pair.from, &end);
     }
     r->server_count = 0;
+}
+
+void mesh_result_spread(struct mesh_result *r, enum mesh_pattern pattern, uint64_t spread_ns)
+{
+    r->spread_ns = XK_MAX(r->spread_ns, spread_ns);
+    if (pattern != MESH_PAIRS)
+        r->load_spread_ns = XK_MAX(r->load_spread_ns, spread_ns);
 }
 
 void mesh_flow_take(struct mesh_flow *f, const struct mesh_message *result, bool probe)

@@ -45,7 +45,8 @@ struct mesh_result {
     struct mesh_agent agents[MESH_HOSTS_MAX];
     struct mesh_flow *flows;
     size_t count, capacity;
-    uint64_t spread_ns; /* between the first and the last flow of a step, the largest */
+    uint64_t spread_ns;      /* between the first and the last flow of a step, the largest */
+    uint64_t load_spread_ns; /* the same of the patterns that load the network with all flows of a step together */
 };
 
 struct mesh_run_settings {
@@ -69,6 +70,8 @@ int mesh_run(struct mesh_result *ret, const struct mesh_plan *plan, const struct
 void mesh_result_done(struct mesh_result *r);
 /* The flow of MESH_PAIRS from a host to another; NULL: there is none. */
 const struct mesh_flow *mesh_result_pair(const struct mesh_result *r, unsigned from, unsigned to);
+/* The flows of a step of that pattern began within `spread_ns`. */
+void mesh_result_spread(struct mesh_result *r, enum mesh_pattern pattern, uint64_t spread_ns);
 /* Take what a MESH_RESULT says; probe: of the flow's UDP second. */
 void mesh_flow_take(struct mesh_flow *f, const struct mesh_message *result, bool probe);
 

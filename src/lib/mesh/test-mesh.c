@@ -263,7 +263,15 @@ static void what_failed_and_what_differs_is_named(void **state)
     w->result.agents[2].look.mtu = 9000;
     w->result.agents[3].alive = false;
     link_of(w, 3, 1)->done = false;
-    w->result.spread_ns = 60 * XK_NS_PER_MS;
+    w->result.spread_ns = 70 * XK_NS_PER_MS;
+    w->result.load_spread_ns = 49 * XK_NS_PER_MS;
+    assert_null(strstr(judge(w), "mesh.spread"));
+    set_up(w, 4, 0);
+    link_of(w, 0, 1)->done = false;
+    w->result.agents[2].look.mtu = 9000;
+    w->result.agents[3].alive = false;
+    link_of(w, 3, 1)->done = false;
+    mesh_result_spread(&w->result, MESH_INCAST, 60 * XK_NS_PER_MS);
     assert_string_equal(judge(w), "mesh.failed h0 to h1\nmesh.host-gone h3\nmesh.different MTU\nmesh.spread start\n");
     free(w);
 }

@@ -86,6 +86,45 @@ exec 7>&-
 wait "$agent"
 is "the agent ends with its coordinator" "$?" 0
 
+# ---- through a real sshd ----
+
+sshd=$(command -v sshd || ls /usr/sbin/sshd 2>/dev/null)
+if [ -n "$sshd" ] && command -v ssh ssh-keygen >/dev/null; then
+    [ ! -w /run ] || mkdir -p /run/sshd
+    cp "$XENKIT" own-agent
+    for key in host user stranger; do
+        ssh-keygen -q -t ed25519 -N '' -f ssh.$key
+    done
+    cp ssh.user.pub ssh.authorized
+    chmod 600 ssh.authorized
+    sshport=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    "$sshd" -D -e -f /dev/null -p "$sshport" -h "$PWD/ssh.host" -o ListenAddress=127.0.0.1 -o PidFile=none -o StrictModes=no \
+        -o UsePAM=no -o PasswordAuthentication=no -o AuthorizedKeysFile="$PWD/ssh.authorized" 2>ssh.log &
+    on_exit kill $!
+    # over KEY: what starts an agent; the names of the hosts do not matter to it.
+    over() {
+        echo "ssh -T -i $PWD/ssh.$1 -p $sshport -o BatchMode=yes -o IdentitiesOnly=yes -o StrictHostKeyChecking=no" \
+            "-o UserKnownHostsFile=$PWD/ssh.known 127.0.0.1 $PWD/own-agent net agent"
+    }
+    # shellcheck disable=SC2046
+    if await $(over user) </dev/null >/dev/null 2>&1; then
+        run xenkit net mesh a=127.0.0.1 b=127.0.0.1 --shell "$(over user)" -t 1 -b 20M --probe-rate 0 --json
+        check "agents over ssh" 0 - ""
+        ok "measured each other" jq -e '[.links[].rate_bps > 10e6] == [true, true]' "$out"
+        run xenkit net mesh a=127.0.0.1 b=127.0.0.1 --shell "$(over stranger)" -t 1
+        check "whose key ssh does not know" 4 "" "~Permission denied"
+        "$XENKIT" net mesh a=127.0.0.1 b=127.0.0.1 --shell "$(over user)" -t 30 -b 1M >/dev/null 2>&1 &
+        coordinator=$!
+        ok "agents stand" await sh -c "[ \$(ps -eo args | grep -c '^$PWD/own-agent net agent') -ge 2 ]"
+        kill -9 $coordinator
+        ok "and are gone when their coordinator was killed" await sh -c "[ \$(ps -eo args | grep -c '^$PWD/own-agent net agent') -eq 0 ]"
+    else
+        skip "agents over ssh" "sshd lets nobody in here"
+    fi
+else
+    skip "agents over ssh" "sshd is not installed"
+fi
+
 # ---- in networks of their own ----
 
 for program in ip nsenter nft; do
