@@ -6,11 +6,14 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-#define STREAMS_SHOWN 16
-#define CELLS         40u
-#define DRAW_EVERY    2 /* ticks */
+#define STREAMS_SHOWN   16
+#define CELLS           40u
+#define CELLS_LEAST     3u
+#define COLUMNS_DEFAULT 80
+#define DRAW_EVERY      2 /* ticks */
 
 static const char *const blocks[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
 
@@ -36,13 +39,29 @@ void run_spark(struct xk_buf *b, const struct run_leg *leg, int way, unsigned ce
     }
 }
 
-static void draw_line(struct xk_buf *b, const char *what, double bps, const struct iperf_count *c, bool udp)
+/* A line that wraps would not be where the next picture is drawn over this one. */
+static size_t columns(const struct run *r)
 {
-    xk_buf_printf(b, "  %-12s %14s", what, xk_rate((uint64_t)bps).s);
+    struct winsize size;
+
+    return ioctl(r->app->log->fd, TIOCGWINSZ, &size) < 0 || size.ws_col == 0 ? COLUMNS_DEFAULT : size.ws_col;
+}
+
+/* returns how many columns it took, at most `room`. */
+static size_t draw_line(struct xk_buf *b, size_t room, const char *what, double bps, const struct iperf_count *c,
+                        bool udp)
+{
+    char text[160];
+    int length = snprintf(text, sizeof(text), "  %-12s %14s", what, xk_rate((uint64_t)bps).s);
+
     if (c && udp)
-        xk_buf_printf(b, "  lost %lld", (long long)c->errors);
+        length += snprintf(text + length, sizeof(text) - (size_t)length, "  lost %lld", (long long)c->errors);
     else if (c && c->rtt_us)
-        xk_buf_printf(b, "  rtt %.3g ms  again %llu", (double)c->rtt_us / 1000, (unsigned long long)c->retransmits);
+        length += snprintf(text + length, sizeof(text) - (size_t)length, "  rtt %.3g ms  again %llu",
+                           (double)c->rtt_us / 1000, (unsigned long long)c->retransmits);
+    const size_t shown = XK_MIN((size_t)length, room);
+    xk_buf_add(b, text, shown);
+    return shown;
 }
 
 void run_live_wipe(struct run *r)
@@ -61,6 +80,7 @@ void run_live_draw(struct run *r, const struct iperf_test *t, const struct iperf
     const struct run_leg *const leg = r->leg;
     const struct run_point *const now = &leg->points[leg->point_count - 1];
     const bool udp = t->params.protocol == IPERF_UDP;
+    const size_t room = columns(r) - 1;
     unsigned lines = 0;
 
     if (leg->point_count % DRAW_EVERY)
@@ -72,17 +92,23 @@ void run_live_draw(struct run *r, const struct iperf_test *t, const struct iperf
         char name[40];
         const struct iperf_flow *const f = i->rows[k].flow;
         snprintf(name, sizeof(name), "%s %d", f->sending ? "send" : "receive", f->id);
-        draw_line(&r->live, name, i->seconds > 0 ? (double)i->rows[k].count.bytes * 8 / i->seconds : 0,
-                  &i->rows[k].count, udp);
+        (void)draw_line(&r->live, room, name, i->seconds > 0 ? (double)i->rows[k].count.bytes * 8 / i->seconds : 0,
+                        &i->rows[k].count, udp);
         xk_buf_add_char(&r->live, '\n');
     }
     for (int way = 0; way < RUN_WAYS; way++) {
         if (way == 0 ? t->params.reverse : !t->params.reverse && !t->params.bidirectional)
             continue;
-        draw_line(&r->live, way ? "receive" : "send", now->bps[way], i->count == 1 ? &i->rows[0].count : NULL, udp);
-        xk_buf_add_str(&r->live, "  ");
-        run_spark(&r->live, leg, way, CELLS);
-        xk_buf_printf(&r->live, "  %.0f s\n", now->at_s);
+        char end[24];
+        const size_t used = draw_line(&r->live, room, way ? "receive" : "send", now->bps[way],
+                                      i->count == 1 ? &i->rows[0].count : NULL, udp);
+        const size_t rest = 2 + (size_t)snprintf(end, sizeof(end), "  %.0f s", now->at_s);
+        if (used + rest + CELLS_LEAST <= room) {
+            xk_buf_add_str(&r->live, "  ");
+            run_spark(&r->live, leg, way, (unsigned)XK_MIN(room - used - rest, (size_t)CELLS));
+            xk_buf_add_str(&r->live, end);
+        }
+        xk_buf_add_char(&r->live, '\n');
         lines++;
     }
     if (!r->live.error)

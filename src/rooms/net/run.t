@@ -234,6 +234,33 @@ EOF
 run python3 terminal.py "$XENKIT" "$first"
 check "streams and their course in the place of lines; then the results" 0 "0 True True True True False True"
 
+cat >widths.py <<'EOF'
+import fcntl, os, pty, re, struct, sys, termios
+for columns in (200, 80, 60, 40, 12):
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.read(0, 1)
+        os.environ["TERM"] = "xterm"
+        os.execv(sys.argv[1], [sys.argv[1], "net", "run", "-o", "/dev/null", "--seconds", "1", "--send", "127.0.0.1:" + sys.argv[2]])
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    os.write(fd, b"\n")
+    seen = b""
+    try:
+        while chunk := os.read(fd, 65536):
+            seen += chunk
+    except OSError:
+        pass
+    os.waitpid(pid, 0)
+    lines = re.sub("\033\\[[0-9]*[A-Z]", "", seen.decode()).split("\n")
+    print(columns, any("  send" in line for line in lines), max(len(line.strip("\r\n")) for line in lines) < columns)
+EOF
+run python3 widths.py "$XENKIT" "$first"
+check "the picture is no wider than the terminal" 0 "200 True True
+80 True True
+60 True True
+40 True True
+12 True True"
+
 # ---- the end ----
 
 "$XENKIT" net serve --port 0 --json >last.json 2>last.err &
