@@ -20,6 +20,9 @@
 
 #define FIRST_PORT 33434
 #define SPREAD_NS  (4 * XK_NS_PER_MS)
+#define SMALL      32u
+#define HEADERS_V4 28u
+#define HEADERS_V6 48u
 
 struct asking {
     int fd;
@@ -27,6 +30,7 @@ struct asking {
     const struct resolve_address *to;
     struct netpath_hop *hops;
     unsigned most;
+    size_t payload_bytes;
     uint64_t asked_ns[NETPATH_HOPS_MAX * NETPATH_HOP_TRIES];
 };
 
@@ -63,7 +67,7 @@ static int ask(struct asking *a, unsigned which)
 {
     struct resolve_address to = *a->to;
     const int life = (int)(which / NETPATH_HOP_TRIES) + 1;
-    static const char payload[32] = "xenkit net path";
+    const char payload[NETPATH_LARGE_MAX] = "xenkit net path";
 
     set_port(&to, (uint16_t)(FIRST_PORT + which));
     if (setsockopt(a->fd, a->six ? IPPROTO_IPV6 : IPPROTO_IP, a->six ? IPV6_UNICAST_HOPS : IP_TTL, &life,
@@ -72,7 +76,7 @@ static int ask(struct asking *a, unsigned which)
     a->asked_ns[which] = now_ns();
     for (int i = 0; i < 2; i++) {
         /* An earlier complaint may be told here; it is in the queue as well. */
-        if (sendto(a->fd, payload, sizeof(payload), MSG_NOSIGNAL | MSG_DONTWAIT, &to.any, to.bytes) >= 0)
+        if (sendto(a->fd, payload, a->payload_bytes, MSG_NOSIGNAL | MSG_DONTWAIT, &to.any, to.bytes) >= 0)
             return 0;
         if (errno == ENETUNREACH || errno == EPERM || errno == EACCES)
             return -errno;
@@ -91,8 +95,14 @@ static void take_one(struct asking *a, const struct sock_extended_err *e, const 
     const bool ended = a->six ? e->ee_type == ICMP6_TIME_EXCEEDED : e->ee_type == ICMP_TIME_EXCEEDED;
     const bool arrived = a->six ? e->ee_type == ICMP6_DST_UNREACH && e->ee_code == ICMP6_DST_UNREACH_NOPORT
                                 : e->ee_type == ICMP_DEST_UNREACH && e->ee_code == ICMP_PORT_UNREACH;
-    h->answered = true;
+    const bool too_large =
+        a->six ? e->ee_type == ICMP6_PACKET_TOO_BIG : e->ee_type == ICMP_DEST_UNREACH && e->ee_code == ICMP_FRAG_NEEDED;
     h->by = *by;
+    if (too_large) {
+        h->told = e->ee_info;
+        return;
+    }
+    h->answered = true;
     h->is_target = arrived && same_host(by, a->to);
     h->is_barrier = !ended && !h->is_target;
     h->rtt_ms[which % NETPATH_HOP_TRIES] = (double)(now_ns() - a->asked_ns[which]) / 1e6;
@@ -168,13 +178,15 @@ static bool all_known(const struct asking *a)
 }
 
 int netpath_hops(struct netpath_hop ret[NETPATH_HOPS_MAX], const struct resolve_address *to, unsigned most,
-                 uint64_t timeout_ns, struct xk_err *err)
+                 uint32_t packet_bytes, uint64_t timeout_ns, struct xk_err *err)
 {
     struct asking a = {
         .to = to, .six = to->any.sa_family == AF_INET6, .hops = ret, .most = XK_MIN(most, (unsigned)NETPATH_HOPS_MAX)};
-    const int on = 1;
+    const uint32_t headers = a.six ? HEADERS_V6 : HEADERS_V4;
+    const int on = 1, probe = a.six ? IPV6_PMTUDISC_PROBE : IP_PMTUDISC_PROBE;
     int code = 0;
 
+    a.payload_bytes = packet_bytes > headers + SMALL ? XK_MIN(packet_bytes, NETPATH_LARGE_MAX) - headers : SMALL;
     for (unsigned i = 0; i < NETPATH_HOPS_MAX; i++)
         ret[i] = (struct netpath_hop){.rtt_ms = {NAN, NAN, NAN}};
     a.fd = socket(to->any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -182,6 +194,9 @@ int netpath_hops(struct netpath_hop ret[NETPATH_HOPS_MAX], const struct resolve_
         return xk_fail_sys(err, -errno, "opening a socket for the routers' complaints");
     if (setsockopt(a.fd, a.six ? IPPROTO_IPV6 : IPPROTO_IP, a.six ? IPV6_RECVERR : IP_RECVERR, &on, sizeof(on)) < 0)
         code = -errno;
+    if (packet_bytes)
+        (void)setsockopt(a.fd, a.six ? IPPROTO_IPV6 : IPPROTO_IP, a.six ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, &probe,
+                         sizeof(probe));
     /* Each round asks every hop once; the first one shows how far it is. */
     for (unsigned round = 0; code == 0 && round < NETPATH_HOP_TRIES; round++) {
         for (unsigned i = 0; code == 0 && i < count_hops(&a); i++) {

@@ -14,6 +14,7 @@
 #define NETPATH_HOP_TRIES  3
 #define NETPATH_PACKET_MIN 576u
 #define NETPATH_PACKET_MAX 65535u
+#define NETPATH_LARGE_MAX  9216u /* that routers are asked with: the largest frame of Ethernet */
 
 /* What a router said about a packet that is too large for its next link. */
 struct netpath_told {
@@ -49,15 +50,17 @@ int64_t netpath_knock(const struct resolve_address *to, uint64_t timeout_ns);
 struct netpath_hop {
     bool answered, is_target, is_barrier; /* barrier: it says that the way ends here */
     struct resolve_address by;
+    uint32_t told;                    /* not 0: `by` says that no larger packet can go on there */
     double rtt_ms[NETPATH_HOP_TRIES]; /* of each that came; the rest is NAN */
 };
 /*
  * Who drops datagrams after 1, 2, … hops.
  *
+ * packet_bytes   of each, IP header included, never cut up; 0: small ones.
  * returns   how many hops were asked, the last one being the target, a barrier or the last allowed; errno values.
  */
 int netpath_hops(struct netpath_hop ret[NETPATH_HOPS_MAX], const struct resolve_address *to, unsigned most,
-                 uint64_t timeout_ns, struct xk_err *err);
+                 uint32_t packet_bytes, uint64_t timeout_ns, struct xk_err *err);
 
 /* The source address that leads there, and the MTU that the kernel knows for the way; 0: unknown. errno values. */
 int netpath_route(struct resolve_address *ret_local, uint32_t *ret_mtu, const struct resolve_address *to,

@@ -57,6 +57,8 @@ struct path {
     struct netpath_told told;
     struct netpath_hop hops[NETPATH_HOPS_MAX];
     int hop_count;
+    struct netpath_hop large[NETPATH_HOPS_MAX]; /* the same with packets as large as our link takes */
+    int large_count;                            /* 0: not asked, since they pass */
     char no_icmp[160];
 };
 
@@ -130,6 +132,11 @@ static void ask_server(struct path *p)
     (void)iperf_client(&settings, &events, p->app->clock, p->app->random, NULL);
 }
 
+static uint64_t largest_up(const struct path *p)
+{
+    return p->largest > 0 ? (uint64_t)p->largest : p->served.up;
+}
+
 static int ask_all(struct path *p, struct xk_err *err)
 {
     int code = netpath_ping_open(&p->ping, &p->to, err);
@@ -152,8 +159,12 @@ static int ask_all(struct path *p, struct xk_err *err)
     if (code == 0 && !p->mtu_by && p->link.mtu)
         ask_server(p);
     if (code == 0 && p->opts->hops) {
-        p->hop_count = netpath_hops(p->hops, &p->to, (unsigned)p->opts->hops, p->opts->timeout_ns, err);
+        p->hop_count = netpath_hops(p->hops, &p->to, (unsigned)p->opts->hops, 0, p->opts->timeout_ns, err);
         code = p->hop_count < 0 && p->hop_count != -EINTR ? 0 : XK_MIN(p->hop_count, 0);
+    }
+    if (code == 0 && p->hop_count > 0 && p->link.mtu <= NETPATH_LARGE_MAX && largest_up(p) < p->link.mtu) {
+        p->large_count = netpath_hops(p->large, &p->to, (unsigned)p->hop_count, p->link.mtu, p->opts->timeout_ns, err);
+        code = p->large_count < 0 && p->large_count != -EINTR ? 0 : XK_MIN(p->large_count, 0);
     }
     if (code == -EINTR)
         return xk_fail(err, code, "stopped");
@@ -168,6 +179,14 @@ static void put_ms(struct xk_out *out, const char *key, double ms)
         xk_put_none(out, key);
     else
         xk_put_double(out, key, round(ms * 1e4) / 1e4);
+}
+
+/* What becomes of packets as large as our link takes, on the way to a hop; NULL: unknown. */
+static const char *large_packets(const struct path *p, int hop)
+{
+    if (hop >= p->large_count || !p->hops[hop].answered)
+        return NULL;
+    return p->large[hop].told ? "told" : p->large[hop].answered ? "pass" : "vanish";
 }
 
 static void put_hops(const struct path *p)
@@ -189,6 +208,8 @@ static void put_hops(const struct path *p)
         xk_put_u64(out, "sent", NETPATH_HOP_TRIES);
         xk_put_u64(out, "answered", answers);
         put_ms(out, "best_ms", best);
+        if (p->large_count > 0)
+            xk_put_str(out, "large_packets", large_packets(p, i));
         xk_put_str(out, "what",
                    !h->answered    ? "silent"
                    : h->is_target  ? "target"
@@ -250,11 +271,6 @@ static void put_rtt(const struct path *p)
     xk_out_end(out);
 }
 
-static uint64_t largest_up(const struct path *p)
-{
-    return p->largest > 0 ? (uint64_t)p->largest : p->served.up;
-}
-
 /* Large packets vanish when fewer pass than the link takes and no router says why. */
 static bool vanish(const struct path *p)
 {
@@ -308,7 +324,12 @@ static int tell(const struct path *p, struct xk_err *err)
             out,
             "\nThe largest packet is not known: let ICMP echoes through, or run xenkit net serve on the far side.\n");
     if (vanish(p)) {
+        int hole = 0;
+        while (hole < p->large_count && strcmp(large_packets(p, hole) ? large_packets(p, hole) : "", "vanish") != 0)
+            hole++;
         xk_say_color(out, XK_COLOR_BAD, "\nPackets larger than %llu bytes vanish", (unsigned long long)largest_up(p));
+        if (hole < p->large_count)
+            xk_say(out, " on the way to hop %d, %s", hole + 1, resolve_host_text(&p->hops[hole].by).s);
         xk_say(out, ", and nobody says so: connections hang that send them.\n"
                     "Let ICMP \"fragmentation needed\" through, or make the MTU the same all the way.\n");
         return NOT_WHOLE;

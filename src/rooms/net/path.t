@@ -31,6 +31,9 @@ found sound 0 '[.hops[] | [.address, .answered, .what]]' \
 found sound 0 '[.round_trip.by, .round_trip.answered, .mtu.by, .mtu.largest, .mtu.told, .mtu.vanish]' '["icmp",5,"icmp",1500,null,false]'
 found told 0 '[.mtu.largest, .mtu.told, .mtu.told_by, .mtu.vanish]' '[1300,1300,"198.51.100.2",false]'
 found vanish 1 '[.mtu.largest, .mtu.told, .mtu.known_to_kernel, .mtu.vanish]' '[1300,null,1500,true]'
+found vanish 1 '[.hops[] | .large_packets]' '["pass","vanish","vanish"]'
+found told 0 '[.hops[] | .large_packets]' '["pass","told","told"]'
+found sound 0 '[.hops[] | has("large_packets")] | any' false
 found quiet 0 '[.round_trip.by, .round_trip.answered, .mtu.by, .mtu.largest]' '["tcp",5,null,null]'
 found served 0 '[.round_trip.by, .mtu.by, .mtu.largest, .mtu.largest_back]' '["tcp","xenkit net serve",1300,1300]'
 found barrier 0 '.hops[-1] | [.hop, .address, .what]' '[3,"198.51.100.6","barrier"]'
