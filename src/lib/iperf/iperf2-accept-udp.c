@@ -4,6 +4,9 @@
  * What came for a new socket between its bind and its connect may be another peer's; so both sockets are emptied here
  * first, and only then does the flow's thread begin: nothing is lost, and nothing comes in the wrong order. (Connecting
  * the listener itself and listening anew, the other way, loses what is queued in it.)
+ *
+ * What goes to a group comes to every socket that is bound to it. So there the listener itself is lent to the one flow
+ * that there is, connected to its peer until that is over.
  */
 #include "lib/iperf/iperf2-inner.h"
 
@@ -78,6 +81,22 @@ static struct iperf2_flow *flow_of(struct iperf2_test *t, const struct iperf2_en
     return NULL;
 }
 
+static int lend_listener(struct iperf2_test *t, const struct iperf2_listener *l, const struct arrival *a)
+{
+    if (connect(l->fd, &a->from.any, a->from.bytes) == 0)
+        return dup(l->fd);
+    iperf2_test_warn_errno(t, "connect UDP", errno);
+    return -1;
+}
+
+void iperf2_accept_anybody(const struct iperf2_test *t)
+{
+    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+
+    for (unsigned i = 0; i < t->listener_count; i++)
+        (void)connect(t->listeners[i].fd, &nobody, sizeof(nobody));
+}
+
 /* A socket of the peer's own. returns it; -1. */
 static int own_socket(struct iperf2_test *t, const struct iperf2_listener *l, const struct arrival *a)
 {
@@ -120,7 +139,10 @@ static void take_datagram(struct iperf2_test *t, const struct iperf2_listener *l
             return;
         if ((t->only_peer && !iperf2_socket_same_host(&a->from, &t->peer)) || t->accepts_left == 0)
             return;
-        const int fd = own_socket(t, l, a);
+        /* One client at a time. */
+        if (t->settings->multicast && t->flow_count > 0)
+            return;
+        const int fd = t->settings->multicast ? lend_listener(t, l, a) : own_socket(t, l, a);
         f = fd >= 0 ? iperf2_accept_take(t, fd, &h, 0, a->utc_ns) : NULL;
         if (!f)
             return;

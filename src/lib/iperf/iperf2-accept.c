@@ -47,7 +47,8 @@ int iperf2_accept_listen(struct iperf2_test *t, uint16_t from, uint16_t to, stru
         const int fd = iperf2_socket_listen(t, (uint16_t)port, err);
         if (fd < 0)
             return fd;
-        (void)fcntl(fd, F_SETFL, O_NONBLOCK);
+        if (!s->udp)
+            (void)fcntl(fd, F_SETFL, O_NONBLOCK);
         struct iperf2_end own = {.bytes = sizeof(own.v6)};
         (void)getsockname(fd, &own.any, &own.bytes);
         t->listeners[t->listener_count++] = (struct iperf2_listener){fd, iperf2_end_name(&own).port};
@@ -479,7 +480,9 @@ static bool accepts(const struct iperf2_test *t)
 {
     const bool busy = t->flow_count > 0 || t->pending_count > 0;
 
-    return t->listener_count > 0 && !(t->settings->single_client && busy && !t->only_peer);
+    const bool one = t->settings->single_client || t->settings->multicast;
+
+    return t->listener_count > 0 && !(one && busy && !t->only_peer);
 }
 
 static unsigned make_polls(const struct iperf2_test *t, struct pollfd *polls)
@@ -557,6 +560,8 @@ int iperf2_accept_loop(struct iperf2_test *t, struct xk_err *err)
         const uint64_t next = iperf2_test_tick(t);
         if (t->flow_count == 0 && t->listener_count == 0 && t->pending_count == 0)
             return 0;
+        if (t->settings->multicast && t->settings->server && t->flow_count == 0)
+            iperf2_accept_anybody(t);
         const unsigned listeners = accepts(t) ? t->listener_count : 0;
         const unsigned count = make_polls(t, polls);
         iperf2_test_wait(t, polls, count, next);

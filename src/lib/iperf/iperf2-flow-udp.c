@@ -238,7 +238,7 @@ void iperf2_flow_udp_send(struct iperf2_flow *f)
     const ssize_t n = send(f->fd, s.data, s.block, MSG_NOSIGNAL);
     count_datagrams(f, now, n > 0 ? (uint64_t)n : 0, n > 0, false);
     iperf2_flow_end(f);
-    if (!f->about.no_fin && !f->shares_fd)
+    if (!f->about.no_fin && !f->shares_fd && !settings->multicast)
         await_report(&s);
 }
 
@@ -428,7 +428,7 @@ void iperf2_flow_udp_receive(struct iperf2_flow *f)
         }
     }
     iperf2_flow_end(f);
-    if (last && !f->about.no_fin && !f->shares_fd)
+    if (last && !f->about.no_fin && !f->shares_fd && !f->test->settings->multicast)
         send_report(f, r->data, r->slot);
     receiver_done(r);
     free(r);

@@ -183,7 +183,8 @@ void iperf2_accept_done(struct iperf2_test *t);
  */
 struct iperf2_flow *iperf2_accept_take(struct iperf2_test *t, int fd, const struct iperf2_header *h,
                                        uint64_t first_bytes, int64_t utc_ns);
-/* iperf2-accept-udp.c: take what has come to a listener of datagrams. */
+/* iperf2-accept-udp.c: take what has come to a listener of datagrams; let one of a group hear all peers again. */
+void iperf2_accept_anybody(const struct iperf2_test *t);
 void iperf2_accept_datagrams(struct iperf2_test *t, const struct iperf2_listener *l);
 
 #endif

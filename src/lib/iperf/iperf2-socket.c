@@ -134,6 +134,10 @@ int iperf2_socket_open(struct iperf2_test *t, int family, bool client)
         iperf2_test_warn_errno(t, "v4 ttl", errno);
     if (s->ttl > 0 && family == AF_INET6)
         (void)set_int(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, s->ttl);
+    if (s->ttl > 0 && s->multicast && !set_int(fd, IPPROTO_IP, IP_MULTICAST_TTL, s->ttl) && family == AF_INET)
+        iperf2_test_warn_errno(t, "multicast ttl", errno);
+    if (s->ttl > 0 && s->multicast && family == AF_INET6)
+        (void)set_int(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, s->ttl);
     if (s->tos > 0)
         iperf2_socket_tos(t, fd, s->tos);
     if (!s->udp)
@@ -150,6 +154,20 @@ int iperf2_socket_open(struct iperf2_test *t, int family, bool client)
         return -error;
     }
     return fd;
+}
+
+/* Hear what goes to a group; on the device that was named, else on the one that the routes lead to. */
+static int join_group(int fd, const struct resolve_address *group, const char *device)
+{
+    struct group_req request = {.gr_interface = device ? if_nametoindex(device) : 0};
+    const int level = group->any.sa_family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP;
+
+    if (device && request.gr_interface == 0)
+        return -errno;
+    if (group->any.sa_family == AF_INET6 && !device)
+        request.gr_interface = group->v6.sin6_scope_id;
+    memcpy(&request.gr_group, &group->any, group->bytes);
+    return setsockopt(fd, level, MCAST_JOIN_GROUP, &request, sizeof(request)) < 0 ? -errno : 0;
 }
 
 int iperf2_socket_listen(struct iperf2_test *t, uint16_t port, struct xk_err *err)
@@ -186,6 +204,11 @@ int iperf2_socket_listen(struct iperf2_test *t, uint16_t port, struct xk_err *er
             (void)set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
     }
     const char *what = "listener bind failed";
+    const int joined = s->multicast ? join_group(fd, a, s->device) : 0;
+    if (joined < 0) {
+        (void)close(fd);
+        return xk_fail_sys(err, joined, "multicast join failed");
+    }
     if (bind(fd, &a->any, a->bytes) == 0) {
         what = "listen failed";
         if (s->udp || listen(fd, s->single_client ? SINGLE_BACKLOG : SOMAXCONN) == 0)

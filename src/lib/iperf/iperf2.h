@@ -59,6 +59,7 @@ struct iperf2_settings {
     const char *congestion;
     uint64_t pacing_bytes; /* a second; 0: none */
     bool nodelay, quick_ack, dont_route, real_time, write_times;
+    bool multicast; /* client: to a group; server: of one, `bind_host`, and then of one client at a time */
     bool no_fin, trip_times, peer_detect, no_connect_sync, single_client, sum_by_destination, sum_only;
     double delay_s, start_s; /* before the first byte; the time of day of the first byte */
     bool connect_only;

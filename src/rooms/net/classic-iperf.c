@@ -102,7 +102,7 @@ static const struct classic_row rows[] = {
     {'6', NULL, no_argument, CLASSIC_BOTH, NULL, "IPv6", NULL},
     {'W', "suggest_win_size", no_argument, CLASSIC_BOTH, NULL, "(refused, as by 2.1.8)", NULL},
     {'A', "awdl", no_argument, CLASSIC_BOTH, NULL, "(refused)", NULL},
-    {'H', "ssm-host", required_argument, CLASSIC_BOTH, "HOST", "(refused: multicast)", NULL},
+    {'H', "ssm-host", required_argument, CLASSIC_BOTH, "HOST", "(refused: groups by source)", NULL},
     {IPERF2_OPT_REFUSED, "bounceback", optional_argument, CLASSIC_CLIENT, "N", "(refused)", NULL},
     {IPERF2_OPT_REFUSED, "bounceback-congest", optional_argument, CLASSIC_CLIENT, "N", "(refused)", NULL},
     {IPERF2_OPT_REFUSED, "bounceback-hold", required_argument, CLASSIC_CLIENT, "N", "(refused)", NULL},

@@ -276,6 +276,23 @@ static bool is_multicast(const char *host)
                : strchr(host, '.') && xk_parse_i64(&first, part) == 0 && first >= 224 && first <= 239;
 }
 
+static void check_multicast(struct iperf2_parse *p)
+{
+    struct iperf2_settings *const s = &p->o->settings;
+
+    s->multicast = true;
+    if (!s->udp)
+        iperf2_refuse(p, "Multicast requires -u option  failed");
+    else if (p->client && (p->reverse || p->full_duplex || p->dual || p->tradeoff))
+        iperf2_refuse(p,
+                      "ERROR: options of --full-duplex, --reverse, -d and -r not supported with multicast addresses");
+    else if (p->client && s->parallel > 1)
+        iperf2_refuse(p, "ERROR: client option of -P greater than 1 not supported with multicast address");
+    else if (!p->client && s->port_last > s->port)
+        iperf2_refuse(p, "iperf: a range of ports (-p %u-%u) is not supported with multicast addresses", s->port,
+                      s->port_last);
+}
+
 void iperf2_option_check(struct iperf2_parse *p)
 {
     struct iperf2_settings *const s = &p->o->settings;
@@ -298,9 +315,10 @@ void iperf2_option_check(struct iperf2_parse *p)
     split_bind(p);
     if (p->client)
         split_host(p);
-    (p->client ? check_client : check_server)(p);
-    if ((s->host && is_multicast(s->host)) || (s->bind_host && is_multicast(s->bind_host)))
-        iperf2_refuse(p, "iperf: multicast is not supported");
+    if (p->client ? is_multicast(s->host) : s->bind_host && is_multicast(s->bind_host))
+        check_multicast(p);
+    if (!p->done)
+        (p->client ? check_client : check_server)(p);
     if (p->o->daemon && p->client && !p->done) {
         iperf2_text_complain(p->o, "Iperf client cannot be run as a daemon");
         p->done = true;

@@ -48,7 +48,11 @@ static void add_listener(struct iperf2 *o, const struct iperf2_socket *s)
         xk_buf_printf(&o->line, "Server listening on %s port %u with pid %d\n", protocol, s->port, (int)getpid());
     else
         xk_buf_printf(&o->line, "Server listening on %s port %u\n", protocol, s->port);
-    if (set->bind_host && set->enhanced && set->device)
+    if (set->multicast && set->device)
+        xk_buf_printf(&o->line, "Joining multicast (*,G)=*,%s w/iface %s\n", set->bind_host, set->device);
+    else if (set->multicast)
+        xk_buf_printf(&o->line, "Joining multicast group  %s\n", set->bind_host);
+    else if (set->bind_host && set->enhanced && set->device)
         xk_buf_printf(&o->line, "Binding to local address %s and iface %s\n", set->bind_host, set->device);
     else if (set->bind_host && set->enhanced)
         xk_buf_printf(&o->line, "Binding to local address %s\n", set->bind_host);
@@ -63,7 +67,9 @@ static void add_listener(struct iperf2 *o, const struct iperf2_socket *s)
     add_mss(o, s);
     if (set->tos > 0)
         xk_buf_printf(&o->line, "TOS will be set to 0x%x\n", (unsigned)set->tos);
-    if (set->single_client)
+    if (set->multicast)
+        xk_buf_add_str(&o->line, "Server set to single client traffic mode (per multicast receive)\n");
+    else if (set->single_client)
         xk_buf_printf(&o->line, "%s\n",
                       set->udp ? "WARN: Suggested to use lower case -u instead of -U (to avoid serialize & bypass of "
                                  "reporter thread)"

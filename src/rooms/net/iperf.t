@@ -83,8 +83,16 @@ run "$ours" -c 127.0.0.1 --isochronous
 check "what is not there is refused by name" 1 "" "iperf: option --isochronous is not supported"
 run "$ours" -c 127.0.0.1 -u -b 10m,1m
 check "a load that varies is refused by name" 1 "" "~varies .* is not supported"
-run "$ours" -c 239.1.1.1 -u
-check "multicast is refused by name" 1 "" "iperf: multicast is not supported"
+bad -c 239.1.1.1 -u -R
+bad -c 239.1.1.1 -u -d
+bad -c 239.1.1.1 -u --full-duplex
+bad -c 239.1.1.1 -u -P 2
+run "$ours" -c 239.1.1.1
+check "a group is sent datagrams only" 1 "" "Multicast requires -u option  failed"
+run "$ours" -s -B 239.1.1.1
+check "and hears datagrams only" 1 "" "Multicast requires -u option  failed"
+run "$ours" -s -u -B 239.1.1.1%nosuch
+check "on a device that there is" 1 - -
 
 # A test that failed is told with the status; the real one ends with 0.
 nobody=${ports[-1]} && unset 'ports[-1]'
@@ -250,5 +258,46 @@ spare=$((${#cases[@]} * 24))
 for i in "${!cases[@]}"; do
     judge "$i" "${cases[i]}"
 done
+
+# ---- groups ----
+
+cat >group.sh <<'END'
+# group.sh CLIENT SERVER NAME: a group in a network of its own.
+ip link set lo up
+ip link add g0 type veth peer name g1
+ip addr add 192.0.2.1/24 dev g0
+ip link set g0 up
+ip link set g1 up
+ip route add 224.0.0.0/4 dev g0
+timeout -s KILL 9 "$2" -s -u -B 239.1.1.1 -P 1 -e >"$3.s" 2>"$3.se" &
+for _ in $(seq 250); do
+    ! grep -q 'buffer size: .*default' "$3.s" || break
+    sleep 0.02
+done
+timeout -s KILL 9 "$1" -c 239.1.1.1 -u -n 100K -b 20m -T 3 -e >"$3.c" 2>"$3.ce"
+echo $? >"$3.status"
+wait
+END
+apart=
+for way in "unshare -n" "unshare -rn"; do
+    if $way ip link show >/dev/null 2>&1; then
+        apart=$way
+        break
+    fi
+done
+if [ -n "$apart" ]; then
+    for pair in "stock $stock $stock" "own $ours $ours" "client $ours $stock" "server $stock $ours"; do
+        read -r name client server <<<"$pair"
+        # shellcheck disable=SC2086 # words of options
+        $apart bash group.sh "$client" "$server" "group.$name"
+    done
+    for name in own client server; do
+        is "$name: a group" "$(shape <group.$name.c; shape <group.$name.s; cat group.$name.status)" \
+            "$(shape <group.stock.c; shape <group.stock.s; cat group.stock.status)"
+    done
+    is "loses nothing" "$(grep -c ' 0/[0-9]* (0%)' group.own.s)" 1
+else
+    skip "a group" "no network namespaces here"
+fi
 
 done_testing
