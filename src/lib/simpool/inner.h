@@ -438,6 +438,7 @@ bool sim_is_local(const struct simpool *p, const struct http_exchange *x);
 
 /* ---- host-logs.c; files of machines and disks: export.c, import.c, raw-disk.c ---- */
 
+void sim_database_dump(struct simpool *p, struct http_exchange *x);
 void sim_host_logs(struct simpool *p, struct http_exchange *x);
 void sim_export(struct simpool *p, struct http_exchange *x);
 void sim_export_metadata(struct simpool *p, struct http_exchange *x);

@@ -82,6 +82,29 @@ is "its VMs start" "$(result VM.get_power_state "$session" "$vm")" '"Running"'
 stop
 curl=
 
+# ---- our own database, as a real server gives its ----
+
+start --hosts 2 --vms 5
+session=$(login)
+vm=$(result VM.get_all_records "$session" | jq 'to_entries | map(select(.value.is_a_template | not)) | .[0].key')
+call VM.set_name_label "$session" "$vm" '"a \"name\" <&> with %.blanks\tand '"'"'quotes'"'"' \\ \u00fc"' >/dev/null
+call VM.set_other_config "$session" "$vm" '{"k e y": "it'"'"'s (a) \\ %n", "": ""}' >/dev/null
+call VM.set_tags "$session" "$vm" '["one two", "three"]' >/dev/null
+is "who may not has no database" "$(status "$url/pool/xmldbdump")" 401
+curl -s -u root:xenkit "$url/pool/xmldbdump" >own.xml
+dump want.json
+stop
+is "it names its fields by their paths" "$(grep -o ' memory__static_max="[0-9]*"' own.xml | wc -l) $(grep -c ' name__label="' own.xml)" \
+    "$(jq '.VM | length' want.json) 1"
+nok "and holds no session" grep -q 'trackid\|<table name="session"><row' own.xml
+start --load own.xml
+is "nothing of it is left out" "$(grep -v ' before, is at' "$tmp/sim.err")" ""
+dump got.json
+stop
+jq -cS 'del(.session, .task, .message, .role, .user)' want.json >want-own.json
+jq -cS 'del(.session, .task, .message, .role, .user)' got.json >got-own.json
+ok "loaded, every record is as it was" cmp want-own.json got-own.json
+
 # ---- what does not fit ----
 
 cat >odd.json <<'JSON'
