@@ -60,7 +60,7 @@ const struct xk_check pool_checks[] = {
      "install the guest tools (xe-guest-utilities, or those for Windows) in it", poolview_check_tools, 0},
     {"pool.old-tools", "Tools of a machine are old", XK_NOTE, "They may lack what the hosts can do by now.",
      "update the guest tools in it", poolview_check_old_tools, 0},
-    {"pool.sessions", "A limit of sessions is nearly reached", XK_WARNING,
+    {"pool.sessions", "Sessions are at their limit, or near", XK_WARNING,
      "When a group is full, its session that was used least recently is ended, whoever uses it.",
      "`xenkit pool sessions --live POOL` says who leaves sessions behind, and what to change", poolview_check_sessions,
      0},

@@ -95,7 +95,7 @@ const struct xk_check sessionlog_checks[] = {
      "Sessions that nobody ends fill the pool's limit; then sessions are thrown out, whoever uses them.",
      "let the client call session.logout also after an error; `xenkit pool sessions` says what to change", check_leaks,
      0},
-    {"sessions.limit", "A limit of sessions is nearly reached", XK_WARNING,
+    {"sessions.limit", "Sessions are at their limit, or near", XK_WARNING,
      "When a group is full, its session that was used least recently is ended.",
      "find who leaves sessions behind: `xenkit pool sessions`", check_limits, 0},
     {"sessions.evicted-in-use", "Sessions were thrown out while they were used", XK_CRITICAL,
