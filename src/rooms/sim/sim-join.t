@@ -7,13 +7,6 @@ export PYTHONPATH="$XENKIT_SOURCE/src/rooms/sim" PYTHONDONTWRITEBYTECODE=1
 master_pid=
 on_exit '[ -z "$master_pid" ] || kill -KILL $master_pid 2>/dev/null || :'
 
-# two ARGS…: the pool in $master, and one of a single host in $url, on one port
-two() {
-    start --hosts 2 --vms 4 "$@"
-    master_pid=$pid master=$url member=$slave
-    mv "$tmp/sim.err" "$tmp/master.err"
-    start --hosts 1 --vms 5 --listen 127.0.0.9 --port "${url##*:}" "$@"
-}
 cat >join.py <<'PYTHON'
 from poolclient import *
 here, there_url = sys.argv[1], sys.argv[2]
@@ -145,7 +138,11 @@ statements() {
     is "$2" "$status $(grep -c '^not ok' "$out")" "0 0"
 }
 
-two
+# A pool in $master, and one of a single host in $url, on one port.
+start --hosts 2 --vms 4
+master_pid=$pid master=$url
+mv "$tmp/sim.err" "$tmp/master.err"
+start --hosts 1 --vms 5 --listen 127.0.0.9 --port "${url##*:}"
 statements join.py "a host joins"
 statements eject.py "and is ejected"
 statements join.py "it joins once more"

@@ -65,8 +65,8 @@ run xenkit sim --listen 192.0.2.1 --hosts 1 --password-file password
 check "and has to be there" 3 "" "~192.0.2.1"
 run xenkit sim --listen 127.255.255.255 --hosts 2
 check "the hosts that follow count, too" 2 "" -
-for wrong in "" 127.0.0 127.0.0.1,127.0.0.1 1.2.3.4,,5.6.7.8 localhost 0.0.0.0 224.0.0.1 :: [::] [::1 ff02::1 fe80::1 \
-    ::ffff:127.0.0.1 ::1,[::1],127.0.0.1 [127.0.0.1] ::1%lo; do
+for wrong in "" 127.0.0 127.0.0.1,127.0.0.1 1.2.3.4,,5.6.7.8 localhost 0.0.0.0 224.0.0.1 :: '[::]' '[::1' ff02::1 fe80::1 \
+    ::ffff:127.0.0.1 '::1,[::1],127.0.0.1' '[127.0.0.1]' ::1%lo; do
     run xenkit sim --listen "$wrong" --hosts 3 --password-file password
     check "no addresses: '$wrong'" 2 "" "~--listen"
 done
