@@ -456,6 +456,20 @@ bool vhd_in_hole(struct vhd_hole *h, const struct vhd *v, uint64_t start, uint64
     return start + bytes <= h->to;
 }
 
+int vhd_block_check(const struct vhd *v, uint32_t block, struct xk_err *err)
+{
+    const uint64_t at = (uint64_t)v->bat[block] * VHD_SECTOR;
+    const uint64_t end = at + (uint64_t)vhd_bitmap_sectors(v) * VHD_SECTOR + v->header.block_bytes;
+    const uint64_t header = v->footer.data_offset, table = v->header.table_offset;
+    const bool on_header = at < header + VHD_HEADER_BYTES && header < end;
+    const bool on_table = at < table + (uint64_t)v->blocks * sizeof(uint32_t) && table < end;
+
+    if (at >= VHD_FOOTER_BYTES && !on_header && !on_table)
+        return 0;
+    return xk_fail(err, -EBADMSG, "%s: block %u at sector %u lies on the image's own tables", v->path, block,
+                   v->bat[block]);
+}
+
 int vhd_read_bitmap(const struct vhd *v, uint32_t block, uint8_t *ret, struct xk_err *err)
 {
     const size_t bytes = (size_t)vhd_bitmap_sectors(v) * VHD_SECTOR;

@@ -127,6 +127,11 @@ struct vhd_hole {
     uint64_t from, to;
 };
 bool vhd_in_hole(struct vhd_hole *h, const struct vhd *v, uint64_t start, uint64_t bytes);
+/*
+ * For who reads or writes a block that has a place.
+ * returns 0; -EBADMSG: it lies on the footer copy, the header or the table, so what is there is none of the disk's.
+ */
+int vhd_block_check(const struct vhd *v, uint32_t block, struct xk_err *err);
 /* Read block b's bitmap (vhd_bitmap_sectors() * 512 bytes). returns 0; -EBADMSG when it lies outside the file. */
 int vhd_read_bitmap(const struct vhd *v, uint32_t block, uint8_t *ret, struct xk_err *err);
 

@@ -5,6 +5,8 @@
  */
 #include "lib/vhd/chain.h"
 
+#include "core/bytes.h"
+
 #include <string.h>
 
 #define UNIT_SECTORS (VHD_BLOCK_BYTES / VHD_SECTOR)
@@ -14,7 +16,7 @@ _Static_assert(VHD_DEPTH_MAX < NOBODY, "a layer's number fits");
 struct unit {
     uint64_t start;               /* on the disk, in sectors */
     uint32_t sectors, open;       /* of the unit; not yet found in a layer */
-    uint16_t owner[UNIT_SECTORS]; /* layer, or NOBODY */
+    uint16_t owner[UNIT_SECTORS]; /* layer, or NOBODY; not set while all sectors are open */
 };
 
 struct walk {
@@ -56,8 +58,16 @@ static uint64_t place_of(const struct vhd *v, uint64_t s)
     return ((uint64_t)v->bat[s / per_block] + vhd_bitmap_sectors(v) + s % per_block) * VHD_SECTOR;
 }
 
+/* Before the first sector is claimed. */
+static void clear_owners(struct unit *u)
+{
+    if (u->open == u->sectors)
+        memset(u->owner, 0xff, u->sectors * sizeof(u->owner[0]));
+}
+
 static void claim(struct unit *u, uint32_t from, uint32_t count, uint16_t layer)
 {
+    clear_owners(u);
     for (uint32_t i = from; i < from + count; i++) {
         if (u->owner[i] == NOBODY) {
             u->owner[i] = layer;
@@ -69,6 +79,7 @@ static void claim(struct unit *u, uint32_t from, uint32_t count, uint16_t layer)
 static void claim_marked(struct unit *u, uint32_t from, uint32_t count, uint16_t layer, const uint8_t *bitmap,
                          uint32_t first_bit)
 {
+    clear_owners(u);
     for (uint32_t i = 0; i < count; i++) {
         if (u->owner[from + i] == NOBODY && vhd_bit(bitmap, first_bit + i)) {
             u->owner[from + i] = layer;
@@ -100,13 +111,17 @@ static int claim_sparse(struct unit *u, const struct vhd *v, uint16_t layer, str
             if (data > v->file_bytes)
                 return xk_fail(err, -EBADMSG, "%s: block %llu at sector %u lies outside the file", v->path,
                                (unsigned long long)block, v->bat[block]);
+            int code = vhd_block_check(v, (uint32_t)block, err);
+            if (code < 0)
+                return code;
             if (block_is_full(v, (uint32_t)block)) {
                 claim(u, at, count, layer);
             } else {
-                const int code = vhd_read_bitmap(v, (uint32_t)block, bitmap, err);
+                code = vhd_read_bitmap(v, (uint32_t)block, bitmap, err);
                 if (code < 0)
                     return code;
-                claim_marked(u, at, count, layer, bitmap, in_block);
+                if (!xk_is_zero(bitmap, XK_DIV_UP(per_block, 8)))
+                    claim_marked(u, at, count, layer, bitmap, in_block);
             }
         }
         at += count;
@@ -139,8 +154,6 @@ static bool is_empty(const struct unit *u, const struct vhd_chain *c)
 
 static int resolve(struct unit *u, const struct vhd_chain *c, struct xk_err *err)
 {
-    u->open = u->sectors;
-    memset(u->owner, 0xff, u->sectors * sizeof(u->owner[0]));
     for (size_t i = 0; i < c->count && u->open; i++) {
         const struct vhd *v = &c->layers[i];
         if (u->start >= vhd_sectors(v))
@@ -204,14 +217,12 @@ int vhd_chain_map(const struct vhd_chain *c, uint64_t start, uint64_t sectors,
                        (unsigned long long)vhd_sectors(&c->layers[0]));
     for (u.start = start; u.start < end; u.start += u.sectors) {
         u.sectors = (uint32_t)XK_MIN(end - u.start, UNIT_SECTORS - u.start % UNIT_SECTORS);
-        int code;
-        if (is_empty(&u, c)) {
+        u.open = u.sectors;
+        int code = is_empty(&u, c) ? 0 : resolve(&u, c, err);
+        if (code == 0 && u.open == u.sectors)
             code = emit(&w, (struct vhd_extent){.start = u.start, .sectors = u.sectors, .layer = VHD_LAYER_ZERO});
-        } else {
-            code = resolve(&u, c, err);
-            if (code == 0)
-                code = emit_unit(&w, &u);
-        }
+        else if (code == 0)
+            code = emit_unit(&w, &u);
         if (code)
             return code;
     }

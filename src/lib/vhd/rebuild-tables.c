@@ -623,6 +623,9 @@ int vhd_step_batmap(struct rebuild *b, struct vhd *v)
         m.size_sectors = needed;
     }
     const size_t bytes = (size_t)m.size_sectors * VHD_SECTOR;
+    /* What no disk can need is a header's untruth, and stays in the list of what is left. */
+    if (bytes > VHD_METADATA_MAX)
+        return 0;
     xk_autofree uint8_t *map = xk_zalloc(bytes);
     if (!map)
         return xk_fail_memory(b->err);

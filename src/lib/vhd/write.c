@@ -114,6 +114,12 @@ static int place_block(struct vhd_writer *w, struct vhd_touched *t, struct xk_er
     return 0;
 }
 
+static int take_placed(const struct vhd *v, const struct vhd_touched *t, struct xk_err *err)
+{
+    const int code = vhd_block_check(v, t->block, err);
+    return code < 0 ? code : vhd_read_bitmap(v, t->block, t->bitmap, err);
+}
+
 static int touch(struct vhd_writer *w, uint32_t block, struct vhd_touched **ret, struct xk_err *err)
 {
     size_t at = position_of(w, block);
@@ -139,7 +145,7 @@ static int touch(struct vhd_writer *w, uint32_t block, struct vhd_touched **ret,
     struct vhd_touched t = {.block = block, .sector = v->bat[block], .bitmap = xk_zalloc(bitmap_bytes(v))};
     if (!t.bitmap)
         return xk_fail_memory(err);
-    const int code = t.sector == VHD_BAT_FREE ? place_block(w, &t, err) : vhd_read_bitmap(v, block, t.bitmap, err);
+    const int code = t.sector == VHD_BAT_FREE ? place_block(w, &t, err) : take_placed(v, &t, err);
     if (code < 0) {
         free(t.bitmap);
         return code;

@@ -195,6 +195,15 @@ check 'throwing away the data of an image without a batmap' 0
 run vhdutil check -n foreign-zero.vhd
 check 'leaves a sound image' 0 'foreign-zero.vhd is valid'
 
+same blocks.vhd under.vhd
+vhdutil snapshot -n over-it.vhd -p under.vhd -e
+block over-it.vhd 0 ff 0
+bat under.vhd 0 1
+cp under.vhd under.saved
+run vhdutil coalesce -n over-it.vhd
+check 'merging into a block that lies on the header is refused' 22 -
+ok 'and the header is what it was' cmp under.vhd under.saved
+
 # ---- names in any alphabet ----
 
 vhdutil create -n "größe 磁盘.vhd" -s 4

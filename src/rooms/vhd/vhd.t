@@ -193,6 +193,16 @@ exec 9<&-
 run xenkit vhd coalesce --online-safe --verify --bandwidth 1Gbit top.vhd
 check "now nobody has" 0 "~verified: +yes"
 
+# ---- a block that lies on the image's own header ----
+
+xenkit vhd create --size 2040G wide.vhd >/dev/null
+dd if=/dev/zero of=wide.vhd bs=512 seek=3 count=8160 conv=notrunc status=none
+for verb in map hash "read --length 1M"; do
+    # shellcheck disable=SC2086
+    run timeout 20 "$XENKIT" vhd $verb wide.vhd
+    check "$verb of a table of zeros" 5 "" "~block 0 at sector 0 lies on the image's own tables"
+done
+
 # ---- the grammar ----
 
 run xenkit vhd chek a.vhd
