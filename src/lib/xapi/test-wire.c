@@ -1,8 +1,9 @@
 /* The bytes of XML-RPC and JSON-RPC, exactly as clients compare them, and what is refused. */
-#include "lib/xapi/wire.h"
+#include "lib/xapi/wire-parts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -225,12 +226,119 @@ static void space_around_elements_is_nothing(void **state)
     assert_int_equal(f->call.params.items[0].items[0].integer, 1);
 }
 
+/* Quick or by the parser: the same is read, and the same is refused. */
+static void both_ways_read_the_same(void **state)
+{
+    static const struct {
+        const char *value;
+        bool good;
+    } rows[] = {
+        {"<value>a &lt;b&gt; &amp;&quot;&apos; c</value>", true},
+        {"<value>\xc3\xa4 \xf0\x9f\x90\xa7</value>", true},
+        {"<value></value>", true},
+        {"<value/>", true},
+        {"<value><string/></value>", true},
+        {"<value>  <i4>5</i4>\n</value>", true},
+        {"<value>x]y]]z</value>", true},
+        {"<value>a > b</value>", true},
+        {"<value><array><data><value>1</value><value><nil/></value></data></array></value>", true},
+        {"<value><struct><member><name>a&amp;b</name><value>1</value></member></struct></value>", true},
+        /* what only the parser reads */
+        {"<value>&#65;&#x42;</value>", true},
+        {"<value>a\r\nb</value>", true},
+        {"<value><![CDATA[<x>]]></value>", true},
+        {"<value>a<!-- no -->b</value>", true},
+        {"<value ><string >a</string ></value >", true},
+        {"<value a='b'>c</value>", true},
+        {"<?pi x?><value>c</value>", true},
+        /* what nobody reads */
+        {"<value>a]]>b</value>", false},
+        {"<value>a & b</value>", false},
+        {"<value>&none;</value>", false},
+        {"<value>\x01</value>", false},
+        {"<value>\xff</value>", false},
+        {"<value>\xed\xa0\x80</value>", false},
+        {"<value>\xef\xbf\xbf</value>", false},
+        {"<value>a</string>", false},
+        {"<value><string>a</value></string>", false},
+        {"<value>a</value><value>b</value>", false},
+        {"<value><value>a</value></value>", false},
+        {"<value><struct><member><value>1</value><name>a</name></member></struct></value>", false},
+        {"<val", false},
+        {"<value>a", false},
+    };
+    struct fixture *const f = *state;
+
+    for (size_t i = 0; i < XK_COUNT(rows); i++) {
+        struct xapi_document d[2] = {0};
+        char body[1024];
+        int code[2];
+        xk_buf_reset(&f->text);
+        (void)snprintf(body, sizeof(body),
+                       "<?xml version=\"1.0\"?><methodCall><methodName>m</methodName><params><param>%s</param></params>"
+                       "</methodCall>\n",
+                       rows[i].value);
+        for (int way = 0; way < 2; way++)
+            code[way] = xapi_xml_read(&d[way], &f->arena, way == 1, body, strlen(body), NULL);
+        if (code[0] != code[1] || (code[0] == 0) != rows[i].good)
+            fail_msg("%s: %d and %d", rows[i].value, code[0], code[1]);
+        if (code[0] < 0)
+            continue;
+        xapi_xml_value(&f->text, &d[0].params);
+        const size_t first = f->text.len;
+        xapi_xml_value(&f->text, &d[1].params);
+        if (f->text.len != 2 * first || memcmp(f->text.data, f->text.data + first, first) != 0)
+            fail_msg("%s: %s", rows[i].value, xk_buf_str(&f->text));
+    }
+}
+
+/* What stands around the document. */
+static void both_ways_end_the_same(void **state)
+{
+    static const char *const bodies[] = {
+        "",
+        " ",
+        "<methodResponse/>",
+        "<methodResponse></methodResponse>",
+        "<methodCall><methodName>m</methodName></methodCall>",
+        "<methodCall><methodName>m</methodName></methodCall><methodCall/>",
+        "<methodCall><methodName>m</methodName></methodCall> x",
+        "x<methodCall><methodName>m</methodName></methodCall>",
+        "\n<?xml version=\"1.0\"?><methodCall><methodName>m</methodName></methodCall>",
+        "<?xml version=\"1.0\" encoding=\"latin1\"?><methodCall><methodName>m</methodName></methodCall>",
+        "<?xml version=\"1.0\"?><?xml version=\"1.0\"?><methodCall><methodName>m</methodName></methodCall>",
+        "\xef\xbb\xbf<methodCall><methodName>m</methodName></methodCall>",
+        "</methodCall>",
+        "<>",
+        "<",
+        "<//>",
+        "</>",
+    };
+    struct fixture *const f = *state;
+
+    for (size_t i = 0; i < XK_COUNT(bodies); i++) {
+        struct xapi_document d[2] = {0};
+        int code[2];
+        for (int way = 0; way < 2; way++)
+            code[way] = xapi_xml_read(&d[way], &f->arena, way == 1, bodies[i], strlen(bodies[i]), NULL);
+        if (code[0] != code[1] || (code[0] == 0 && (!d[0].method != !d[1].method || d[0].response != d[1].response)))
+            fail_msg("%s: %d and %d", bodies[i], code[0], code[1]);
+    }
+}
+
 int main(void)
 {
 #define T(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(xml_is_exactly_this), T(json_is_exactly_this),      T(replies_of_each_protocol),         T(calls_come_back),
-        T(what_is_refused),     T(a_call_without_parameters), T(space_around_elements_is_nothing),
+        T(xml_is_exactly_this),
+        T(json_is_exactly_this),
+        T(replies_of_each_protocol),
+        T(calls_come_back),
+        T(what_is_refused),
+        T(a_call_without_parameters),
+        T(space_around_elements_is_nothing),
+        T(both_ways_read_the_same),
+        T(both_ways_end_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,17 @@
 
 #include "lib/xapi/wire.h"
 
+/* A methodCall or a methodResponse. */
+struct xapi_document {
+    const char *method;       /* NULL: none was named */
+    struct xapi_value params; /* a list */
+    bool response;
+};
+
+/* by_parser: do not try the quick way; the result is the same. */
+int xapi_xml_read(struct xapi_document *ret, struct xk_arena *arena, bool by_parser, const char *body, size_t bytes,
+                  struct xk_err *err);
+
 int xapi_xml_call_decode(struct xapi_call *ret, struct xk_arena *arena, const char *body, size_t bytes,
                          struct xk_err *err);
 int xapi_xml_reply_decode(struct xapi_reply *ret, struct xk_arena *arena, const char *body, size_t bytes,

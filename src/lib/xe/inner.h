@@ -301,8 +301,8 @@ struct xe_row {
     const char *name;
     xe_command_run *run;
 };
-extern const struct xe_row xe_vm_rows[], xe_disk_rows[], xe_host_rows[], xe_pool_rows[], xe_storage_rows[],
-    xe_network_rows[], xe_file_rows[], xe_other_rows[], xe_migrate_rows[];
+extern const struct xe_row xe_vm_rows[], xe_copy_rows[], xe_install_rows[], xe_disk_rows[], xe_host_rows[],
+    xe_pool_rows[], xe_storage_rows[], xe_network_rows[], xe_file_rows[], xe_other_rows[], xe_migrate_rows[];
 xe_command_run *xe_code_of(const char *command);
 
 #endif
