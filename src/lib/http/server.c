@@ -400,3 +400,8 @@ unsigned http_server_connections(const struct http_server *s)
 {
     return s->connections;
 }
+
+uint64_t http_server_replies(const struct http_server *s)
+{
+    return s->replies;
+}

@@ -68,6 +68,7 @@ int http_server_listen(struct http_server *s, struct resolve_address *address, u
 /* Serve a stream socket that is connected already; it is ours from now on, also when memory is out. */
 void http_server_adopt(struct http_server *s, int fd, unsigned tag, struct http_identity *identity);
 unsigned http_server_connections(const struct http_server *s);
+uint64_t http_server_replies(const struct http_server *s); /* given so far */
 
 /* ---- servers that misbehave on purpose ---- */
 

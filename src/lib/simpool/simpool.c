@@ -383,6 +383,11 @@ const char *simpool_notes(const struct simpool *pool)
     return xk_buf_str(&pool->notes);
 }
 
+uint64_t simpool_replies(const struct simpool *pool)
+{
+    return http_server_replies(pool->server);
+}
+
 unsigned simpool_vms(const struct simpool *pool)
 {
     unsigned count = 0;

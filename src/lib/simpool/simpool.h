@@ -66,8 +66,9 @@ bool simpool_is_over(const struct simpool *pool);
 /* What whoever started the pool should read: lines, each ended by a newline; "" for nothing. */
 const char *simpool_notes(const struct simpool *pool);
 unsigned simpool_hosts(const struct simpool *pool);
-unsigned simpool_master(const struct simpool *pool); /* the number of that host */
-unsigned simpool_vms(const struct simpool *pool);    /* without templates and control domains */
+unsigned simpool_master(const struct simpool *pool);  /* the number of that host */
+unsigned simpool_vms(const struct simpool *pool);     /* without templates and control domains */
+uint64_t simpool_replies(const struct simpool *pool); /* that were given so far */
 /* The address of host number `host`. */
 const struct resolve_address *simpool_address(const struct simpool *pool, unsigned host);
 
