@@ -21,7 +21,9 @@
 #include <time.h>
 
 #define READ_BYTES  (256u << 10)
-#define TRUNC_BYTES (4u << 20) /* asked for at once when nothing is copied */
+#define TRUNC_BYTES (4u << 20)  /* asked for at once when nothing is copied */
+#define SMALL_BYTES (16u << 10) /* blocks below that go to the kernel several at once */
+#define SMALL_BATCH 32u
 #define SLEEP_NS    (50 * XK_NS_PER_MS)
 #define QUIET_NS    (40 * XK_NS_PER_MS) /* and two round trips without a byte: nothing is under way any more */
 
@@ -137,16 +139,56 @@ static ssize_t send_from_file(const struct iperf_flow *f, uint8_t *block)
     return got;
 }
 
-static ssize_t send_some(const struct iperf_flow *f, uint8_t *file_block)
+static uint64_t left(uint64_t all, uint64_t done)
+{
+    return all > done ? all - done : 0;
+}
+
+/* Blocks that may go at once: each is a send() of its own for TCP, and what a system call costs is shared by them. */
+static unsigned batch_of(const struct iperf_flow *f)
+{
+    const struct iperf_test *const t = f->test;
+    const struct iperf_params *const p = &t->params;
+    uint64_t most = SMALL_BATCH;
+
+    if (t->block_bytes >= SMALL_BYTES || p->rate_bps)
+        return 1;
+    if (p->bytes)
+        most = XK_MIN(most, XK_DIV_UP(left(p->bytes, atomic_load(&t->sent_bytes)), (uint64_t)t->block_bytes));
+    if (p->blocks)
+        most = XK_MIN(most, left(p->blocks, atomic_load(&t->sent_blocks)));
+    return (unsigned)XK_MAX(most, UINT64_C(1));
+}
+
+static ssize_t send_batch(const struct iperf_flow *f, unsigned count, uint64_t *ret_blocks)
+{
+    struct iovec block = {f->test->block, f->test->block_bytes};
+    struct mmsghdr messages[SMALL_BATCH];
+    ssize_t bytes = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        messages[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &block, .msg_iovlen = 1}};
+    const int sent = sendmmsg(f->fd, messages, count, MSG_NOSIGNAL);
+    if (sent < 0)
+        return sent;
+    for (int i = 0; i < sent; i++)
+        bytes += messages[i].msg_len;
+    *ret_blocks = (uint64_t)sent;
+    return bytes;
+}
+
+static ssize_t send_some(const struct iperf_flow *f, uint8_t *file_block, uint64_t *ret_blocks)
 {
     const struct iperf_test *const t = f->test;
     off_t from = 0;
 
+    *ret_blocks = 1;
     if (file_block)
         return send_from_file(f, file_block);
     if (t->block_fd >= 0)
         return sendfile(f->fd, t->block_fd, &from, t->block_bytes);
-    return send(f->fd, t->block, t->block_bytes, MSG_NOSIGNAL);
+    const unsigned count = batch_of(f);
+    return count > 1 ? send_batch(f, count, ret_blocks) : send(f->fd, t->block, t->block_bytes, MSG_NOSIGNAL);
 }
 
 static void send_tcp(struct iperf_flow *f)
@@ -154,7 +196,7 @@ static void send_tcp(struct iperf_flow *f)
     const struct iperf_params *const p = &f->test->params;
     xk_autofree uint8_t *file_block = f->file_fd >= 0 ? xk_alloc(f->test->block_bytes) : NULL;
     const uint64_t begin = iperf_now_ns();
-    uint64_t sent = 0;
+    uint64_t sent = 0, blocks;
     uint32_t in_burst = 0;
 
     if (f->file_fd >= 0 && !file_block)
@@ -164,7 +206,7 @@ static void send_tcp(struct iperf_flow *f)
         if (p->rate_bps && in_burst++ % XK_MAX(p->burst, 1u) == 0 &&
             !iperf_flow_sleep_until(f, begin + (uint64_t)((double)sent * 8e9 / (double)p->rate_bps), 0))
             return;
-        const ssize_t n = send_some(f, file_block);
+        const ssize_t n = send_some(f, file_block, &blocks);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {
             if (may_send(f))
                 iperf_flow_fail(f, errno);
@@ -175,7 +217,7 @@ static void send_tcp(struct iperf_flow *f)
             return iperf_flow_wake(f);
         }
         sent += n > 0 ? (uint64_t)n : 0;
-        more = iperf_flow_sent(f, n > 0 ? (uint64_t)n : 0, n > 0);
+        more = iperf_flow_sent(f, n > 0 ? (uint64_t)n : 0, n > 0 ? blocks : 0);
     }
 }
 
