@@ -286,7 +286,8 @@ for options in "-n 2M" "-n 2M -R" "-n 200K -u -b 50M"; do
         # shellcheck disable=SC2086
         run timeout 20 "$stock" -c 127.0.0.1 -p "$port" $options
         wait $!
-        sed -i "s/MSS: [0-9]*/MSS: 0/; s/^Time: .*/Time:/" "$name"
+        # Whether so short a test has an interval is chance.
+        sed -i "s/MSS: [0-9]*/MSS: 0/; s/^Time: .*/Time:/; /^Starting Test/,/^- - -/{/^\[/d}" "$name"
     done
     is "a verbose server: $options" "$(shape <verbose.got)" "$(shape <verbose.want)"
 done
