@@ -82,8 +82,12 @@ at_host h7 nft flush ruleset
 # A host that is slow with everybody.
 if at_host h3 tc qdisc add dev eth0 root tbf rate 8mbit burst 16k latency 20ms 2>/dev/null; then
     tc qdisc add dev v3 root tbf rate 8mbit burst 16k latency 20ms
-    # shellcheck disable=SC2046
-    mesh host $(hosts 1 2 3 4 5 6) -t 1 -b 20M --probe-rate 0
+    # Another link is only slow where the machine had no time for it.
+    for _ in 1 2 3; do
+        # shellcheck disable=SC2046
+        mesh host $(hosts 1 2 3 4 5 6) -t 1 -b 20M --probe-rate 0
+        grep -q mesh.link-bad "$to/host.json" || break
+    done
     at_host h3 tc qdisc del dev eth0 root
     tc qdisc del dev v3 root
 fi
