@@ -256,9 +256,7 @@ done <<'EOF'
 -n 200K -u -b 50M/5 -l 1000
 -n 200K -u -b 50M -l 1000 --repeating-payload
 -n 200K -u -b 50M -l 1000 --dont-fragment
--t 1 -O 1
 -t 1 -u -O 1
--t 1 -i 0.5
 -t 1 -i 0.4 -R
 -t 1 -i 0.4 --bidir
 -t 1 -P 2 -O 1
