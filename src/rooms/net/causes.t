@@ -12,7 +12,7 @@ cd results || exit 99
 # main NAME LIMIT REGEX: what held the test up, and the numbers that say so.
 main() {
     if [ ! -f "$1.json" ]; then
-        skip "$1" "the kernel has no means to plant it"
+        skip "$1" "the kernel has no means to plant it, or XENKIT_ALONE is not set"
         return
     fi
     is "$1: what held it up" "$(jq -r '[.limits[] | select(.main) | .limit] | join(" ")' "$1.json")" "$2"
@@ -22,7 +22,7 @@ main() {
 # beside NAME LIMIT REGEX: what else is told; "" for nothing of that kind.
 beside() {
     if [ ! -f "$1.json" ]; then
-        skip "$1: $2" "the kernel has no means to plant it"
+        skip "$1: $2" "the kernel has no means to plant it, or XENKIT_ALONE is not set"
         return
     fi
     got=$(jq -r --arg limit "$2" '.limits[] | select(.limit == $limit and (.main | not)) | .evidence' "$1.json")
