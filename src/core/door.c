@@ -387,7 +387,7 @@ static int run_classic(struct xk_app *app, const struct xk_classic *classic, int
         return EXIT_NO_READER;
     if (written < 0) {
         xk_log_err(app->log, &err);
-        return status ? status : EXIT_CLASSIC_IO;
+        return status ? status : classic->unsaid ? classic->unsaid : EXIT_CLASSIC_IO;
     }
     const int signal_number = classic->kind == XK_SERVER ? 0 : xk_stop_signal();
     return status == 0 && signal_number ? XK_EXIT_SIGNAL + signal_number : status;

@@ -78,6 +78,7 @@ struct xk_classic {
     int (*run)(struct xk_app *app, int argc, char **argv);
     enum xk_command_kind kind;
     const struct xk_exit_row *exits;
+    int unsaid; /* status in place of 0 when standard output cannot be written; 0: 1 */
     /* Offers what may stand in place of the last of `words`, which are those behind the name. NULL: files. */
     void (*complete)(const struct xk_offer *offer, const struct xk_app *app, int count, char **words);
 };

@@ -54,6 +54,9 @@ one 0 'evil \? x=1\\x0aXENPOOL OK' "a name with a bar and a newline"
 is "only one bar" "$(tr -cd '|' <"$out" | wc -c)" 1
 is "nobody stays logged in" "$(xenkit pool sessions --json sim.log | jq -r '[.sessions[] | select(.originator == "xenkit-check") | .fate] | unique | .[]')" logout
 
+run sh -c '"$0" check_xenpool -H "$1" -p xenkit >/dev/full' "$XENKIT" "$url"
+is "what cannot be said is no OK" "$status" 3
+
 run xenkit pool check --password-file password "$url"
 check "the native verb says the same" 0 "~^XENPOOL OK - live hosts" ""
 run xenkit pool check --json --password-file password "$slave"

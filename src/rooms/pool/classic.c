@@ -195,4 +195,5 @@ const struct xk_classic pool_classic_check = {
     .summary = "Nagios plugin: are all hosts of a pool live?",
     .run = run,
     .exits = exits,
+    .unsaid = POOL_UNKNOWN,
 };
