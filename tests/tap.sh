@@ -47,8 +47,20 @@ status=
 : >"$err"
 mkdir "$tmp/own" && cd "$tmp/own" || exit 99
 
+# At the end, of a process that ended long ago: its number may be another one's by then, or that of a thread.
+tap_kill_child() {
+    tap_signal=-TERM
+    for tap_word; do
+        case $tap_word in
+        -*) tap_signal=$tap_word ;;
+        *) ! grep -qs "^PPid:[^0-9]*$$\$" "/proc/$tap_word/status" || command kill "$tap_signal" "$tap_word" ;;
+        esac
+    done
+}
+
 tap_leave() {
     tap_status=$?
+    kill() { tap_kill_child "$@"; }
     eval "$tap_on_exit" >/dev/null 2>&1
     cd / && rm -rf "$tmp"
     if [ "$tap_ended" = no ]; then
