@@ -215,6 +215,9 @@ int vhd_chain_map(const struct vhd_chain *c, uint64_t start, uint64_t sectors,
         return xk_fail(err, -EINVAL, "%s: sectors %llu to %llu pass the end of the disk (%llu sectors)",
                        c->layers[0].path, (unsigned long long)start, (unsigned long long)(start + sectors),
                        (unsigned long long)vhd_sectors(&c->layers[0]));
+    if (c->layers[0].footer.type == VHD_FIXED && sectors) /* it has all of itself */
+        return visit(context,
+                     &(struct vhd_extent){.start = start, .sectors = sectors, .file_offset = start * VHD_SECTOR});
     for (u.start = start; u.start < end; u.start += u.sectors) {
         u.sectors = (uint32_t)XK_MIN(end - u.start, UNIT_SECTORS - u.start % UNIT_SECTORS);
         u.open = u.sectors;
