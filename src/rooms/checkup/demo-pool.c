@@ -66,8 +66,11 @@ static int read_url(struct checkup_demo_pool *pool, int from, struct xk_err *err
         const ssize_t n = read(from, pool->url + used, sizeof(pool->url) - 1 - used);
         if (n < 0 && errno == EINTR && !xk_stop_signal())
             continue;
-        if (n <= 0)
-            return xk_fail(err, -EIO, "the simulated pool did not start");
+        if (n <= 0) {
+            (void)xk_fail(err, -EIO, "the simulated pool did not start");
+            xk_err_hint(err, "this program starts itself once more for it, from /proc: is that mounted?");
+            return -EIO;
+        }
         used += (size_t)n;
     }
     pool->url[strcspn(pool->url, "\t")] = '\0';
