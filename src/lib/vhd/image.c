@@ -183,8 +183,14 @@ static int read_bat(struct vhd *v, unsigned flags, struct xk_err *err)
         v->blocks = 0;
         return 0;
     }
-    for (uint32_t i = 0; i < v->blocks; i++)
+    uint32_t inside = 0;
+    for (uint32_t i = 0; i < v->blocks; i++) {
         v->bat[i] = be32toh(v->bat[i]);
+        inside += (uint64_t)v->bat[i] * VHD_SECTOR < v->file_bytes;
+    }
+    const uint64_t block_bytes = (uint64_t)vhd_bitmap_sectors(v) * VHD_SECTOR + v->header.block_bytes;
+    if (inside > v->file_bytes / block_bytes + 1)
+        v->crowd = inside;
     v->bat_state = VHD_GOOD;
     return 0;
 }
@@ -464,10 +470,14 @@ int vhd_block_check(const struct vhd *v, uint32_t block, struct xk_err *err)
     const bool on_header = at < header + VHD_HEADER_BYTES && header < end;
     const bool on_table = at < table + (uint64_t)v->blocks * sizeof(uint32_t) && table < end;
 
-    if (at >= VHD_FOOTER_BYTES && !on_header && !on_table)
-        return 0;
-    return xk_fail(err, -EBADMSG, "%s: block %u at sector %u lies on the image's own tables", v->path, block,
-                   v->bat[block]);
+    if (at < VHD_FOOTER_BYTES || on_header || on_table)
+        return xk_fail(err, -EBADMSG, "%s: block %u at sector %u lies on the image's own tables", v->path, block,
+                       v->bat[block]);
+    if (v->crowd)
+        return xk_fail(err, -EBADMSG,
+                       "%s: its table has %u blocks in a file of %llu bytes: many must lie on each other", v->path,
+                       v->crowd, (unsigned long long)v->file_bytes);
+    return 0;
 }
 
 int vhd_read_bitmap(const struct vhd *v, uint32_t block, uint8_t *ret, struct xk_err *err)

@@ -60,6 +60,7 @@ struct vhd {
     enum vhd_state bat_state;
     uint32_t *bat;   /* host order; sector numbers or VHD_BAT_FREE */
     uint32_t blocks; /* entries in bat: ceil(current_bytes / block_bytes), at most max_entries */
+    uint32_t crowd;  /* of them lie in the file, more than it has room for; 0: there is room */
 
     enum vhd_state batmap_state; /* ABSENT when the creator writes none */
     struct vhd_batmap batmap;
@@ -129,7 +130,8 @@ struct vhd_hole {
 bool vhd_in_hole(struct vhd_hole *h, const struct vhd *v, uint64_t start, uint64_t bytes);
 /*
  * For who reads or writes a block that has a place.
- * returns 0; -EBADMSG: it lies on the footer copy, the header or the table, so what is there is none of the disk's.
+ * returns 0; -EBADMSG: it lies on the footer copy, the header or the table, so what is there is none of the disk's; or
+ *         the table has more blocks than the file, of which a small one could claim terabytes.
  */
 int vhd_block_check(const struct vhd *v, uint32_t block, struct xk_err *err);
 /* Read block b's bitmap (vhd_bitmap_sectors() * 512 bytes). returns 0; -EBADMSG when it lies outside the file. */

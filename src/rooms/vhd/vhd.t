@@ -193,6 +193,26 @@ exec 9<&-
 run xenkit vhd coalesce --online-safe --verify --bandwidth 1Gbit top.vhd
 check "now nobody has" 0 "~verified: +yes"
 
+# ---- a small file that claims to be full of blocks ----
+
+xenkit vhd create -q --size 2040G crowd.vhd >/dev/null
+python3 - <<'EOF'
+import struct
+f = open("crowd.vhd", "r+b")
+head = f.read(4096)
+(table,), (entries,) = struct.unpack(">Q", head[528:536]), struct.unpack(">I", head[540:544])
+at = f.seek(0, 2) // 4096 * 4096 + 4096 - 512
+f.seek(at)
+f.write(b"\xff" * 512 + b"A" * (2 << 20) + head[:512])
+f.seek(table)
+f.write(struct.pack(">I", at // 512) * entries)
+EOF
+for words in "map crowd.vhd" "hash crowd.vhd" "compare crowd.vhd crowd.vhd" "convert crowd.vhd crowd.qcow2"; do
+    # shellcheck disable=SC2086
+    run timeout 20 "$XENKIT" vhd $words
+    check "${words%% *} of blocks that lie on each other" 5 "" "~its table has 1044480 blocks in a file of"
+done
+
 # ---- a block that lies on the image's own header ----
 
 xenkit vhd create --size 2040G wide.vhd >/dev/null
