@@ -116,6 +116,26 @@ static int merge_extent(void *context, const struct vhd_extent *e)
     return 0;
 }
 
+/* Who deletes the merged images relies on what has the target's name now; that may have become another file. */
+static int check_name(const struct target *t, const char *path, const struct xk_fs *fs, struct xk_err *err)
+{
+    struct stat written, named;
+    const int fd = fs->ops->open(fs, path, O_PATH, 0);
+
+    int code = fd < 0 ? fd : fs->ops->fstat(fs, fd, &named);
+    if (fd >= 0)
+        (void)fs->ops->close(fs, fd);
+    if (code == 0)
+        code = fs->ops->fstat(fs, t->raw.open ? t->raw.fd : t->image.file.fd, &written);
+    if (code < 0)
+        return xk_fail_sys(err, code, "cannot look at %s", path);
+    if (named.st_dev == written.st_dev && named.st_ino == written.st_ino)
+        return 0;
+    (void)xk_fail(err, -ESTALE, "%s was replaced by another file while it was written", path);
+    xk_err_hint(err, "keep the merged images: their data went into the file that had this name before");
+    return -ESTALE;
+}
+
 static int checkpoint(struct merge *m, uint64_t sector)
 {
     const int code = target_commit(&m->target, m->err);
@@ -163,6 +183,8 @@ int vhd_merge_run(struct vhd_merged *ret, const struct vhd_chain *chain, const s
     m.target.writer.reserve = how->reserve;
     if (code == 0)
         code = merge_all(&m);
+    if (code == 0)
+        code = check_name(&m.target, vhd_merge_target(chain, how->links), fs, err);
     target_close(&m.target);
     if (code == 0)
         *ret = m.result;

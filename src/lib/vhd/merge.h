@@ -30,8 +30,9 @@ struct vhd_merged {
  * chain     opened for reading; the target below the merged layers may be a VHD of any type or a raw disk. Each sector
  *           is read once, from the uppermost layer that has it.
  * returns   0; -EINVAL: there is nothing below; -ERANGE: the target's disk is smaller than data that would go there;
- *           -EBADMSG: a damaged table; checkpoint's value; I/O errors. After an error the target holds a part of the
- *           merge: every reader of the whole chain still sees the same disk.
+ *           -EBADMSG: a damaged table; -ESTALE: another file has the target's name by now; checkpoint's value; I/O
+ * errors. After an error the target holds a part of the merge: every reader of the whole chain still sees the same
+ * disk.
  */
 int vhd_merge_run(struct vhd_merged *ret, const struct vhd_chain *chain, const struct xk_fs *fs,
                   const struct vhd_merge *how, struct xk_err *err);

@@ -193,6 +193,25 @@ exec 9<&-
 run xenkit vhd coalesce --online-safe --verify --bandwidth 1Gbit top.vhd
 check "now nobody has" 0 "~verified: +yes"
 
+# ---- a target that is replaced underneath ----
+
+head -c 6M /dev/urandom >want.raw
+truncate -s 8M want.raw
+xenkit vhd create --size 8M old.vhd >/dev/null
+xenkit vhd export-delta --from old.vhd want.raw young.vhd >/dev/null
+xenkit vhd create --size 8M stranger.vhd >/dev/null
+cp stranger.vhd copy.vhd
+ln old.vhd kept.vhd
+"$XENKIT" vhd coalesce --bandwidth 16Mbit young.vhd >coalesce.out 2>coalesce.err &
+await sh -c 'test "$(stat -c %s kept.vhd)" -gt 1000000'
+mv stranger.vhd old.vhd
+wait $!
+is "is an error" "$? $(grep -c 'old.vhd was replaced by another file' coalesce.err)" "6 1"
+ok "the other file stays as it is" cmp old.vhd copy.vhd
+run xenkit vhd check kept.vhd
+check "the one before is sound" 0 -
+ok "and holds the disk" xenkit vhd compare kept.vhd want.raw
+
 # ---- a small file that claims to be full of blocks ----
 
 xenkit vhd create -q --size 2040G crowd.vhd >/dev/null
