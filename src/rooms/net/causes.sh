@@ -88,6 +88,7 @@ wire() {
     [ -z "$emulator" ] || kill -TERM $emulator
     [ -z "$emulator" ] || wait $emulator || true
     [ ! -f "$to/truth" ] || tail -n 1 "$to/truth" >"$to/truth.last"
+    : >"$to/truth" # the last one's "ready" is not this one's
     $soon "$LINK_EMULATOR" "$@" /proc/$$/ns/net /proc/$right/ns/net >"$to/truth" &
     emulator=$!
     started="$started $emulator"
