@@ -6,8 +6,8 @@
  */
 #include "lib/simpool/join.h"
 
-#include "lib/simpool/disk.h"
 #include "lib/simpool/log.h"
+#include "lib/simpool/migrate.h"
 #include "lib/simpool/peer.h"
 #include "lib/simpool/state.h"
 
@@ -16,8 +16,7 @@
 
 #define DOCUMENT_BYTES_MAX (256u << 10) /* less than a request may have */
 #define PART_BYTES         (160u << 10) /* then a document is sent */
-#define PIECE_BYTES        (96u << 10)
-#define CUT_MS             100 /* for the reply to leave */
+#define CUT_MS             100          /* for the reply to leave */
 #define RETRY_MS           1000
 
 /* What belongs to a host or lies on it; its devices, the new pool finds by itself. */
@@ -31,9 +30,7 @@ struct sim_joining {
     char token[SIM_REF_BYTES];
     struct sim_object *next; /* to be sent; NULL: none of its class is left */
     size_t class_at;
-    struct xapi_value vdis; /* what the disks are called there */
-    size_t disk;
-    uint64_t at;
+    struct sim_disks_going disks;
     bool asked, shut; /* shut: this host listens no more */
     struct xapi_value wrong;
 };
@@ -303,40 +300,12 @@ static enum sim_outcome piece_sent(struct sim_call *c, const struct sim_peer_rep
     return is_bad(reply) ? refused(c, reply) : next_piece(c);
 }
 
-static enum sim_outcome send_piece(struct sim_call *c, const struct sim_object *vdi, const struct xapi_value *there,
-                                   uint64_t start, size_t bytes)
-{
-    struct xk_buf b = XK_BUF_INIT(DOCUMENT_BYTES_MAX);
-    xk_autofree uint8_t *data = malloc(bytes), *text = malloc(bytes / 3 * 4 + 8);
-
-    if (!data || !text || sim_disk_read(c->pool, vdi, data, bytes, start) < 0) {
-        (void)sim_fail(c, "VDI_IO_ERROR", vdi->ref, NULL);
-        return give_up(c);
-    }
-    (void)EVP_EncodeBlock(text, data, (int)bytes);
-    xk_buf_add_str(&b, "{\"VDI\":");
-    xapi_json_value(&b, there);
-    xk_buf_printf(&b, ",\"start\":%llu,\"data\":\"%s\"}", (unsigned long long)start, (const char *)text);
-    return post(c, "/services/SM", &b, piece_sent);
-}
-
 static enum sim_outcome next_piece(struct sim_call *c)
 {
-    struct sim_joining *const j = c->joining;
-    uint64_t start, end;
+    struct xk_buf b;
+    const int code = sim_disks_next(c, &c->joining->disks, &b);
 
-    for (; j->disk < j->vdis.count; j->disk++, j->at = 0) {
-        const struct sim_object *const vdi = sim_find(c->pool, j->vdis.items[2 * j->disk].text, xapi_class_find("VDI"));
-        if (!vdi || !sim_disk_next(c->pool, vdi, j->at, &start, &end))
-            continue;
-        const uint64_t size = (uint64_t)sim_int(vdi, "virtual_size");
-        const size_t bytes = (size_t)XK_MIN(XK_MIN(end, size) - XK_MIN(start, size), (uint64_t)PIECE_BYTES);
-        if (bytes == 0)
-            continue;
-        j->at = start + bytes;
-        return send_piece(c, vdi, &j->vdis.items[2 * j->disk + 1], start, bytes);
-    }
-    return hand_over(c);
+    return code < 0 ? give_up(c) : code == 0 ? hand_over(c) : post(c, "/services/SM", &b, piece_sent);
 }
 
 /* ---- the records ---- */
@@ -373,7 +342,7 @@ static enum sim_outcome made(struct sim_call *c, const struct sim_peer_reply *re
     const struct xapi_value *const vdis = xapi_map_get(&reply->reply.value, "VDIs");
     if (!vdis || vdis->shape != XAPI_MAP)
         return refused(c, &(struct sim_peer_reply){.code = -EPROTO});
-    c->joining->vdis = *vdis;
+    c->joining->disks.vdis = *vdis;
     return next_piece(c);
 }
 

@@ -10,14 +10,10 @@
  * Facts: xapi_vm_migrate.ml of xapi (2026-08).
  */
 #include "lib/simpool/migrate.h"
-#include "lib/simpool/disk.h"
 #include "lib/simpool/peer.h"
-
-#include <openssl/evp.h>
 
 #define DOCUMENT_BYTES_MAX (256u << 10) /* less than a request may have */
 #define MOVE_NS            (4 * XK_NS_PER_S)
-#define PIECE_BYTES        (96u << 10)
 
 bool sim_migrate_leaves(const struct sim_call *c)
 {
@@ -262,8 +258,7 @@ void sim_migrate_forget(struct simpool *p, struct sim_object *vm)
 /* How far the bytes have gone, and what the far side answered. */
 struct sim_leaving {
     struct xapi_value reply; /* {"VM": its ref there, "VDIs": what the disks are called there} */
-    size_t disk;             /* the pair of VDIs that is on its way */
-    uint64_t at;
+    struct sim_disks_going disks;
 };
 
 static enum sim_outcome next_piece(struct sim_call *c);
@@ -295,23 +290,6 @@ static enum sim_outcome piece_sent(struct sim_call *c, const struct sim_peer_rep
     return undo(c);
 }
 
-static enum sim_outcome send_piece(struct sim_call *c, const struct sim_object *vdi, const struct xapi_value *there,
-                                   uint64_t start, size_t bytes)
-{
-    struct xk_buf b = XK_BUF_INIT(DOCUMENT_BYTES_MAX);
-    xk_autofree uint8_t *data = malloc(bytes), *text = malloc(bytes / 3 * 4 + 8);
-
-    if (!data || !text || sim_disk_read(c->pool, vdi, data, bytes, start) < 0) {
-        (void)sim_fail(c, "VDI_IO_ERROR", vdi->ref, NULL);
-        return undo(c);
-    }
-    (void)EVP_EncodeBlock(text, data, (int)bytes);
-    xk_buf_add_str(&b, "{\"VDI\":");
-    xapi_json_value(&b, there);
-    xk_buf_printf(&b, ",\"start\":%llu,\"data\":\"%s\"}", (unsigned long long)start, (const char *)text);
-    return sim_peer_post(c, sim_option(&c->args[SIM_MIGRATE_DEST], "SM"), &b, piece_sent);
-}
-
 static enum sim_outcome arrived(struct sim_call *c)
 {
     struct sim_object *const vm = sim_arg(c, SIM_MIGRATE_VM);
@@ -324,19 +302,12 @@ static enum sim_outcome arrived(struct sim_call *c)
 
 static enum sim_outcome next_piece(struct sim_call *c)
 {
-    struct sim_leaving *const l = c->leaving;
-    const struct xapi_value *const vdis = xapi_map_get(&l->reply, "VDIs");
-    uint64_t start, end;
+    struct xk_buf b;
+    const int code = sim_disks_next(c, &c->leaving->disks, &b);
 
-    for (; vdis && l->disk < vdis->count; l->disk++, l->at = 0) {
-        const struct sim_object *const vdi = sim_find(c->pool, vdis->items[2 * l->disk].text, xapi_class_find("VDI"));
-        if (!vdi || !sim_disk_next(c->pool, vdi, l->at, &start, &end))
-            continue;
-        const size_t bytes = (size_t)XK_MIN(end - start, (uint64_t)PIECE_BYTES);
-        l->at = start + bytes;
-        return send_piece(c, vdi, &vdis->items[2 * l->disk + 1], start, bytes);
-    }
-    return arrived(c);
+    if (code <= 0)
+        return code < 0 ? undo(c) : arrived(c);
+    return sim_peer_post(c, sim_option(&c->args[SIM_MIGRATE_DEST], "SM"), &b, piece_sent);
 }
 
 static enum sim_outcome sent(struct sim_call *c, const struct sim_peer_reply *reply)
@@ -349,7 +320,10 @@ static enum sim_outcome sent(struct sim_call *c, const struct sim_peer_reply *re
         return sim_no_memory(c);
     if (!vm || vm->shape != XAPI_TEXT)
         return refused(c, &(struct sim_peer_reply){.code = -EPROTO});
+    const struct xapi_value *const vdis = xapi_map_get(&reply->reply.value, "VDIs");
     *c->leaving = (struct sim_leaving){.reply = reply->reply.value};
+    if (vdis)
+        c->leaving->disks.vdis = *vdis;
     return next_piece(c);
 }
 

@@ -16,6 +16,17 @@ enum sim_outcome sim_migrate_away(struct sim_call *c);
 /* POST /services/xenops: a machine comes from another pool. */
 void sim_migrate_in(struct simpool *p, struct http_exchange *x);
 
+/* Disks whose content goes to another pool. Begin with only `vdis` set. */
+struct sim_disks_going {
+    struct xapi_value vdis; /* from the disk here to its name there */
+    size_t disk;
+    uint64_t at;
+};
+/*
+ * The document for /services/SM with the next piece.
+ * returns   1; 0: nothing is left; -EIO: the error was recorded, there is no document.
+ */
+int sim_disks_next(struct sim_call *c, struct sim_disks_going *g, struct xk_buf *ret);
 /* POST /services/SM: bytes of a disk of it. */
 void sim_migrate_bytes(struct simpool *p, struct http_exchange *x);
 /* A machine, its snapshots and all their disks go. */
