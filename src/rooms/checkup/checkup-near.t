@@ -3,18 +3,10 @@
 
 . "$XENKIT_SOURCE/tests/tap.sh"
 . "$XENKIT_SOURCE/tests/sim.sh"
+. "$XENKIT_SOURCE/src/rooms/checkup/look.sh"
 requires openssl
-export XDG_STATE_HOME="$tmp/state"
-printf 'xenkit\n' >password
-look() {
-    run xenkit checkup --json --password-file password "$@"
-}
 found() {
     jq -c '[.findings[] | [.check, .object, .severity]]' "$out"
-}
-# evidence CHECK [OBJECT]
-evidence() {
-    jq -r --arg c "$1" --arg o "${2:-}" '.findings[] | select(.check == $c and ($o == "" or .object == $o)) | .evidence' "$out"
 }
 host() {
     result host.get_by_name_label "$session" "\"$1\"" | jq -c '.[0]'

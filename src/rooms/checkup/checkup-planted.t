@@ -3,17 +3,9 @@
 
 . "$XENKIT_SOURCE/tests/tap.sh"
 . "$XENKIT_SOURCE/tests/sim.sh"
-export XDG_STATE_HOME="$tmp/state"
-printf 'xenkit\n' >password
-look() {
-    run xenkit checkup --json --password-file password "$@"
-}
+. "$XENKIT_SOURCE/src/rooms/checkup/look.sh"
 found() {
     jq -c '[.findings[] | [.check, .object]]' "$out"
-}
-# evidence CHECK [OBJECT]
-evidence() {
-    jq -r --arg c "$1" --arg o "${2:-}" '.findings[] | select(.check == $c and ($o == "" or .object == $o)) | .evidence' "$out"
 }
 host() {
     result host.get_all_records "$session" | jq -c "to_entries[] | select(.value.name_label == \"$1\").key"

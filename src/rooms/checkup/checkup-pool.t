@@ -2,16 +2,9 @@
 
 . "$XENKIT_SOURCE/tests/tap.sh"
 . "$XENKIT_SOURCE/tests/sim.sh"
-export XDG_STATE_HOME="$tmp/state"
-printf 'xenkit\n' >password
-look() {
-    run xenkit checkup --json --password-file password "$@"
-}
+. "$XENKIT_SOURCE/src/rooms/checkup/look.sh"
 found() {
     jq -c '[.findings[] | [.check, .object]]' "$out"
-}
-evidence() {
-    jq -r ".findings[] | select(.check == \"$1\") | .evidence" "$out"
 }
 
 start --hosts 5 --log "$PWD/xensource.log"

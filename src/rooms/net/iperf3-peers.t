@@ -22,6 +22,9 @@ for case in "results: sends 4 GiB: 1 iperf3: error - unable to receive results: 
     "params: says 77: 1 iperf3: error - received an unknown control message"; do
     ok "${case%%: 1 *}" grep -qxF "$case" client.txt
 done
+# Bytes that nobody took any more make of the close a reset.
+ok "end: closes" grep -Eqx 'end: closes: 1 iperf3: error - (control socket has closed unexpectedly|.*: Connection reset by peer)' \
+    client.txt
 wait $server
 is "a server meets lying clients" "$? $(cat server.err)" "0 "
 is "and serves the next one after each" "$(grep -c 'serves on$' server.txt) $(grep -v 'serves on$\|hears' server.txt)" "37 ends with 0"
