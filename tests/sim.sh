@@ -23,7 +23,7 @@ start() {
     "$XENKIT" sim --plain --login-delay 0s "$@" >"$tmp/sim.out" 2>"$tmp/sim.err" &
     pid=$!
     tries=0
-    until [ -s "$tmp/sim.out" ] || [ $tries = 400 ]; do
+    until [ -s "$tmp/sim.out" ] || [ $tries = 1200 ]; do
         tries=$((tries + 1))
         kill -0 $pid 2>/dev/null || break
         pause
@@ -42,7 +42,7 @@ ask() {
     shift 2
     # shellcheck disable=SC2086
     printf '%s\n' "$@" | jq -cs --arg m "$method" '{jsonrpc: "2.0", id: 7, method: $m, params: .}' |
-        curl -s -m 20 ${curl:-} -H 'Content-Type: application/json' --data-binary @- "$to/jsonrpc"
+        curl -s -m 60 ${curl:-} -H 'Content-Type: application/json' --data-binary @- "$to/jsonrpc"
 }
 call() {
     ask "$url" "$@"
@@ -57,17 +57,17 @@ failure() {
 login() {
     result session.login_with_password "\"${1:-root}\"" "\"${2:-xenkit}\"" '"1.0"' "\"${3:-test}\""
 }
-# soon COMMAND…: until it succeeds, at most 20 seconds
+# soon COMMAND…: until it succeeds, at most a minute or so
 soon() {
     tries=0
     until "$@" >/dev/null 2>&1; do
         tries=$((tries + 1))
-        [ $tries -lt 400 ] || return 1
+        [ $tries -lt 1200 ] || return 1
         pause
     done
 }
 # status CURL-ARGUMENTS…: of a reply
 status() {
     # shellcheck disable=SC2086
-    curl -s -m 20 ${curl:-} -o /dev/null -w '%{http_code}' "$@"
+    curl -s -m 60 ${curl:-} -o /dev/null -w '%{http_code}' "$@"
 }

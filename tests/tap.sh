@@ -14,7 +14,10 @@
 #     ok NAME CMD ARGS…       passes when CMD succeeds           is NAME GOT WANT       passes when the texts are equal
 #     nok NAME CMD ARGS…      passes when CMD fails              like NAME GOT REGEX    passes when some line matches
 #     pass NAME               fail NAME [WHY]                    skip NAME WHY          diag TEXT
-#     await CMD ARGS…         run CMD until it succeeds, for 15 s; fails when it did not
+#     await CMD ARGS…         run CMD until it succeeds, for a minute (a busy machine has every right to be late); fails
+#                             when it did not
+#     network=own             said before this file is read: the script runs in a network of its own, where it can be had;
+#                             nobody else takes its ports
 #     requires PROG…          skips the whole script by name when a program is missing
 #     requires_network        sets $apart: what runs a command in a network of its own; skips the rest without one
 #     skip_all WHY            skips the whole script, or what is left of it
@@ -31,6 +34,14 @@ set -u
 XENKIT=$(readlink -f "$XENKIT")
 XENKIT_SOURCE=$(readlink -f "$XENKIT_SOURCE")
 : "${XENKIT_TESTDATA:=$XENKIT_SOURCE/../shared}"
+if [ "${network:-}" = own ] && [ -z "${XENKIT_OWN_NETWORK:-}" ]; then
+    for apart in "unshare -n" "unshare -rn"; do
+        $apart ip link set lo up 2>/dev/null || continue
+        export XENKIT_OWN_NETWORK=1
+        # shellcheck disable=SC2016,SC2093 # the inner shell's words; the rest is for who can have no network
+        exec $apart sh -c 'ip link set lo up && exec bash "$@"' - "$0" "$@"
+    done
+fi
 LC_ALL=C.UTF-8 TZ=UTC
 export XENKIT XENKIT_SOURCE XENKIT_TESTDATA LC_ALL TZ
 unset NO_COLOR COLUMNS POSIXLY_CORRECT
@@ -113,11 +124,11 @@ skip_all() {
 }
 
 await() {
-    for _ in $(seq 750); do
-        "$@" && return 0
+    tap_until=$(($(date +%s) + 60))
+    until "$@"; do
+        [ "$(date +%s)" -lt $tap_until ] || return 1
         sleep 0.02
     done
-    return 1
 }
 
 requires() {

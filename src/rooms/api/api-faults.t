@@ -100,8 +100,8 @@ like "what may be left is named" "$(cat "$err")" "has a session of root \\(origi
 is "one session, not two" "$(sessions create | wc -l)" 1
 stop
 
-with 'method=session.login_with_password,delay=500ms' 'method=session.logout,delay=500ms'
-run api call "$url" VM.get_all --timeout 200ms
+with 'method=session.login_with_password,delay=2500ms' 'method=session.logout,delay=2500ms'
+run api call "$url" VM.get_all --timeout 2s
 check "a login whose answer comes too late" 124 "" '~logging in as root at .*: no answer in time'
 is "and a logout that takes longer than a call may: the session ends" "$(sessions create | wc -l) $(leaked)" "1 "
 stop
@@ -132,7 +132,7 @@ is "until they end by themselves" "$(leaked)$(find "$tmp/state" -name '*.open')"
 stop
 
 # The stop comes while the login waits for its answer: that is awaited, and the session ended.
-with 'method=session.login_with_password,delay=1s'
+with 'method=session.login_with_password,delay=2s'
 "$XENKIT" api call "$url" VM.get_all >"$out" 2>"$err" &
 waiting=$!
 until grep -q "HTTP 127" "$tmp/sim.log" || ss -tn 2>/dev/null | grep -q "127.0.0.1:${url##*:} " || [ $((i = ${i:-0} + 1)) -gt 6 ]; do pause; done
@@ -171,7 +171,7 @@ run api call "$url" VM.get_by_name_label web-01
 check "the first host is a slave now" 0 "~^OpaqueRef" '~going on with its master 127.0.0.2'
 stop
 
-with 'host=1,dead,after=3s' 'master=2,after=3s'
+with 'host=1,dead,after=6s' 'master=2,after=6s'
 api login "$slave" -q >/dev/null
 until ! "$XENKIT" api call "$url" VM.get_all --no-session-cache --connect-timeout 1s >/dev/null 2>&1; do pause 0.2; done
 run api call "$slave" VM.get_by_name_label web-01

@@ -76,8 +76,9 @@ done
 xenkit api call "$url" VM.add_tags "$web" blue
 xenkit api call "$url" SR.get_all >/dev/null
 net=$(xenkit api call "$url" network.create 'name_label=lab,other_config={}')
+await grep -q '"operation":"add"' "$tmp/events" # what is gone before anybody looked was never there
 xenkit api call "$url" network.destroy "$net"
-until grep -q '"operation":"del"' "$tmp/events"; do pause; done
+await grep -q '"operation":"del"' "$tmp/events"
 kill -TERM $watch
 wait $watch
 is "it ends well when it is stopped" "$? $(cat "$tmp/events.err")" "0 "
@@ -104,7 +105,7 @@ until grep -q "name_description: " "$tmp/table"; do
     pause
 done
 xenkit api call "$url" VM.add_tags "$web" green
-until grep -q green "$tmp/table"; do pause; done
+await grep -q green "$tmp/table"
 kill -TERM $watch
 wait $watch
 is "it runs until it is stopped" "$? $(cat "$tmp/table.err")" "0 "

@@ -146,7 +146,7 @@ is "no task is left behind" "$(api call "$url" task.get_all_records --json |
     jq '[.result[] | select(.name_label == "Async.VM.clone")] | length')" 0
 run api call "$url" VM.start "$ref" false false --async
 check "a task's error is that of its message" 4 "" '~^xenkit: VM.start: .*VM_BAD_POWER_STATE'
-run api call "$url" VM.copy "$db" late OpaqueRef:NULL --async --deadline 300ms
+run api call "$url" VM.copy "$db" late OpaqueRef:NULL --async --deadline 1500ms
 check "a deadline cancels the task" 124 "" '~VM.copy: it was not done in time, and its task was cancelled'
 is "and no machine is left" "$(api call "$url" VM.get_by_name_label late --json)" '{"result":[]}'
 

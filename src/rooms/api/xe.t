@@ -196,7 +196,7 @@ run xe message-create name=NEWS priority=3 body=text vm-uuid="$vm"
 check "a message" 0
 is "is listed" "$(xe message-list name=NEWS params=body --minimal)" text
 (pause 0.3 && xe vm-start uuid="$vm") &
-run timeout 20 "$tmp/xe" -s 127.0.0.1 -p "$port" -pw xenkit event-wait class=vm uuid="$vm" power-state=running
+run timeout 60 "$tmp/xe" -s 127.0.0.1 -p "$port" -pw xenkit event-wait class=vm uuid="$vm" power-state=running
 check "event-wait ends when it is so" 0
 wait $! || :
 run xe vm-shutdown --multiple --force power-state=halted name-label=desk-01

@@ -18,7 +18,7 @@ start --hosts 4 --fault host=2,skew=1s --fault host=3,skew=4s --fault host=4,ske
 look "$url"
 is "a clock that is off by a second, by four, by a minute" "$status $(found)" \
     '1 [["pool.clock-skew","host-4","critical"],["pool.clock-skew","host-3","warning"]]'
-like "how far, and how sure" "$(evidence pool.clock-skew host-4)" '^its clock is 6[12]\.[0-9] s behind this machine.s \(± [01]\.[0-9] s\)$'
+like "how far, and how sure" "$(evidence pool.clock-skew host-4)" '^its clock is 6[0-4]\.[0-9] s behind this machine.s \(± [0-9]+\.[0-9] s\)$'
 stop
 # The whole pool lives in another hour. What is young there is young.
 start --hosts 1 --now $(($(date +%s) - 8 * 3600))

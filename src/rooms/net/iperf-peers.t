@@ -2,6 +2,7 @@
 # The classic iperf (2.x) among peers that mean it no good, and what its options do, seen from outside. No other iperf is
 # needed.
 
+network=own
 . "$XENKIT_SOURCE/tests/tap.sh"
 requires python3 ss
 mkdir "$tmp/bin"
@@ -107,9 +108,9 @@ python3 hostile.py "$tcp_port" "$udp_port" <hold >hostile.txt 2>hostile.err &
 exec 9>hold
 await grep -q ready hostile.txt
 is "what is no test is not answered" "$(head -n 1 hostile.txt)" silent
-run timeout 10 "$iperf" -c 127.0.0.1 -p "$tcp_port" -n 1M
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$tcp_port" -n 1M
 check "beside 1,000 silent connections and garbage a client is served: TCP" 0 "~ 1.00 MBytes "
-run timeout 10 "$iperf" -c 127.0.0.1 -p "$udp_port" -u -n 50K -b 10m
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$udp_port" -u -n 50K -b 10m
 check "and UDP" 0 "~ Server Report:"
 # Half open and silent ones are let go after four seconds.
 gone() {
@@ -119,7 +120,7 @@ ok "silent connections are ended" await gone
 exec 9>&-
 like "and told" "$(sort -u tcp.txt.err)" '^read tcp flags \((runt|peer close)\) failed$'
 kill -TERM "$tcp_server"
-stops "the TCP server ends when it is asked to" 5 "$tcp_server"
+stops "the TCP server ends when it is asked to" 60 "$tcp_server"
 
 # A server that is killed, or never answers.
 serve dies.txt
@@ -127,7 +128,7 @@ serve dies.txt
 client=$!
 await grep -q connected dies.txt
 kill -9 "$server"
-stops "a client ends when its server is killed" 5 $client
+stops "a client ends when its server is killed" 60 $client
 wait $client
 is "and says so" "$? $(grep -c 'failed: ' dies.ce)" "1 1"
 serve dies2.txt
@@ -135,7 +136,7 @@ serve dies2.txt
 client=$!
 await grep -q connected dies2.txt
 kill -9 "$server"
-stops "when it receives, too" 5 $client
+stops "when it receives, too" 60 $client
 wait $client
 is "and says so, too" "$? $(cat dies.ce)" "1 recv failed: Connection reset by peer"
 serve dies3.txt -u
@@ -158,12 +159,12 @@ python3 mute.py >mute.txt &
 on_exit kill $!
 await test -s mute.txt
 read -r mute_tcp mute_udp <mute.txt
-run timeout 10 "$iperf" -c 127.0.0.1 -p "$mute_udp" -u -t 0.1
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$mute_udp" -u -t 0.1
 check "a server that never acknowledges is told" 1 - "~did not receive ack of last datagram after 10 tries"
-run timeout 10 "$iperf" -c 127.0.0.1 -p "$mute_tcp" -t 0.2 -R
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$mute_tcp" -t 0.2 -R
 check "one that never sends ends with the time" 0 "~^\[ \*1\] .* sec  0.000 Bytes"
 # One that reads nothing: what was written is told, and that nobody took it.
-run timeout 10 "$iperf" -c 127.0.0.1 -p "$mute_tcp" -t 0.2
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$mute_tcp" -t 0.2
 check "one that never reads" 1 "~^\[  1\] " "client await server close failed: Connection timed out"
 
 wait $receiver
@@ -182,18 +183,18 @@ is "a client that is stopped tells what there was" "$? $(grep -c ' sec ' stop.c)
 client=$!
 await grep -q '^\[  2\]' stop.txt
 kill -TERM "$server"
-stops "a server that is stopped ends" 5 "$server"
-stops "and with it its client" 5 $client
+stops "a server that is stopped ends" 60 "$server"
+stops "and with it its client" 60 $client
 is "and says that it does" "$(cat stop.txt.err)" "Waiting for server threads to complete. Interrupt again to force quit."
 is "and what there was" "$(grep -c ' sec ' stop.txt)" 2
 
 # ---- options ----
 
 serve once.txt -P 1
-run timeout 10 "$iperf" -c 127.0.0.1 -p "$port" -n 128K
-stops "-P 1: the server ends after one connection" 5 "$server"
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$port" -n 128K
+stops "-P 1: the server ends after one connection" 60 "$server"
 serve time.txt -t 1
-stops "-t: it ends after its time" 5 "$server"
+stops "-t: it ends after its time" 60 "$server"
 port=$(free_port)
 run "$iperf" -s -p "$port" -D
 check "-D: in the background" 0 "" "Running Iperf Server as a daemon"
@@ -201,56 +202,56 @@ listens() {
     [ -n "$(ss -Hlnt "sport = :$port")" ]
 }
 await listens
-run timeout 10 "$iperf" -c 127.0.0.1 -p "$port" -n 128K
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$port" -n 128K
 check "which serves" 0 "~ sec "
 daemon=$(ss -Hlntp "sport = :$port" | grep -o 'pid=[0-9]*')
 kill "${daemon#pid=}"
 port=$(free_port)
-run timeout 10 "$iperf" -c 127.0.0.1 -p "$port" -n 128K -o out.txt
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$port" -n 128K -o out.txt
 check "-o: the output goes to a file" 1 "Output from stdout and stderr will be redirected to file out.txt"
 like "with its errors" "$(cat out.txt)" "tcp connect failed: Connection refused"
 
 serve key.txt --permit-key=open-sesame
-run timeout 10 "$iperf" -c 127.0.0.1 -p "$port" -n 4M --permit-key=open-barley
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$port" -n 4M --permit-key=open-barley
 check "a wrong key" 1 - -
-run timeout 10 "$iperf" -c 127.0.0.1 -p "$port" -n 4M
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$port" -n 4M
 check "no key" 1 - -
-run timeout 10 "$iperf" -c 127.0.0.1 -p "$port" -n 128K --permit-key=open-sesame
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$port" -n 128K --permit-key=open-sesame
 check "the right key" 0 "~^\[open-sesame\(1\)\] .* sec "
 await grep -q ' sec ' key.txt
 is "the server has taken one" "$(grep -c '^\[drop\] .*(permit key fail)$' key.txt) $(grep -c ' sec ' key.txt)" "2 1"
 
 serve many.txt -i 1
-run timeout 20 "$iperf" -c 127.0.0.1 -p "$port" -P 8 -t 0.3
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$port" -P 8 -t 0.3
 check "eight streams" 0 "~^\[SUM\] "
-run timeout 20 "$iperf" -c 127.0.0.1 -p "$port" --connect-only=3
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$port" --connect-only=3
 is "--connect-only" "$status $(grep -c ' (ct=.* ms) on ' "$out")" "0 3"
-run timeout 20 "$iperf" -c localhost -p "$port" -n 128K --txdelay-time 0.3
+run timeout 60 "$iperf" -c localhost -p "$port" -n 128K --txdelay-time 0.3
 check "--txdelay-time" 0 "~ Client traffic to start in 1 seconds at "
-run timeout 20 env IPERF_PORT="$port" IPERF_NUM=128K IPERF_CLIENT=127.0.0.1 "$iperf"
+run timeout 60 env IPERF_PORT="$port" IPERF_NUM=128K IPERF_CLIENT=127.0.0.1 "$iperf"
 check "options from the environment" 0 "~  128 KBytes "
-run timeout 20 "$iperf" -c 127.0.0.1 -p "$port" -n 128K -x S
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$port" -n 128K -x S
 nok "-x S" grep -q '^Client connecting' "$out"
-run timeout 20 "$iperf" -c 127.0.0.1 -p "$port" -n 128K -x D
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$port" -n 128K -x D
 nok "-x D" grep -q ' sec ' "$out"
-run timeout 20 "$iperf" -c 127.0.0.1 -p "$port" -t 0.3 -P 2 -x M
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$port" -t 0.3 -P 2 -x M
 nok "-x M" grep -q SUM "$out"
 head -c 300000 /dev/urandom >bytes
-run timeout 20 "$iperf" -c 127.0.0.1 -p "$port" -F bytes -y C
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$port" -F bytes -y C
 is "-F: all bytes and the header" "$(cut -d , -f 8 "$out")" 300060
-run timeout 20 "$iperf" -c 127.0.0.1 -p "$port" -I -y C
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$port" -I -y C
 is "-I: nothing on standard input" "$(cut -d , -f 8 "$out")" 60
 like "-y C has the time of day" "$(cut -d , -f 1 "$out")" "^$(date +%Y%m%d)"
 serve udp2.txt -u
-run timeout 20 "$iperf" -c 127.0.0.1 -p "$port" -u -n 50K -b 10m -x V
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$port" -u -n 50K -b 10m -x V
 nok "-x V" grep -q 'Server Report' "$out"
 serve six.txt -V
-run timeout 20 "$iperf" -c ::1 -V -p "$port" -n 128K
+run timeout 60 "$iperf" -c ::1 -V -p "$port" -n 128K
 check "IPv6" 0 "~ local ::1 port .* connected with ::1 port "
-run timeout 20 "$iperf" -c 127.0.0.1 -p "$port" -n 128K
+run timeout 60 "$iperf" -c 127.0.0.1 -p "$port" -n 128K
 check "the same server by IPv4" 0 "~ sec "
 serve six6.txt -V -u
-run timeout 20 "$iperf" -c ::1 -V -u -p "$port" -n 50K -b 10m
+run timeout 60 "$iperf" -c ::1 -V -u -p "$port" -n 50K -b 10m
 check "datagrams over IPv6 are shorter" 0 "~^Sending 1450 byte datagrams"
 like "and reported" "$(cat "$out")" "Server Report:"
 
@@ -259,7 +260,7 @@ serve crowd.txt -u
 crowd=()
 for i in 1 2 3 4 5 6; do
     for j in 1 2 3; do
-        timeout 20 "$iperf" -c 127.0.0.1 -p "$port" -u -n 30K -b 4m >"crowd$i.$j" 2>&1
+        timeout 60 "$iperf" -c 127.0.0.1 -p "$port" -u -n 30K -b 4m >"crowd$i.$j" 2>&1
         echo $? >>crowd.status
     done &
     crowd+=($!)
@@ -271,12 +272,13 @@ is "lose nothing" "$(grep -hA 2 'Server Report' crowd?.? | grep -c ' 0/22 (0%)')
 # ---- rates ----
 
 cat >rate.py <<'PY'
-# What a client sends, by its own stamps: its rate, and the median gap in microseconds.
-import socket, struct, subprocess, sys
+# What a client sends, by its own stamps: its rate, the median gap in microseconds, how many, and what share of the time
+# it waited for a processor, in percent.
+import os, socket, struct, subprocess, sys
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 u.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
 u.bind(("127.0.0.1", 0))
-u.settimeout(10)
+u.settimeout(60)
 client = subprocess.Popen([sys.argv[1], "-c", "127.0.0.1", "-u", "-p", str(u.getsockname()[1])] + sys.argv[2:],
                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 at, sizes = [], []
@@ -287,15 +289,18 @@ while True:
         break
     at.append(s * 1000000 + us)
     sizes.append(len(d))
+# How long it had to leave its processor to others, of the whole time.
+waited = sum(int(open("/proc/%d/task/%s/schedstat" % (client.pid, t)).read().split()[1]) for t in os.listdir("/proc/%d/task" % client.pid))
 client.kill()
 gaps = sorted(b - a for a, b in zip(at, at[1:]))
-print(sum(sizes[1:]) * 8e6 / (at[-1] - at[0]), gaps[len(gaps) // 2], len(at))
+print(sum(sizes[1:]) * 8e6 / (at[-1] - at[0]), gaps[len(gaps) // 2], len(at), waited / 1e4 / (at[-1] - at[0]))
 PY
-# rate NAME WANTED-BPS WANTED-GAP-US OPTIONS…: within 0.5 %; a busy machine may need more than one try.
+# rate NAME WANTED-BPS WANTED-GAP-US OPTIONS…: within 0.5 %. What a busy neighbour takes from the sender is no fault of its:
+# the kernel tells how long that was.
 rate() {
     name=$1 want=$2 gap=$3
     shift 3
-    for _ in 1 2 3; do
+    for _ in 1 2 3 4 5; do
         python3 rate.py "$iperf" "$@" >rate.txt 2>&1
         awk -v want="$want" -v gap="$gap" '{ e = $1 / want - 1; g = $2 / gap - 1 }
             END { exit !(NR == 1 && e < 0.005 && e > -0.005 && g < 0.01 && g > -0.01) }' rate.txt && {
@@ -303,12 +308,11 @@ rate() {
             return
         }
     done
-    # Where every processor has several to run, nothing is on time.
-    if awk -v n="$(nproc)" '{ exit !($1 > 2 * n) }' /proc/loadavg; then
+    if awk '{ exit !($4 > 0.5) }' rate.txt; then
         skip "$name" "this machine is too busy for it: $(cat rate.txt)"
         return
     fi
-    fail "$name" "bits a second, median gap, datagrams: $(cat rate.txt); wanted $want, $gap"
+    fail "$name" "bits a second, median gap, datagrams, % of the time without a processor: $(cat rate.txt); wanted $want, $gap"
 }
 rate "1 Mbit/s" 1000000 11760 -b 1m -t 0.7
 rate "20 Mbit/s" 20000000 588 -b 20m -t 0.5
@@ -318,6 +322,6 @@ rate "1,000 datagrams a second" 1600000 1000 -b 1000pps -l 200 -t 0.5
 # By now its ten seconds are over.
 ok "a sender of datagrams that was killed is missed" await grep -q '^\[  1\] .* sec ' udp.txt
 kill -TERM "$udp_server"
-stops "the UDP server ends when it is asked to" 5 "$udp_server"
+stops "the UDP server ends when it is asked to" 60 "$udp_server"
 
 done_testing

@@ -2,6 +2,7 @@
 # The classic iperf (2.x) beside the real one: each plays client and server against each, and what they print must have
 # the same shape: the same lines, columns and units, with the digits masked.
 
+network=own
 . "$XENKIT_SOURCE/tests/tap.sh"
 requires iperf python3
 case $(iperf -v 2>&1) in
@@ -34,9 +35,9 @@ print(*sorted(found), sep="\n")')
 # ---- wrong options ----
 
 bad() {
-    timeout -s KILL 5 "$stock" "$@" 2>&1 >want.out </dev/null | sed 's|/[^ `]*/iperf|iperf|g' >want
+    timeout -s KILL 20 "$stock" "$@" 2>&1 >want.out </dev/null | sed 's|/[^ `]*/iperf|iperf|g' >want
     wanted=${PIPESTATUS[0]}
-    timeout -s KILL 5 "$ours" "$@" >got.out 2>got </dev/null
+    timeout -s KILL 20 "$ours" "$@" >got.out 2>got </dev/null
     is "refused alike: $*" "$? $(cat got)" "$wanted $(cat want)"
 }
 bad
@@ -132,7 +133,7 @@ pair_once() {
     done
     shift
     case " $* " in *" -u "*) options+=(-u) ;; esac
-    timeout -s KILL 6 "$server" -s -P "$streams" -p "$port" "${options[@]}" >"$name.s" 2>"$name.se" </dev/null &
+    timeout -s KILL 15 "$server" -s -P "$streams" -p "$port" "${options[@]}" >"$name.s" 2>"$name.se" </dev/null &
     peer=$!
     listening() {
         [ -n "$(ss -Hlntu "sport = :$port" 2>/dev/null)" ]
@@ -140,7 +141,7 @@ pair_once() {
     await listening || return
     arguments=("$@")
     case " $* " in *" -d "* | *" -r "*) arguments+=(-L "$back") ;; esac
-    timeout -s KILL 6 "$client" -c 127.0.0.1 -p "$port" "${arguments[@]}" >"$name.c" 2>"$name.ce" </dev/null
+    timeout -s KILL 15 "$client" -c 127.0.0.1 -p "$port" "${arguments[@]}" >"$name.c" 2>"$name.ce" </dev/null
     echo $? >"$name.status"
     wait $peer
     echo $? >>"$name.status"
@@ -269,12 +270,12 @@ ip addr add 192.0.2.1/24 dev g0
 ip link set g0 up
 ip link set g1 up
 ip route add 224.0.0.0/4 dev g0
-timeout -s KILL 9 "$2" -s -u -B 239.1.1.1 -P 1 -e >"$3.s" 2>"$3.se" &
-for _ in $(seq 250); do
+timeout -s KILL 30 "$2" -s -u -B 239.1.1.1 -P 1 -e >"$3.s" 2>"$3.se" &
+for _ in $(seq 1500); do
     ! grep -q 'buffer size: .*default' "$3.s" || break
     sleep 0.02
 done
-timeout -s KILL 9 "$1" -c 239.1.1.1 -u -n 100K -b 20m -T 3 -e >"$3.c" 2>"$3.ce"
+timeout -s KILL 30 "$1" -c 239.1.1.1 -u -n 100K -b 20m -T 3 -e >"$3.c" 2>"$3.ce"
 echo $? >"$3.status"
 wait
 END

@@ -1,5 +1,6 @@
 # Peers of the classic iperf3 that lie, go silent or die, at every step and in both roles: it always ends, and says why.
 
+network=own
 . "$XENKIT_SOURCE/tests/tap.sh"
 requires python3
 ln -s "$XENKIT" "$tmp/iperf3"

@@ -2,6 +2,7 @@
 # The classic iperf3 beside the real one: each plays client and server against each, and what they print, how they end
 # and what their JSON is made of must be the same.
 
+network=own
 . "$XENKIT_SOURCE/tests/tap.sh"
 requires iperf3 python3
 ln -s "$XENKIT" "$tmp/iperf3"
@@ -145,19 +146,29 @@ check "what is not built in is refused by name" 1 - "~no SCTP support available"
 
 # ---- both as both ----
 
-# Numbers become N and units U, so that only the shape is left; rows of the same shape count once.
+# Numbers become N and units U, so that only the shape is left; rows of the same shape count once, and so do intervals
+# of several rows: on a busy machine there is one more.
 shape() {
-    sed -E 's/[0-9]+(\.[0-9]+)?(e[+-][0-9]+)?/N/g; s/ +/ /g; s/[KMGT]?(bits|Bytes)/U/g; s/Cookie: .*/Cookie/' | uniq
+    sed -E 's/[0-9]+(\.[0-9]+)?(e[+-][0-9]+)?/N/g; s/ +/ /g; s/[KMGT]?(bits|Bytes)/U/g; s/Cookie: .*/Cookie/' | uniq |
+        awk 'function flush() {
+                 if (rows == "" || substr(last, length(last) - length(rows) + 1) != rows) {
+                     printf "%s%s", line, rows
+                     last = rows
+                 }
+             }
+             /^- - -/ { flush(); line = $0 "\n"; rows = ""; next }
+             { rows = rows $0 "\n" }
+             END { flush() }'
 }
 
 # The part of a server's transcript since the last look, once its test is over. The real one loses its only interval
 # when a test is very short, so intervals are not looked at here.
 transcript() {
-    for _ in $(seq 100); do
+    listens_anew() {
         tail -n +"$(($2 + 1))" "$1" >"$1.new"
-        [ "$(grep -c listening "$1.new")" -eq 0 ] || break
-        sleep 0.02
-    done
+        grep -q listening "$1.new"
+    }
+    await listens_anew "$1" "$2"
     shape <"$1.new" | awk '!/^- - -|Interval/ && (!/ sec / || /sender|receiver/)'
 }
 
@@ -167,20 +178,14 @@ own_words() {
 }
 
 compare() {
-    before=$(wc -l <stock.txt)
-    timeout 30 "$stock" -c 127.0.0.1 -p "$stock_port" "$@" >c1 2>e1 </dev/null
-    want_status=$?
-    want_client=$(shape <c1 | own_words)
-    want_server=$(transcript stock.txt "$before")
+    want_of "$@"
     for pair in "ours to ours" "ours to stock" "stock to ours"; do
-        client=$stock target=$our_port file=ours.txt
-        [ "${pair% to *}" = stock ] || client=$ours
-        [ "${pair#* to }" = ours ] || target=$stock_port file=stock.txt
-        before=$(wc -l <$file)
-        timeout 30 "$client" -c 127.0.0.1 -p "$target" "$@" >c2 2>e2 </dev/null
-        got_status=$?
-        got_client=$(shape <c2 | own_words)
-        got_server=$(transcript $file "$before")
+        # What differs by chance is the same the next time.
+        for _ in 1 2 3; do
+            got_of "$@"
+            [ "$got_status $got_client $got_server" != "$want_status $want_client $want_server" ] || break
+            want_of "$@"
+        done
         if [ "$got_status $got_client $got_server" = "$want_status $want_client $want_server" ]; then
             pass "$pair: $*"
         else
@@ -190,6 +195,23 @@ compare() {
             head -n 3 e1 e2 | sed 's/^/#   /'
         fi
     done
+}
+want_of() {
+    before=$(wc -l <stock.txt)
+    timeout 60 "$stock" -c 127.0.0.1 -p "$stock_port" "$@" >c1 2>e1 </dev/null
+    want_status=$?
+    want_client=$(shape <c1 | own_words)
+    want_server=$(transcript stock.txt "$before")
+}
+got_of() {
+    client=$stock target=$our_port file=ours.txt
+    [ "${pair% to *}" = stock ] || client=$ours
+    [ "${pair#* to }" = ours ] || target=$stock_port file=stock.txt
+    before=$(wc -l <$file)
+    timeout 60 "$client" -c 127.0.0.1 -p "$target" "$@" >c2 2>e2 </dev/null
+    got_status=$?
+    got_client=$(shape <c2 | own_words)
+    got_server=$(transcript $file "$before")
 }
 while read -r options; do
     # shellcheck disable=SC2086 # words of options
@@ -282,7 +304,7 @@ for options in "-n 2M" "-n 2M -R" "-n 200K -u -b 50M"; do
         "$server" -s -V -1 -p "$port" --forceflush >"$name" 2>"$name.err" &
         await grep -q listening "$name"
         # shellcheck disable=SC2086
-        run timeout 20 "$stock" -c 127.0.0.1 -p "$port" $options
+        run timeout 60 "$stock" -c 127.0.0.1 -p "$port" $options
         wait $!
         # Whether so short a test has an interval is chance.
         sed -i "s/MSS: [0-9]*/MSS: 0/; s/^Time: .*/Time:/; /^Starting Test/,/^- - -/{/^\[/d}" "$name"
@@ -320,10 +342,10 @@ print('\n'.join(bad[:8]))
 EOF
 while read -r options; do
     # shellcheck disable=SC2086
-    timeout 30 "$stock" -c 127.0.0.1 -p "$stock_port" -J $options >want.json
+    timeout 60 "$stock" -c 127.0.0.1 -p "$stock_port" -J $options >want.json
     for target in "$our_port" "$stock_port"; do
         # shellcheck disable=SC2086
-        timeout 30 "$ours" -c 127.0.0.1 -p "$target" -J $options >got.json
+        timeout 60 "$ours" -c 127.0.0.1 -p "$target" -J $options >got.json
         is "JSON of $options, $([ "$target" = "$our_port" ] && echo ours to ours || echo ours to stock)" \
             "$(python3 keys.py want.json got.json 2>&1)" ""
     done
@@ -351,7 +373,7 @@ while read -r options; do
         "$server" -s -J -1 -p "$port" >"$name" 2>&1 &
         await listens "$port"
         # shellcheck disable=SC2086
-        run timeout 20 "$stock" -c 127.0.0.1 -p "$port" $options
+        run timeout 60 "$stock" -c 127.0.0.1 -p "$port" $options
         wait $!
     done
     is "JSON of a server of $options" "$(python3 keys.py server.want server.got 2>&1)" ""
@@ -400,11 +422,12 @@ wait $first
 is "the first one goes on" $? 0
 stop_server
 server
-"$ours" -c 127.0.0.1 -p "$other_port" -t 1 >first.txt 2>&1 &
+"$ours" -c 127.0.0.1 -p "$other_port" -t 60 >first.txt 2>&1 &
 first=$!
 await grep -q Accepted other.txt
 run "$ours" -c 127.0.0.1 -p "$other_port" -n 1M
 check "else the second one hears that the server is busy" 1 "" "~the server is busy running a test. try again later"
+kill $first
 wait $first
 stop_server
 server --server-max-duration 2
@@ -433,7 +456,7 @@ c.sendall(struct.pack('>I', len(params)) + params)
 c.recv(1)
 s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
 s.sendall(cookie)
-print(c.recv(2), struct.unpack('>bi', c.recv(5, socket.MSG_WAITALL)))
+print(c.recv(2, socket.MSG_WAITALL), struct.unpack('>bi', c.recv(5, socket.MSG_WAITALL)))
 EOF
 wait $!
 is "a client that sends nothing is left after the time" "$(cat idle.txt)" "b'\x01\x02' (-2, 144)"
@@ -441,11 +464,8 @@ stop_server
 server --idle-timeout 1
 inode() { readlink /proc/$other/fd/* | grep socket | sort | tr '\n' ' '; }
 before=$(inode)
-for _ in $(seq 60); do
-    [ "$(inode)" = "$before" ] || break
-    sleep 0.05
-done
-nok "an idle server listens anew" test "$(inode)" = "$before"
+anew() { [ "$(inode)" != "$before" ]; }
+ok "an idle server listens anew" await anew
 stop_server
 
 run "$ours" -s -p "$other_port" -D -1 -I pid --logfile log
@@ -508,15 +528,21 @@ run "$ours" -c 127.0.0.1 -p "$our_port" -n 10M -J
 is "the receiver counts what the sender sent" "$(jq '.end.sum_sent.bytes == .end.sum_received.bytes' <"$out")" true
 
 # Held up for 200 ms in the middle, a stream sends what was asked for all the same.
-"$ours" -c 127.0.0.1 -p "$our_port" -u -b 20M -l 1000 -t 2 --forceflush -J >held.json &
-held=$!
-sleep 0.5
-kill -STOP $held
-sleep 0.2
-kill -CONT $held
-wait $held
-ok "a rate is kept through an interruption" \
+# (Who is held up at the end, too, by others, has no time left for it: then once more.)
+is_kept() {
     jq -e '.end.sum_sent | (.bytes * 8 / .seconds / 20e6 - 1 | fabs) < 0.05' held.json
+}
+for _ in 1 2 3 4 5; do
+    "$ours" -c 127.0.0.1 -p "$our_port" -u -b 20M -l 1000 -t 2 --forceflush -J >held.json &
+    held=$!
+    sleep 0.5
+    kill -STOP $held
+    sleep 0.2
+    kill -CONT $held
+    wait $held
+    ! is_kept >is-kept || break
+done
+ok "a rate is kept through an interruption" is_kept
 
 # ---- where the real one is wrong ----
 
@@ -533,7 +559,7 @@ files() {
     receiver=$!
     await listens "$own"
     # shellcheck disable=SC2086 # no word at all
-    timeout 20 "$1" -c 127.0.0.1 -p "$own" -F $client_file $3 >/dev/null 2>&1
+    timeout 60 "$1" -c 127.0.0.1 -p "$own" -F $client_file $3 >/dev/null 2>&1
     wait "$receiver"
     cmp -s sent.bin received.bin
 }
@@ -559,7 +585,7 @@ def take(n):
         assert more
         got += more
     return got
-c = socket.create_connection(('127.0.0.1', port), 10)
+c = socket.create_connection(('127.0.0.1', port), 60)
 cookie = b'd' * 36 + b'\0'
 c.sendall(cookie)
 assert take(1) == b'\x09'
@@ -567,7 +593,7 @@ c.sendall(frame({'udp': True, 'omit': omit, 'time': 1, 'num': 0, 'blockcount': 0
                  'bandwidth': 1000000, 'client_version': '3.12'}))
 assert take(1) == b'\x0a'
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-u.settimeout(10)
+u.settimeout(60)
 u.connect(('127.0.0.1', port))
 u.send(b'9876')
 assert u.recv(10) == b'6789'
@@ -576,13 +602,13 @@ def data(n):
     u.send(struct.pack('>III', 0, 0, n) + b'x' * 988)
 if omit:
     data(1), data(4)                                # two lost while it does not count
-    time.sleep(omit + 0.3)
+    time.sleep(omit + 1.5)
     first = 5
 else:
     first = 1
 for n in [first, first + 2, first + 2, first + 3]:  # one lost, one twice
     data(n)
-time.sleep(0.2)
+time.sleep(1)
 c.sendall(b'\x04')
 assert take(1) == b'\x0d'
 own = {'cpu_util_total': 1, 'cpu_util_user': 1, 'cpu_util_system': 0, 'sender_has_retransmits': 0, 'streams': [
@@ -621,16 +647,16 @@ if [ -n "${IPERF3_NEWEST:-}" ]; then
     newest_port=$port
     while read -r options; do
         # shellcheck disable=SC2086
-        run timeout 20 "$ours" -c 127.0.0.1 -p "$newest_port" $options
+        run timeout 60 "$ours" -c 127.0.0.1 -p "$newest_port" $options
         check "to the newest server: $options" 0 -
         # shellcheck disable=SC2086
-        run timeout 20 "$IPERF3_NEWEST" -c 127.0.0.1 -p "$our_port" $options
+        run timeout 60 "$IPERF3_NEWEST" -c 127.0.0.1 -p "$our_port" $options
         check "from the newest client: $options" 0 -
         # shellcheck disable=SC2086
-        run timeout 20 "$IPERF3_NEWEST" -c 127.0.0.1 -p "$newest_port" -J $options
+        run timeout 60 "$IPERF3_NEWEST" -c 127.0.0.1 -p "$newest_port" -J $options
         cp "$out" want.json
         # shellcheck disable=SC2086
-        run timeout 20 "$ours" -c 127.0.0.1 -p "$our_port" -J $options
+        run timeout 60 "$ours" -c 127.0.0.1 -p "$our_port" -J $options
         is "and its JSON: $options" "$(python3 keys.py want.json "$out" 2>&1)" ""
     done <<'EOF'
 -n 2M
@@ -668,7 +694,7 @@ for number in [int(n) for n in sys.argv[2].split(',')]:
         c, _ = listener.accept()
         c.recv(37)
         c.sendall(b'\xfe' + struct.pack('>ii', number, system))
-        p.wait(20)
+        p.wait(60)
         print(number, system, p.returncode, p.stderr.read())
         c.close()
 EOF
@@ -695,9 +721,9 @@ if command -v openssl >/dev/null; then
             # Before 3.17 the padding was another one: ours reads both, and writes the old one when asked.
             padding=
             [ "$client" = "$stock" ] || padding=--use-pkcs1-padding
-            run timeout 20 "$client" -c 127.0.0.1 -p "$own" -n 1M --username mario --rsa-public-key-path public.pem $padding
+            run timeout 60 "$client" -c 127.0.0.1 -p "$own" -n 1M --username mario --rsa-public-key-path public.pem $padding
             check "a user with the right password, $name" 0 -
-            IPERF3_PASSWORD=wrong run timeout 20 "$client" -c 127.0.0.1 -p "$own" -n 1M --username mario \
+            IPERF3_PASSWORD=wrong run timeout 60 "$client" -c 127.0.0.1 -p "$own" -n 1M --username mario \
                 --rsa-public-key-path public.pem $padding
             check "a wrong one, $name" 1 - "~test authorization failed"
         done
@@ -725,7 +751,7 @@ cat >strangers.py <<'EOF'
 import socket, struct, sys, os, time, random
 port = int(sys.argv[1])
 def connect():
-    return socket.create_connection(('127.0.0.1', port), 10)
+    return socket.create_connection(('127.0.0.1', port), 60)
 def reply(data, more=b''):
     c = connect()
     c.sendall(data)
@@ -733,7 +759,7 @@ def reply(data, more=b''):
     if more:
         try:
             c.sendall(more)
-            c.settimeout(15)
+            c.settimeout(60)
             while c.recv(100):
                 pass
         except OSError:

@@ -31,6 +31,17 @@ mesh() {
     echo $status >"$to/$name.status"
 }
 
+# again NAME FILTER OPTIONS…: a mesh whose result is as expected; where the machine stood still for a while it is slow, or
+# flows do not begin together, and then it is measured once more.
+again() {
+    filter=$2
+    set -- "$1" "${@:3}"
+    for _ in 1 2 3 4 5; do
+        mesh "$@"
+        ! jq -e "$filter" "$to/$1.json" >"$to/filter" 2>&1 || break
+    done
+}
+
 hosts() {
     for i; do
         printf 'h%s=192.0.2.%s ' "$i" "$i"
@@ -49,13 +60,10 @@ for i in 1 2 3 4 5 6 7 8; do
     host $i
 done
 
-# Only a busy machine makes differences where there are none.
-for _ in 1 2 3; do
-    # shellcheck disable=SC2046
-    mesh sound $(hosts 1 2 3 4) -t 1 -b 20M --pattern pairs --pattern incast --pattern outcast --pattern all \
-        --html "$to/sound.html" --prometheus "$to/sound.prom"
-    [ "$(cat "$to/sound.status")" != 0 ] || break
-done
+# shellcheck disable=SC2046
+again sound '.findings == [] and ([.links[] | select(.pattern == "pairs") | .rate_bps | . > 15e6 and . < 23e6] | all) and
+    .start.spread_ns < 2e9' $(hosts 1 2 3 4) -t 1 -b 20M --pattern pairs --pattern incast --pattern outcast --pattern all \
+    --html "$to/sound.html" --prometheus "$to/sound.prom"
 
 # One link that drops, one that is slow; both only in one direction and between two hosts that are fine otherwise.
 at_host h5 nft -f - <<'EOF'
@@ -75,19 +83,16 @@ table ip t {
 }
 EOF
 # shellcheck disable=SC2046
-mesh links $(hosts 1 2 3 4 5 6 7 8) -t 1 -b 20M
+again links '.findings | length == 2' $(hosts 1 2 3 4 5 6 7 8) -t 1 -b 20M
 at_host h5 nft flush ruleset
 at_host h7 nft flush ruleset
 
 # A host that is slow with everybody.
 if at_host h3 tc qdisc add dev eth0 root tbf rate 8mbit burst 16k latency 20ms 2>/dev/null; then
     tc qdisc add dev v3 root tbf rate 8mbit burst 16k latency 20ms
-    # Another link is only slow where the machine had no time for it.
-    for _ in 1 2 3; do
-        # shellcheck disable=SC2046
-        mesh host $(hosts 1 2 3 4 5 6) -t 1 -b 20M --probe-rate 0
-        grep -q mesh.link-bad "$to/host.json" || break
-    done
+    # shellcheck disable=SC2046
+    again host '[.findings[].check | select(. == "mesh.link-bad" or . == "mesh.spread")] == []' $(hosts 1 2 3 4 5 6) \
+        -t 1 -b 20M --probe-rate 0
     at_host h3 tc qdisc del dev eth0 root
     tc qdisc del dev v3 root
 fi
@@ -95,7 +100,7 @@ fi
 # A smaller MTU.
 at_host h2 ip link set eth0 mtu 1400
 # shellcheck disable=SC2046
-mesh mtu $(hosts 1 2) -t 1 -b 20M --probe-rate 0
+again mtu '.findings | length == 1' $(hosts 1 2) -t 1 -b 20M --probe-rate 0
 at_host h2 ip link set eth0 mtu 1500
 
 # An agent that dies in the middle, one that never starts, one that is none.
@@ -129,7 +134,7 @@ for i in 1 2; do
 done
 ip addr add 192.0.2.100/24 dev br0
 # shellcheck disable=SC2046
-mesh listening $(hosts 1 2) --agent-port 5299 --key-file "$to/key" -t 1 -b 20M --probe-rate 0
+again listening '.findings == [] and ([.links[].rate_bps > 1e6] | all)' $(hosts 1 2) --agent-port 5299 --key-file "$to/key" -t 1 -b 20M --probe-rate 0
 # shellcheck disable=SC2046
 mesh stranger $(hosts 1 2) --agent-port 5299 --key-file "$to/other" -t 1
 # shellcheck disable=SC2046
@@ -158,7 +163,10 @@ exec "$to/agent" "h$((OMPI_COMM_WORLD_RANK + 1))"
 EOF
     chmod +x "$to/rank"
     export to
-    ranks 4 >"$to/ranks.json" 2>"$to/ranks.err" || true
+    for _ in 1 2 3 4 5; do
+        ranks 4 >"$to/ranks.json" 2>"$to/ranks.err" || true
+        ! jq -e '.findings == [] and ([.links[].rate_bps > 15e6] | all)' "$to/ranks.json" >"$to/filter" || break
+    done
     rm "$to/h4"
     ranks 4 >"$to/orphan.json" 2>"$to/orphan.err" || true
 fi

@@ -1,5 +1,6 @@
 # Datagrams leave at their times: at the rate that was asked for, and one by one where that is not too fast for it.
 
+network=own
 . "$XENKIT_SOURCE/tests/tap.sh"
 requires jq python3
 

@@ -1,5 +1,6 @@
 # xenkit net run and net serve on one machine, and beside stock iperf3; what needs a network of its own is in causes.t.
 
+network=own
 . "$XENKIT_SOURCE/tests/tap.sh"
 requires jq python3
 
@@ -42,16 +43,24 @@ check "a table for people" 0 "~^send +all " ""
 like "each stream has its row" "$(cat "$out")" '^send +4 '
 like "and what to do" "$(cat "$out")" '^advice: '
 
-run xenkit net run --seconds 1 --udp --both --rate 20M --json 127.0.0.1:"$first"
+# Only a machine that stands still is slower than that, or sends no echoes; then once more.
+again() {
+    for _ in 1 2 3 4 5; do
+        run xenkit net run --seconds 1 --json "$@" 127.0.0.1:"$first"
+        ! jq -e "$wanted" "$out" >"$tmp/wanted" || break
+    done
+}
+wanted='[.results[] | .rate_bps > 15e6 and .rate_bps < 22e6] | all'
+again --udp --both --rate 20M
 check "datagrams both ways at once" 0 - ""
 ok "none is made up" jq -e '[.results[] | .packets > 10 and .duplicates == 0 and .reordered == 0] | all' "$out"
-ok "at the rate asked for" jq -e '[.results[] | .rate_bps > 15e6 and .rate_bps < 22e6] | all' "$out"
+ok "at the rate asked for" jq -e "$wanted" "$out"
 
-run xenkit net run --seconds 1 --send --latency --rate 10M --json 127.0.0.1:"$first"
+wanted='(.latency | length == 6) and ([.latency[] | .answered > 20 and .p50_ms <= .p90_ms and .p90_ms <= .p99_ms and
+    .p99_ms <= .p999_ms and .p999_ms <= .max_ms] | all)'
+again --send --latency --rate 10M
 check "with echoes" 0 - ""
-ok "percentiles, idle and loaded, round trip and both ways" \
-    jq -e '(.latency | length == 6) and ([.latency[] | .answered > 20 and .p50_ms <= .p90_ms and .p90_ms <= .p99_ms and
-        .p99_ms <= .p999_ms and .p999_ms <= .max_ms] | all)' "$out"
+ok "percentiles, idle and loaded, round trip and both ways" jq -e "$wanted" "$out"
 ok "two clocks that are one: no offset beyond the error that is told" \
     jq -e '.clock[0] | .one_way_error_ms > 0 and (.offset_ms | fabs) <= .one_way_error_ms' "$out"
 ok "round trips a minute are what the delays say" \
@@ -79,7 +88,11 @@ COOKIE = b"abcdefghijklmnopqrstuvwxyz234" + b"-xenkit"
 def begin(echo):
     control = socket.create_connection(at)
     control.sendall(COOKIE + b"\0")
-    assert control.recv(1) == b"\x40"  # the greeting
+    first = control.recv(1)
+    if first == b"\xff":  # busy: it has not seen yet that the last one went
+        time.sleep(0.05)
+        return begin(echo)
+    assert first == b"\x40"  # the greeting
     size, = struct.unpack(">I", control.recv(4, socket.MSG_WAITALL))
     greeting = json.loads(control.recv(size, socket.MSG_WAITALL))
     assert control.recv(1) == b"\x09"
@@ -92,10 +105,10 @@ def begin(echo):
     assert control.recv(1) == b"\x0a"
     return control, greeting
 
-def ask(token, kind=1, size=56, source="127.0.0.1"):
+def ask(token, kind=1, size=56, source="127.0.0.1", patience=0.2):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.bind((source, 0))
-    s.settimeout(0.2)
+    s.settimeout(patience)
     s.sendto(struct.pack(">II16sQQQQ", 0x584b4531, kind, token, 7, 1, 0, 0).ljust(size, b"\0"), at)
     try:
         answer = s.recv(2000)
@@ -107,12 +120,11 @@ print("outside a test:", ask(COOKIE[:16]))
 control, greeting = begin(False)
 print("not asked for:", ask(COOKIE[:16]))
 control.close()
-time.sleep(0.3)
 control, greeting = begin(True)
 print("a wrong token:", ask(b"b" * 16))
 print("from elsewhere:", ask(COOKIE[:16], source="127.0.0.2"))
 print("an answer:", ask(COOKIE[:16], kind=3))
-print("as agreed:", ask(COOKIE[:16]))
+print("as agreed:", ask(COOKIE[:16], patience=60))
 print("place:", greeting["place"])
 EOF
 run python3 echoes.py "$first"
@@ -126,15 +138,25 @@ place: 0"
 
 # ---- a line, and several at once ----
 
-serve queue.log --queue 1
-xenkit net run --seconds 2 --send --rate 1M --json 127.0.0.1:"$port" >one.json 2>one.err &
-one=$!
-await grep -q '"test"' queue.log
-xenkit net run --seconds 1 --send --rate 1M --json 127.0.0.1:"$port" >two.json 2>two.err &
-two=$!
-ok "the next one waits" await grep -q '"waiting"' queue.log
-run xenkit net run --seconds 1 --send 127.0.0.1:"$port"
+# A machine that stands still for longer than the first one takes sees nobody wait: then the first one takes longer.
+for seconds in 2 10 40; do
+    serve queue.log --queue 1
+    xenkit net run --seconds $seconds --send --rate 1M --json 127.0.0.1:"$port" >one.json 2>one.err &
+    one=$!
+    await grep -q '"test"' queue.log
+    xenkit net run --seconds 1 --send --rate 1M --json 127.0.0.1:"$port" >two.json 2>two.err &
+    two=$!
+    waits() {
+        grep -q '"waiting"' queue.log || ! kill -0 $two 2>/dev/null
+    }
+    await waits
+    run xenkit net run --seconds 1 --send 127.0.0.1:"$port"
+    ! kill -0 $one 2>/dev/null || break
+    wait $one $two
+    kill "$server"
+done
 check "when the line is full the server is busy" 4 - "~busy running a test"
+ok "the next one waits" grep -q '"waiting"' queue.log
 wait $one
 is "the first one is done" $? 0
 wait $two

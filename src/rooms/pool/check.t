@@ -21,7 +21,7 @@ plugin -H "$url" -l root -p xenkit
 one 0 "^XENPOOL OK - live hosts \\[[^]]+, [^]]+, [^]]+\\] dead hosts \\[\\] $perf" "all hosts are live"
 plugin -H "${url#http://}" -p xenkit
 one 0 '^XENPOOL OK' "HOST:PORT of this machine"
-plugin -H"$url" --password-file=password -t 5
+plugin -H"$url" --password-file=password -t 60
 one 0 '^XENPOOL OK' "the password from a file"
 plugin -H "$slave" -p xenkit
 one 1 "\\(http://127\\.0\\.0\\.2:[0-9]+ is not the master\\), ask 127\\.0\\.0\\.1 \\|" "a slave was asked"
@@ -78,7 +78,7 @@ plugin -H "$url" -p xenkit -w 1
 one 0 '^XENPOOL OK' "or nothing"
 plugin -H "$url" -p xenkit -c @1:1
 one 2 '^XENPOOL CRITICAL' "a range that alerts inside"
-plugin -H "$slave" -p xenkit -t 3
+plugin -H "$slave" -p xenkit -t 30
 one 3 '^XENPOOL UNKNOWN' "the dead host itself"
 stop
 
@@ -86,7 +86,7 @@ start --fault host=1,hung
 begin=$(date +%s)
 plugin -H "$url" -p xenkit -t 2
 one 3 '^XENPOOL UNKNOWN' "a master that hangs"
-ok "within its time" test $(($(date +%s) - begin)) -le 8
+ok "within its time, which is not the ten seconds of others" test $(($(date +%s) - begin)) -lt 10
 stop
 
 # ---- inside Nagios ----
@@ -169,7 +169,7 @@ on_exit eval 'kill $daemon'
 # seen FIELD=REGEX: until the status file says so
 seen() {
     tries=0
-    until sed -n '/^servicestatus/,/}/p' nagios/status 2>/dev/null | grep -Eq "$1" || [ $tries = 600 ]; do
+    until sed -n '/^servicestatus/,/}/p' nagios/status 2>/dev/null | grep -Eq "$1" || [ $tries = 2400 ]; do
         tries=$((tries + 1))
         pause
     done

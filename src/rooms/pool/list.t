@@ -29,10 +29,10 @@ pool srs "$url"
 is "storage" "$(jq '.srs | length' "$out")" "$(result SR.get_all "$session" | jq length)"
 pool clock "$url"
 is "a clock that is off is status 1" "$status" 1
-ok "by thirty seconds, behind" jq -e '.clocks[] | select(.host == "host-3") | .skew_s < -28 and .skew_s > -32 and .bound_s < 3' "$out"
+ok "by thirty seconds, behind" jq -e '.clocks[] | select(.host == "host-3") | (.skew_s + 30 | fabs) <= .bound_s + 0.5 and .bound_s < 12' "$out"
 is "a dead host has no clock" "$(jq -r '.clocks[] | select(.host == "host-2") | [.skew_s, .error] | join(" ")' "$out")" " the host is not live"
 ok "the others are right" jq -e '[.clocks[] | select(.host | test("1|4|5")) | (.skew_s | fabs) <= .bound_s + 1] | all' "$out"
-is "the two that differ most" "$(jq -c '.spread | [.behind, (.ahead != "host-3"), (.spread_s | . > 28 and . < 32)]' "$out")" '["host-3",true,true]'
+is "the two that differ most" "$(jq -c '.spread | [.behind, (.ahead != "host-3"), (.spread_s | . > 18 and . < 42)]' "$out")" '["host-3",true,true]'
 is "how each clock is kept" "$(jq -c '[.clocks[] | select(.host != "host-2") | [.ntp_mode, .synchronised]] | unique' "$out")" '[["Factory",true]]'
 is "a host that is dead does not say" "$(jq -c '.clocks[] | select(.host == "host-2") | [.ntp_mode, .synchronised, .certificate]' "$out")" '[null,null,null]'
 host=$(result host.get_all_records "$session" | jq -c 'to_entries[] | select(.value.name_label == "host-4").key')
@@ -61,12 +61,13 @@ is "when all is well again" "$status $(jq -c '[.clocks[] | .certificate] | uniqu
 curl=
 stop
 
-start --hosts 1 --vms 3
+# A copy takes ten seconds here, and tells how far it is every 0.8 s.
+start --hosts 1 --vms 3 --speed 0.3
 session=$(login)
 vm=$(result VM.get_all_records "$session" | jq '[to_entries[] | select(.value.power_state == "Halted" and (.value.is_a_template | not))][0].key')
 task=$(result Async.VM.copy "$session" "$vm" '"copy"' '"OpaqueRef:NULL"')
 uuid=$(result task.get_uuid "$session" "$task" | jq -r .)
-pool tasks --watch 300ms "$url"
+pool tasks --watch 2s "$url"
 is "a copy moves" "$(jq -c ".tasks[] | select(.uuid == \"$uuid\") | [.status, .moves, .cancellable]" "$out")" '["pending",true,true]'
 pool tasks "$url" cancel "$uuid"
 is "it is cancelled" "$status $(jq -c .cancelled "$out")" "0 [{\"uuid\":\"$uuid\",\"cancelled\":true}]"
@@ -82,7 +83,7 @@ pool ports --ports "$port" "$url"
 is "the port of every host" "$status $(jq -c '[.ports[] | [.host, .proto, .state]]' "$out")" '0 [["host-1","tcp","open"]]'
 pool ports "$url"
 is "what this machine needs, when nothing is said" "$status $(jq -c "[.ports[] | [.port == $port, .proto, .state]]" "$out")" '0 [[true,"tcp","open"]]'
-pool ports --ports 1 --wait 200ms "$url"
+pool ports --ports 1 --wait 5s "$url"
 is "one that is closed" "$status $(jq -c '[.ports[].state]' "$out")" '1 ["closed"]'
 pool ports --role ha --wait 200ms "$url"
 is "a role" "$(jq -c '[.ports[] | [.port, .proto]]' "$out")" '[[694,"udp"]]'

@@ -205,18 +205,21 @@ mkfifo "$tmp/never"
 # wait_for N: until N events are told
 wait_for() {
     tries=0
-    until [ "$(wc -l <"$tmp/live")" -ge "$1" ] || [ $tries = 400 ]; do
+    until [ "$(wc -l <"$tmp/live")" -ge "$1" ] || [ $tries = 1200 ]; do
         tries=$((tries + 1))
         read -rt 0.05 _ <>"$tmp/never" || :
     done
 }
 # What is there at the beginning is not told: it has to be read before the next line comes.
-tries=0
-until readlink "/proc/$pid/fd/"* 2>/dev/null | grep -q live.log || [ $tries = 400 ]; do
-    tries=$((tries + 1))
-    read -rt 0.05 _ <>"$tmp/never" || :
-done
-read -rt 2 _ <>"$tmp/never" || :
+# is_read: all of live.log was read, which is open at its end
+is_read() {
+    for fd in "/proc/$pid/fd/"*; do
+        [ "$(readlink "$fd")" != "$PWD/live.log" ] ||
+            grep -qx "pos:[^0-9]*$(stat -c %s live.log)" "/proc/$pid/fdinfo/${fd##*/}" && return
+    done
+    return 1
+}
+await is_read
 sed -n 2p one.log | head -c 100 >>live.log
 sed -n 2p one.log | tail -c +101 >>live.log
 wait_for 1

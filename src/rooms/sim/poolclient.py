@@ -1,4 +1,5 @@
 """A small client of a pool for the command tests: calls by JSON-RPC, tasks, and TAP lines."""
+import contextlib
 import http.client
 import json
 import sys
@@ -46,6 +47,14 @@ class Pool:
                 return
             time.sleep(0.05)
         raise AssertionError("it never came")
+
+    @contextlib.contextmanager
+    def held(self, method):
+        """Inside, work of that message does not get on: what can be seen while it goes on is seen at leisure."""
+        master = self("host.get_all")[0]
+        fault = self("host.call_plugin", master, "xenkit", "fault", {"fault": "task=stuck,method=" + method})
+        yield
+        self("host.call_plugin", master, "xenkit", "heal", {"id": fault})
 
     def get(self, kind, ref, field):
         return self("%s.get_%s" % (kind, field), ref)

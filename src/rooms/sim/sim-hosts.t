@@ -51,34 +51,36 @@ call host.enable "$session" "$three" >/dev/null
 # ---- stopping ----
 
 metrics=$(result host.get_metrics "$session" "$two")
-call host.reboot "$session" "$two" >/dev/null
-becomes 'field host_metrics.get_live "$metrics"' false
-is "then the host is gone" "$(curl -s -m 5 "$slave/" >/dev/null; echo $?)" 7
-is "and is no place for calls" "$(failure host.get_servertime "$session" "$two")" "[\"HOST_OFFLINE\",$two]"
+# forgets COMMAND…: after it the host answers, and knows its sessions no more; how long it is away nobody can rely on
+forgot() {
+    ask "$slave" host.get_all "$local" | jq -r .error.message | grep -q SESSION_INVALID
+}
+forgets() {
+    local=$(ask "$slave" session.slave_local_login_with_password '"root"' '"xenkit"' | jq .result)
+    call "$@" >/dev/null
+    soon forgot
+}
+ok "a host that starts anew has forgotten its sessions" forgets host.reboot "$session" "$two"
 becomes 'field host_metrics.get_live "$metrics"' true
 is "it comes back" "$(field host_metrics.get_live "$metrics")" true
 is "serving" "$(field host.get_enabled "$two")" true
 is "at its address" "$(ask "$slave" session.login_with_password '"root"' '"xenkit"' | jq -r .error.message)" HOST_IS_SLAVE
 call host.disable "$session" "$two" false >/dev/null
-call host.reboot "$session" "$two" >/dev/null
-becomes 'field host_metrics.get_live "$metrics"' false
+forgets host.reboot "$session" "$two"
 becomes 'field host_metrics.get_live "$metrics"' true
 is "one that shall not serve does not" "$(field host.get_enabled "$two")" false
 is "a host without a switch is not switched on" "$(failure host.power_on "$session" "$two")" "[\"HOST_IS_LIVE\",$two]"
 call host.set_power_on_mode "$session" "$two" '"wake-on-lan"' '{}' >/dev/null
 call host.shutdown "$session" "$two" >/dev/null
 becomes 'field host_metrics.get_live "$metrics"' false
+is "then the host is gone" "$(curl -s -m 60 "$slave/" >/dev/null; echo $?)" 7
+is "and is no place for calls" "$(failure host.get_servertime "$session" "$two")" "[\"HOST_OFFLINE\",$two]"
 is "it can be switched on now" "$(result host.get_allowed_operations "$session" "$two" | jq -c 'map(select(. == "power_on"))')" '["power_on"]'
 call host.power_on "$session" "$two" >/dev/null
 becomes 'field host_metrics.get_live "$metrics"' true
 is "and is back" "$(field host_metrics.get_live "$metrics")" true
 call host.enable "$session" "$two" >/dev/null
-local=$(ask "$slave" session.slave_local_login_with_password '"root"' '"xenkit"' | jq .result)
-call host.restart_agent "$session" "$two" >/dev/null
-forgot() {
-    ask "$slave" host.get_all "$local" | jq -r .error.message | grep -q SESSION_INVALID
-}
-ok "an agent that starts anew has forgotten its sessions" soon forgot
+ok "so has an agent that starts anew" forgets host.restart_agent "$session" "$two"
 is "its VMs did not notice" "$(field host_metrics.get_live "$metrics")" true
 
 # ---- losing ----

@@ -191,7 +191,7 @@ def half(task, part):
     c.send(whole[:part])
     return c
 def until(what):
-    for _ in range(400):
+    for _ in range(1200):
         if what():
             return True
         time.sleep(0.05)

@@ -15,7 +15,7 @@ port = here.split(":")[-1]
 
 def body(url, method, path, session, data=None, **words):
     host, at = url[len("http://"):].split(":")
-    c = http.client.HTTPConnection(host, int(at), timeout=20)
+    c = http.client.HTTPConnection(host, int(at), timeout=60)
     c.request(method, path + "?" + "&".join("%s=%s" % pair for pair in dict(words, session_id=session).items()), data)
     r = c.getresponse()
     return r.status, r.read()
@@ -133,7 +133,7 @@ same("the other one has the hosts that it had", [len(theirs("host.get_all")), uu
 ok("its own storage went with it", not local & {s["uuid"] for s in theirs("SR.get_all_records").values()})
 PYTHON
 statements() {
-    run timeout 120 python3 "$1" "$url" "$master"
+    run timeout 250 python3 "$1" "$url" "$master"
     grep -v '^ok' "$out" "$err" | head -n 30 | while read -r line; do diag "$line"; done
     is "$2" "$status $(grep -c '^not ok' "$out")" "0 0"
 }

@@ -48,7 +48,7 @@ def get(path, base=url, auth=True, accept=None, **query):
     request = urllib.request.Request(base + path + "?" + urllib.parse.urlencode(query))
     if accept:
         request.add_header("Accept", accept)
-    with urllib.request.urlopen(request, timeout=30) as reply:
+    with urllib.request.urlopen(request, timeout=60) as reply:
         return reply.headers, reply.read()
 
 
@@ -122,8 +122,10 @@ ok("the newest row is at most 15 seconds old", time.time() - Updates(start=-30).
 for back, step in ((500, 5), (3600, 60), (86400, 3600), (30 * 86400, 86400), (3 * 366 * 86400, 86400)):
     ok("without interval the finest archive that reaches back %d s" % back,
        Updates(start=now - back, vm_uuid="none", host="true").meta["step"] == step)
-r, a = Updates(start=-300, vm_uuid="none", host="true"), Updates(start=now - 300, vm_uuid="none", host="true")
-ok("a start below zero counts from now", abs(r.meta["start"] - a.meta["start"]) <= 10, r.meta, a.meta)
+# By a clock that goes on between two requests, and stands still for as long as the machine is busy.
+begun = int(time.time())
+r = Updates(start=-300, vm_uuid="none", host="true")
+ok("a start below zero counts from now", begun - 310 <= r.meta["start"] <= time.time() - 290, r.meta, begun)
 ok("the legend says kind, uuid and source", all(
     e.split(":")[:2] in (["AVERAGE", "vm"], ["AVERAGE", "host"]) and len(e.split(":")) == 4 for e in u.legend))
 ok("XML begins with its declaration", Updates(start=-30).body.startswith(
@@ -149,7 +151,8 @@ ok("Accept asks for it, too", get("/rrd_updates", accept="application/json", sta
 # ---- what agrees with what ----
 one, two = Updates(start=now - 3600, interval=60, host="true"), Updates(start=now - 3600, interval=60, host="true")
 ok("two requests agree", all(same(dict(one.rows)[t], v, 0) for t, v in two.rows if t in dict(one.rows)))
-fine, coarse = Updates(start=now - 590, host="true"), Updates(start=now - 590, interval=60, host="true")
+recent = int(time.time()) - 480
+fine, coarse = Updates(start=recent, host="true"), Updates(start=recent, interval=60, host="true")
 seconds = dict(fine.rows)
 checked = 0
 for t, values in coarse.rows:
@@ -282,24 +285,25 @@ ok("sources of an SR", "iops_total" in {s["name_label"] for s in api(
     "SR.get_data_sources", next(r for r, s in srs.items() if s == nfs))})
 
 # ---- what changes ----
-before = Updates(start=now - 590, host="true")
+recent = int(time.time()) - 480
+before = Updates(start=recent, host="true")
 api("VM.hard_shutdown", ref)
-u = Updates(start=now - 590, host="true")
+u = Updates(start=recent, host="true")
 ok("a VM that ends is gone", not any(vm["uuid"] in e for e in u.legend))
 known = dict(before.rows)
 place = before.legend.index("AVERAGE:host:%s:cpu_avg" % hosts[master]["uuid"])
 ok("what the host measured stays", all(known[t][place] == v for (t, _), v in zip(u.rows, u.column(":cpu_avg"))
-                                       if t in known and t < now - 10))
+                                       if t in known and t < time.time() - 60))
 ok("its archives stay with the master", len(whole("/vm_rrd", uuid=vm["uuid"])[1]) > 10)
 other = next(r for r, v in guests.items() if r != ref)
 api("VM.pause", other)
-for _ in range(60):
+for _ in range(300):
     u = Updates(start=-600, vm_uuid=vms[other]["uuid"])
     if u.column(":cpu0")[0] == 0:
         break
     time.sleep(0.2)
 ok("a paused VM is flat", u.column(":cpu0")[0] == 0.0 and u.column(":memory")[0] == u.column(":memory")[5] and
-   u.column(":vbd_xvda_read")[0] == 0.0 and u.column(":cpu0")[10] > 0, u.column(":cpu0")[:4])
+   u.column(":vbd_xvda_read")[0] == 0.0 and u.column(":cpu0")[60] > 0, u.column(":cpu0")[:4])
 print("1..%d" % done)
 PYTHON
 

@@ -83,7 +83,7 @@ def note(name, number):
         file.write("%d\n" % number)
 
 def client(kind):
-    connection = http.client.HTTPConnection(address, timeout=10)
+    connection = http.client.HTTPConnection(address, timeout=60)
     def call(method, *params):
         connection.request("POST", "/jsonrpc", json.dumps({"id": 1, "method": method, "params": params}))
         reply = json.loads(connection.getresponse().read())

@@ -65,8 +65,9 @@ same("a snapshot", [record["is_a_snapshot"], record["snapshot_of"], record["name
 same("its disk knows it", api.get("VDI", vdi, "snapshots"), [snapshot])
 clone = api("VDI.clone", snapshot, {})
 same("a clone is none", [api.get("VDI", clone, "is_a_snapshot"), api.get("VDI", clone, "snapshot_of")], [False, none])
-task = api("Async.VDI.copy", vdi, local, none, none)
-same("a copy is seen", list(api.get("VDI", vdi, "current_operations").values()), ["copy"])
+with api.held("VDI.copy"):
+    task = api("Async.VDI.copy", vdi, local, none, none)
+    same("a copy is seen", list(api.get("VDI", vdi, "current_operations").values()), ["copy"])
 record = api.wait(task)
 copy = record["result"][len("<value>"):-len("</value>")]
 same("and is on the other SR", [record["status"], api.get("VDI", copy, "SR"), api.get("VDI", vdi, "current_operations")], ["success", local, {}])
@@ -76,9 +77,9 @@ same("into one that is large enough", api("VDI.copy", small, none, none, vdi), v
 same("to an SR that takes none", api.error("VDI.copy", small, isos, none, none)[0], "SR_OPERATION_NOT_SUPPORTED")
 same("a disk without a machine does not move", api.error("VDI.pool_migrate", small, local, {}), ["VDI_NEEDS_VM_FOR_MIGRATE", small])
 count = len(api("VDI.get_all"))
-task = api("Async.VDI.copy", vdi, local, none, none)
-time.sleep(0.3)
-api("task.cancel", task)
+with api.held("VDI.copy"):
+    task = api("Async.VDI.copy", vdi, local, none, none)
+    api("task.cancel", task)
 same("a cancelled copy leaves nothing", [api.wait(task)["status"], len(api("VDI.get_all"))], ["cancelled", count])
 
 # ---- changed blocks ----

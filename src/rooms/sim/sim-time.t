@@ -88,9 +88,17 @@ pause
 is "6.1: no limit but the one for all" "$(grep -c 'exceeds limit' log)" 0
 stop
 
-# touched ERA: by how many simulated seconds a call brings a session's last_active forward
+# touched ERA: by how many simulated seconds a call brings a session's last_active forward, within ten minutes of them; a
+# machine that stands still for longer shows nothing, and time has to run slower
 touched() {
-    start --era "$1" --speed 100x
+    for speed in 100 10 2; do
+        touched_at "$1" $speed >touched
+        [ "$past" -ge 600 ] || break
+    done
+    cat touched
+}
+touched_at() {
+    start --era "$1" --speed "${2}x"
     session=$(login)
     before=$(seconds "$(result session.get_last_active "$session" "$session")")
     host=$(host "$session")
@@ -100,6 +108,7 @@ touched() {
     }
     soon two_minutes_on
     echo $(($(seconds "$(result session.get_last_active "$session" "$session")") - before))
+    past=$(($(servertime) - before))
     stop
 }
 ok "until 2023 a call refreshes last_active" test "$(touched 2023)" -ge 120

@@ -184,10 +184,10 @@ for _ in 1 2 3; do
     last=$(result session.login_with_password '"root"' '"a secret"' '"1.0"' '"leak"')
 done
 other=$(result session.login_with_password '"root"' '"a secret"' '"1.0"' '"other"')
-tries=0
-until failure VM.get_all "$first" | grep -q SESSION_INVALID || [ $tries = 100 ]; do
-    tries=$((tries + 1))
-done
+thrown_out() {
+    failure VM.get_all "$first" | grep -q SESSION_INVALID
+}
+soon thrown_out
 is "the oldest session of a group is thrown out" "$(failure VM.get_all "$first" | jq -r '.[0]')" SESSION_INVALID
 is "the newest is not" "$(result VM.get_all "$last" | jq length)" 27
 is "nor that of another group" "$(result VM.get_all "$other" | jq length)" 27
