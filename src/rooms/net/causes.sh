@@ -27,6 +27,22 @@ measure() {
     "$xenkit" net run --seconds 1 --json "$@" >"$to/$name.json" 2>"$to/$name.err" || echo "status $?" >>"$to/$name.err"
 }
 
+# again FILTER NAME OPTIONS…: measured until the result is as the filter wants it; where the machine has no time for the
+# test, that is what holds it up. main LIMIT NAME OPTIONS…: until that is it.
+again() {
+    filter=$1
+    shift
+    for _ in 1 2 3 4 5 6; do
+        measure "$@"
+        ! jq -e "$filter" "$to/$1.json" >"$to/filter-$1" 2>&1 || break
+    done
+}
+main() {
+    limit=$1
+    shift
+    again "[.limits[] | select(.main).limit] == [\"$limit\"]" "$@"
+}
+
 # A router behind which packets have to be smaller; first it says so, then nobody hears it. Beside the rest: it has
 # namespaces of its own.
 behind_a_router() {
@@ -54,14 +70,14 @@ behind_a_router() {
     ip route add 198.51.100.4/30 via 198.51.100.2
     right=$behind
     serve
-    measure small-mtu --send --rate 20M 198.51.100.6
+    main rate small-mtu --send --rate 20M 198.51.100.6
     if nft add table ip t 2>/dev/null; then
         nft 'add chain ip t c { type filter hook input priority 0; }'
         nft add rule ip t c icmp type destination-unreachable drop
         ip route flush cache
-        measure mtu-black-hole --send 198.51.100.6
+        main mtu-black-hole mtu-black-hole --send 198.51.100.6
         ip link set near mtu 1300
-        measure same-mtu --send --rate 20M 198.51.100.6
+        main rate same-mtu --send --rate 20M 198.51.100.6
     fi
 }
 behind_a_router &
@@ -82,12 +98,18 @@ if chrt -f 10 true 2>/dev/null; then
     soon="chrt -f 10"
 fi
 
-# wire OPTIONS…: a new one in place of the last.
+# unwire: it ends, and what it did is in the file truth.last
 emulator=
+unwire() {
+    kill -TERM $emulator
+    wait $emulator || true
+    emulator=
+    tail -n 1 "$to/truth" >"$to/truth.last"
+}
+
+# wire OPTIONS…: a new one in place of the last.
 wire() {
-    [ -z "$emulator" ] || kill -TERM $emulator
-    [ -z "$emulator" ] || wait $emulator || true
-    [ ! -f "$to/truth" ] || tail -n 1 "$to/truth" >"$to/truth.last"
+    [ -z "$emulator" ] || unwire
     : >"$to/truth" # the last one's "ready" is not this one's
     $soon "$LINK_EMULATOR" "$@" /proc/$$/ns/net /proc/$right/ns/net >"$to/truth" &
     emulator=$!
@@ -99,26 +121,41 @@ wire() {
     at_right ip addr add 192.0.2.2/30 dev wire
 }
 
-wire --delay 30ms --back-delay 10ms --rate 20M --queue 150ms --from-bytes 200
+# (Slow enough for a sender with little of a processor to fill it.)
+wire --delay 30ms --back-delay 10ms --rate 8M --queue 150ms --from-bytes 200
 serve
 # The queue is only full when the sender gets as much of a processor as it takes to fill it.
-for _ in 1 2 3 4; do
-    measure latency --send --latency --udp --rate 60M --block 1000 192.0.2.2
-    ! jq -e '.results[-1] | .lost > .packets / 2' "$to/latency.json" >/dev/null || break
+again '(.results[-1] | .lost > .packets / 2) and (.latency[] | select(.path == "round-trip" and .state == "idle") |
+    (.p50_ms / 40 - 1 | fabs) < 0.1 and (.rpm / 1500 - 1 | fabs) < 0.1) and
+    (.bufferbloat | (map(select(.path == "up"))[0].added_ms / 150 - 1 | fabs) < 0.1 and
+        (map(select(.path == "down"))[0].added_ms | fabs) < 15)' \
+    latency --send --latency --udp --rate 24M --block 1000 192.0.2.2
+for _ in 1 2 3 4 5 6; do
+    wire --delay 5ms --loss 0.02 --duplicate 0.02 --reorder 0.02 --seed 6
+    measure datagrams --send --udp --rate 16M --block 1000 192.0.2.2
+    unwire
+    mv "$to/truth.last" "$to/datagrams.truth.json"
+    ! jq -es '(.[0].results[-1] | [.packets + 2, .lost, .duplicates, .reordered, .reorder_distance]) ==
+        (.[1] | [.packets, .lost, .duplicates, .reordered, .distance_max]) and
+        (.[1] | .lost > 5 and .duplicates > 5 and .reordered > 5)' "$to/datagrams.json" "$to/datagrams.truth.json" \
+        >"$to/filter" 2>&1 || break
 done
-wire --delay 5ms --loss 0.02 --duplicate 0.02 --reorder 0.02 --seed 6
-measure datagrams --send --udp --rate 16M --block 1000 192.0.2.2
 # Segments that are lost, and hardly any.
-wire --delay 5ms --back-delay 5ms --tcp --loss 0.02 --seed 7
-mv "$to/truth.last" "$to/datagrams.truth.json"
-measure lossy --send --seconds 2 --congestion reno 192.0.2.2
+for _ in 1 2 3 4 5 6; do
+    wire --delay 5ms --back-delay 5ms --tcp --loss 0.02 --seed 7
+    measure lossy --send --seconds 2 --congestion reno 192.0.2.2
+    unwire
+    mv "$to/truth.last" "$to/lossy.truth.json"
+    ! jq -es '(.[0] | [.limits[] | select(.main).limit]) == ["loss"] and .[1].lost > 10 and
+        (.[0].accounts[] | select(.sending).retransmits) <= .[1].lost * 1.6 + 20' "$to/lossy.json" "$to/lossy.truth.json" \
+        >"$to/filter" 2>&1 || break
+done
 wire --delay 5ms --back-delay 5ms --tcp --loss 0.0001 --seed 8
-mv "$to/truth.last" "$to/lossy.truth.json"
-measure hardly-lossy --send --rate 20M 192.0.2.2
+main rate hardly-lossy --send --rate 20M 192.0.2.2
 wire --delay 10ms --back-delay 10ms
 
-measure rate --send --rate 20M 192.0.2.6
-measure pacing --send --pace 20M 192.0.2.6
+main rate rate --send --rate 20M 192.0.2.6
+main pacing pacing --send --pace 20M 192.0.2.6
 
 # Data that come slower than they could go; data that are taken slower than they come.
 mkfifo "$to/source" "$to/sink"
@@ -133,21 +170,29 @@ try:
 except BrokenPipeError:
     pass
 '
-python3 -c "$trickle" "$to/source" wb &
-started="$started $!"
-measure application --send --file "$to/source" 192.0.2.6
-python3 -c "$trickle" "$to/sink" rb &
-started="$started $!"
-measure slow-receiver --reverse --file "$to/sink" 192.0.2.6
+# trickling PIPE MODE NAME OPTIONS…: what comes or goes slowly is what holds it up
+trickling() {
+    for _ in 1 2 3 4 5 6; do
+        python3 -c "$trickle" "$to/$1" "$2" &
+        trickler=$!
+        started="$started $trickler"
+        measure "${@:3}" --file "$to/$1" 192.0.2.6
+        kill $trickler 2>/dev/null || true
+        wait $trickler 2>/dev/null || true
+        ! jq -e --arg limit "$3" '[.limits[] | select(.main).limit] == [$limit]' "$to/$3.json" >"$to/filter" || break
+    done
+}
+trickling source wb application --send
+trickling sink rb slow-receiver --reverse
 
 # Small buffers at one end of a long way; first as the system has them, at a rate that fits.
-measure long-way --send --rate 8M 192.0.2.2
+main rate long-way --send --rate 8M 192.0.2.2
 at_right sh -c 'cat /proc/sys/net/ipv4/tcp_rmem >"$1" && echo 4096 16384 16384 >/proc/sys/net/ipv4/tcp_rmem' - "$to/rmem"
-measure receive-window --send 192.0.2.2
+main receive-window receive-window --send 192.0.2.2
 at_right sh -c 'cat "$1" >/proc/sys/net/ipv4/tcp_rmem' - "$to/rmem"
 cat /proc/sys/net/ipv4/tcp_wmem >"$to/wmem"
 echo 4096 16384 16384 >/proc/sys/net/ipv4/tcp_wmem
-measure send-buffer --send 192.0.2.2
+main send-buffer send-buffer --send 192.0.2.2
 cat "$to/wmem" >/proc/sys/net/ipv4/tcp_wmem
 
 # The same by what is asked for at the one end, for both.
@@ -164,7 +209,7 @@ if [ -n "${XENKIT_ALONE:-}" ] && budget=$(cat /proc/sys/net/core/netdev_budget) 
 fi
 
 # A socket that holds two datagrams.
-measure receiving-socket --send --udp --rate 100G --block 1400 --window 4K 192.0.2.6
+main receiving-socket receiving-socket --send --udp --rate 100G --block 1400 --window 4K 192.0.2.6
 
 # Interfaces that throw away: one at which nobody reads, and one that lets less through than is sent.
 python3 -c '
@@ -185,12 +230,15 @@ while True:
 unread=$!
 started="$started $unread"
 until [ -e "$to/unread" ]; do sleep 0.05; done
-measure interface-drops --send --rate 20M 192.0.2.6
+main rate interface-drops --send --rate 20M 192.0.2.6
 kill $unread
 if tc qdisc add dev left root tbf rate 50mbit burst 32k limit 60k 2>/dev/null; then
-    measure queue-discipline --send --udp --rate 100M 192.0.2.6
+    # What is dropped in a socket for want of time, too, would not be the queue's.
+    again '([.limits[] | select(.main).limit] == ["loss"]) and .results[-1].lost_in_socket == 0 and
+        ([.limits[] | select(.limit == "queue-discipline").evidence | capture("dropped (?<n>[0-9]+)").n | tonumber] == [.results[-1].lost])' \
+        queue-discipline --send --udp --rate 100M 192.0.2.6
     tc qdisc replace dev left root tbf rate 50mbit burst 32k latency 100ms
-    measure path-capacity --send 192.0.2.6
+    main path-capacity path-capacity --send 192.0.2.6
     tc qdisc del dev left root
 fi
 
@@ -217,8 +265,8 @@ printf '#!/bin/sh\nexec taskset -c 0 "%s" "$@"\n' "$xenkit" >"$to/one-processor"
 chmod +x "$to/one-processor"
 xenkit=$to/one-processor
 # Beside others its share of the processor may be too small to blame it.
-for _ in 1 2 3 4; do
+for _ in 1 2 3 4 5 6; do
     measure processor --send 192.0.2.6
     ! jq -e '[.limits[].limit] | contains(["processor", "offloads-off"])' "$to/processor.json" >/dev/null || break
 done
-measure offloads-unnoticed --send --rate 5M 192.0.2.6
+main rate offloads-unnoticed --send --rate 5M 192.0.2.6

@@ -62,13 +62,20 @@ ask() {
     echo $status >"$to/$name.status"
     echo $((($(date +%s%N) - begin) / 1000000)) >"$to/$name.ms"
 }
-ask kinds --timeout 500ms 127.0.0.2 --ports 80,81,82,83,84,85,86,udp/90,udp/91,udp/92,udp/93,udp/94,udp/95,udp/123
+ask kinds --timeout 1500ms 127.0.0.2 --ports 80,81,82,83,84,85,86,udp/90,udp/91,udp/92,udp/93,udp/94,udp/95,udp/123
 ask open --ports tcp/80,udp/90 127.0.0.2
-ask six --timeout 500ms ::1 --ports 80,81,86,udp/91,udp/95
+ask six --timeout 1500ms ::1 --ports 80,81,86,udp/91,udp/95
 ask prohibited 127.0.0.3 --ports 80,81
-ask dropped 127.0.0.4 --ports 1-1024
+# quick NAME ARGS…: asked again when it took five seconds, in which a busy machine may have had no time for it
+quick() {
+    for _ in 1 2 3; do
+        ask "$@"
+        [ "$(cat "$to/$1.ms")" -ge 5000 ] || break
+    done
+}
+quick dropped 127.0.0.4 --ports 1-1024
 ask few 127.0.0.4 --parallel 2 --timeout 200ms --ports 1-6
 ask router 127.0.0.5 --ports 80,81
 ask nobody 192.0.2.9 --ports 80,81,udp/53
 ask nowhere 198.51.100.1 --ports 80
-ask many 127.0.0.2 --ports tcp/1-1024
+quick many 127.0.0.2 --ports tcp/1-1024
