@@ -501,6 +501,37 @@ static void delete_members(struct simpool *p, struct sim_object *host, const cha
     }
 }
 
+static void remove_where(struct simpool *p, const char *class_name, const char *field, const char *ref)
+{
+    for (struct sim_object *o = sim_first(p, class_name), *next; o; o = next) {
+        next = o->class_next;
+        if (sim_is(o, field, ref))
+            sim_delete(p, o);
+    }
+}
+
+/* What stands upon its interfaces, or belongs to it without its knowing. */
+static void overlays_remove(struct simpool *p, const struct sim_object *host)
+{
+    static const char *const upon[][2] = {{"Bond", "master"},          {"VLAN", "tagged_PIF"},
+                                          {"VLAN", "untagged_PIF"},    {"tunnel", "access_PIF"},
+                                          {"tunnel", "transport_PIF"}, {"network_sriov", "physical_PIF"},
+                                          {"Cluster_host", "PIF"}};
+    const struct xapi_value *const blobs = sim_get(host, "blobs");
+    const struct sim_object *pif;
+
+    for (size_t at = 0; (pif = sim_member(p, host, "PIFs", &at));)
+        for (size_t i = 0; i < XK_COUNT(upon); i++)
+            remove_where(p, upon[i][0], upon[i][1], pif->ref);
+    remove_where(p, "Cluster_host", "host", host->ref);
+    remove_where(p, "PVS_cache_storage", "host", host->ref);
+    for (size_t i = 0; i < blobs->count; i++) {
+        struct sim_object *const blob = sim_find(p, xapi_value_text(&blobs->items[2 * i + 1]), NULL);
+        if (blob)
+            sim_delete(p, blob);
+    }
+}
+
 void sim_host_remove(struct simpool *p, struct sim_object *host)
 {
     static const char *const own[] = {"PBDs", "PIFs",  "host_CPUs", "crashdumps",   "patches",
@@ -511,13 +542,15 @@ void sim_host_remove(struct simpool *p, struct sim_object *host)
     for (size_t i = vms->count; i-- > 0;) {
         struct sim_object *const vm = sim_find(p, xapi_value_text(&sim_get(host, "resident_VMs")->items[i]), NULL);
         if (vm && sim_bool(vm, "is_control_domain"))
-            sim_delete(p, vm);
+            sim_vm_destroy(p, vm);
     }
+    overlays_remove(p, host);
     for (size_t i = 0; i < XK_COUNT(own); i++)
         delete_members(p, host, own[i]);
     sim_drivers_forget(p, host);
     if (metrics)
         sim_delete(p, metrics);
+    sim_let_go(p, host);
     sim_delete(p, host);
 }
 

@@ -282,6 +282,11 @@ void sim_list_remove(struct simpool *p, struct sim_object *o, unsigned place, co
  */
 void sim_bulk_begin(struct simpool *p);
 void sim_bulk_end(struct simpool *p);
+/*
+ * Whatever names an object in a field that is no relation names it no more, as a pool's default SR or a machine's
+ * affinity. It looks at all objects of the classes that may: for what goes seldom.
+ */
+void sim_let_go(struct simpool *p, const struct sim_object *gone);
 /* Tell of a change though nothing changed. */
 void sim_touch(struct simpool *p, struct sim_object *o);
 /* The record of an object, encoded once until it changes. */

@@ -246,14 +246,8 @@ static void forget_local_srs(struct simpool *p, const struct sim_object *host)
     for (size_t i = pbds->count; i-- > 0;) {
         const struct sim_object *const pbd = sim_find(p, xapi_value_text(&sim_get(host, "PBDs")->items[i]), NULL);
         struct sim_object *const sr = pbd ? sim_follow(p, pbd, "SR") : NULL;
-        if (!sr || sim_bool(sr, "shared") || sim_get(sr, "PBDs")->count > 1)
-            continue;
-        for (struct sim_object *vdi = sim_first(p, "VDI"), *next; vdi; vdi = next) {
-            next = vdi->class_next;
-            if (strcmp(sim_text(vdi, "SR"), sr->ref) == 0)
-                sim_delete(p, vdi);
-        }
-        sim_delete(p, sr);
+        if (sr && !sim_bool(sr, "shared") && sim_get(sr, "PBDs")->count == 1)
+            sim_sr_forget(p, sr);
     }
 }
 

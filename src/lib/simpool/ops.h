@@ -208,6 +208,8 @@ bool sim_sr_has_feature(const struct simpool *p, const struct sim_object *sr, co
 void sim_seed_drivers(struct simpool *p);
 /* Room on the SR for so many more bytes. */
 bool sim_sr_has_room(const struct sim_object *sr, int64_t bytes, struct sim_why *why);
+/* With its PBDs and the records of its disks. */
+void sim_sr_forget(struct simpool *p, struct sim_object *sr);
 void sim_sr_take(struct simpool *p, struct sim_object *sr, int64_t bytes);
 
 extern const struct sim_row sim_vm_set_rows[], sim_vm_ask_rows[], sim_vm_copy_rows[], sim_migrate_rows[],

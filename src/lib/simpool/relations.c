@@ -1,5 +1,5 @@
 /*
- * Both ends of many relations at once, for filling an empty database.
+ * Both ends of many relations at once, for filling an empty database; and refs that are no relations.
  *
  * All members of all sets are listed and sorted by the set they belong to, so that each set is written once; one by
  * one, a set of n costs n * n. What a set has already stays, also refs that lead nowhere.
@@ -133,4 +133,26 @@ void sim_bulk_end(struct simpool *p)
         write_set(p, members + first, i + 1 - first, items, sorted);
         first = i + 1;
     }
+}
+
+/* The fields of one class that refer to another one's objects without these knowing it. */
+static void let_go_in(struct simpool *p, const struct xapi_class *row, const struct sim_object *gone)
+{
+    const struct xapi_value none = xapi_str(SIM_NULL);
+
+    for (unsigned i = 0; i < row->fields; i++) {
+        const struct xapi_field *const field = &xapi_fields[row->first_field + i];
+        const struct xapi_type *const type = xapi_type_of(field->type);
+        if (type->kind != XAPI_REF || field->other != XAPI_NONE || type->of != xapi_class_index(gone->class_row))
+            continue;
+        for (struct sim_object *o = p->classes[xapi_class_index(row)].first; o; o = o->class_next)
+            if (strcmp(xapi_value_text(&o->fields[i]->value), gone->ref) == 0)
+                sim_put_alone(p, o, i, &none);
+    }
+}
+
+void sim_let_go(struct simpool *p, const struct sim_object *gone)
+{
+    for (unsigned i = 0; i < xapi_class_count; i++)
+        let_go_in(p, &xapi_classes[i], gone);
 }

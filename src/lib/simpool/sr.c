@@ -472,16 +472,37 @@ static enum sim_outcome make(struct sim_call *c)
 
 /* ---- SRs: ending ---- */
 
-static void forget_all(struct simpool *p, struct sim_object *sr)
+/* A drive without its disk is an empty one; other devices go with what they were for. */
+static void drives_empty(struct simpool *p, struct sim_object *vdi)
+{
+    struct sim_object *vbd;
+
+    for (size_t at = 0; (vbd = sim_member(p, vdi, "VBDs", &at)) && p->error == 0; at = 0) {
+        struct sim_object *const metrics = sim_follow(p, vbd, "metrics");
+        if (sim_is(vbd, "type", "CD")) {
+            sim_put_text(p, vbd, "VDI", SIM_NULL);
+            sim_put_bool(p, vbd, "empty", true);
+            continue;
+        }
+        sim_delete(p, vbd);
+        if (metrics)
+            sim_delete(p, metrics);
+    }
+}
+
+void sim_sr_forget(struct simpool *p, struct sim_object *sr)
 {
     struct sim_object *part;
 
     for (size_t at = 0; (part = sim_member(p, sr, "PBDs", &at)) && p->error == 0; at = 0)
         pbd_destroy(p, part);
     for (size_t at = 0; (part = sim_member(p, sr, "VDIs", &at)) && p->error == 0; at = 0) {
-        sim_delete_members(p, part, "VBDs");
+        drives_empty(p, part);
+        if (!sim_is(part, "type", "user")) /* those, only devices have */
+            sim_let_go(p, part);
         sim_delete(p, part);
     }
+    sim_let_go(p, sr);
     sim_delete(p, sr);
 }
 
@@ -501,7 +522,7 @@ static enum sim_outcome destroy(struct sim_call *c)
     for (const struct sim_object *host = sim_first(p, "host"); host; host = host->class_next)
         if (sim_is(host, "local_cache_sr", sr->ref))
             return sim_fail(c, "SR_IS_CACHE_SR", host->ref, NULL);
-    forget_all(p, sr);
+    sim_sr_forget(p, sr);
     return SIM_DONE;
 }
 
@@ -515,7 +536,7 @@ static enum sim_outcome forget(struct sim_call *c)
         return SIM_FAILED;
     if (!sim_sr_may(p, sr, "forget", &why))
         return sim_refuse(c, &why);
-    forget_all(p, sr);
+    sim_sr_forget(p, sr);
     return SIM_DONE;
 }
 

@@ -118,9 +118,7 @@ void sim_vdi_destroy(struct simpool *p, struct sim_object *vdi)
     for (size_t at = 0; (vbd = sim_member(p, vdi, "VBDs", &at)) && p->error == 0; at = 0)
         sim_delete(p, vbd);
     if (sim_is(vdi, "type", "suspend"))
-        for (struct sim_object *vm = sim_first(p, "VM"); vm; vm = vm->class_next)
-            if (sim_is(vm, "suspend_VDI", vdi->ref))
-                sim_put_text(p, vm, "suspend_VDI", SIM_NULL);
+        sim_let_go(p, vdi);
     sim_delete(p, vdi);
     if (sr)
         sim_sr_allowed(p, sr);

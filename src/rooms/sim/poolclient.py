@@ -5,12 +5,17 @@ import json
 import sys
 import time
 
+import references
+
+pools = set()
+
 
 class Pool:
     def __init__(self, url, user="root", password="xenkit"):
         host, port = url[len("http://"):].split(":")
         self.http = http.client.HTTPConnection(host, int(port), timeout=60)
         self.session = self.ask("session.login_with_password", user, password, "1.0", "test")
+        pools.add(url)
 
     def post(self, method, params):
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
@@ -76,5 +81,17 @@ def same(what, got, wanted):
     ok(what, got == wanted, got, "instead of", wanted)
 
 
+def hangs_together(pool):
+    """Refs lead somewhere, relations have both ends, a machine has what its state says."""
+    same("the pool's records hang together", references.wrong(pool), [])
+
+
 def done():
+    """The end of all statements, and what always holds."""
+    for url in sorted(pools):
+        try:
+            pool = Pool(url)
+        except (AssertionError, OSError):
+            continue  # it is no pool's master any more
+        hangs_together(pool)
     print("1..%d" % count)

@@ -110,6 +110,7 @@ same("it is not ejected while they run", theirs.error("pool.eject", host), ["OPE
 theirs("VM.hard_shutdown", moved)
 same("who joined cannot join again", theirs.error("pool.join", "127.0.0.9", "root", "xenkit"), ["HOST_IS_SLAVE", "127.0.0.1"])
 open("joined", "w").write(host)
+done()
 PYTHON
 
 cat >eject.py <<'PYTHON'
@@ -131,6 +132,7 @@ same("and is a pool of its own again", [fresh.get("host", h, "address") for h in
 ok("a new one", fresh.get("host", fresh("host.get_all")[0], "uuid") != uuid)
 same("the other one has the hosts that it had", [len(theirs("host.get_all")), uuid in {h["uuid"] for h in theirs("host.get_all_records").values()}], [hosts - 1, False])
 ok("its own storage went with it", not local & {s["uuid"] for s in theirs("SR.get_all_records").values()})
+done()
 PYTHON
 statements() {
     run timeout 250 python3 "$1" "$url" "$master"
