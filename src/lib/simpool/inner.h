@@ -100,6 +100,8 @@ struct sim_call {
     char subject[SIM_REF_BYTES]; /* whose current_operations name it */
     char operation_ref[SIM_REF_BYTES];
     const char *operation;
+    char beside[SIM_REF_BYTES]; /* a second one, that has another operation */
+    const char *operation_beside;
     struct sim_call *next, **link; /* of pool->working or pool->waiting */
     const char *audited;           /* its arguments for the audit log, when they have to be told before; else NULL */
     bool denied;                   /* the audit log knows already */
@@ -350,6 +352,8 @@ const char *sim_arg_text(const struct sim_call *c, unsigned arg);
 enum sim_outcome sim_work(struct sim_call *c, uint64_t work_ns, sim_behaviour *finish, struct sim_object *subject,
                           const char *operation, bool cancellable);
 
+/* Another object works on it, too: what `operation` is for that one. After sim_work() with a subject. */
+void sim_work_beside(struct sim_call *c, struct sim_object *other, const char *operation);
 /* From a call's `finish`: there is more to do. returns SIM_WORKING, or SIM_FAILED when memory is out. */
 enum sim_outcome sim_work_on(struct sim_call *c, uint64_t work_ns, sim_behaviour *finish);
 

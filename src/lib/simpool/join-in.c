@@ -30,6 +30,7 @@ struct coming {
     const struct xapi_value *record;
     char here[SIM_REF_BYTES];
     bool made; /* here; else it is one that was there */
+    bool idle; /* metrics of a machine that does not come, as default templates do not */
 };
 
 struct sim_joiner {
@@ -39,6 +40,7 @@ struct sim_joiner {
     struct coming *objects; /* by ref, once they are made */
     size_t count, capacity;
     unsigned number; /* of the host; SIMPOOL_HOSTS_MAX: it is not here yet */
+    bool made;       /* the objects have been */
     bool over;       /* it was ejected */
     struct http_exchange *waiting;
     struct event *timer;
@@ -351,12 +353,29 @@ static void forget_all(struct sim_joiner *j)
     j->count = 0;
 }
 
+static void find_idle(struct sim_joiner *j)
+{
+    static const char *const fields[] = {"metrics", "guest_metrics"};
+
+    for (size_t i = 0; i < j->count; i++)
+        j->objects[i].idle = is_class(&j->objects[i], "VM_metrics") || is_class(&j->objects[i], "VM_guest_metrics");
+    for (size_t i = 0; i < j->count; i++)
+        for (size_t f = 0; is_class(&j->objects[i], "VM") && f < XK_COUNT(fields); f++) {
+            const struct coming *const metrics = find_coming(j, word(j->objects[i].record, fields[f]));
+            if (metrics)
+                j->objects[metrics - j->objects].idle = false;
+        }
+}
+
 static bool make_objects(struct sim_joiner *j)
 {
     struct simpool *const p = j->pool;
 
+    find_idle(j);
     for (size_t i = 0; i < j->count; i++) {
         struct coming *const o = &j->objects[i];
+        if (o->idle)
+            continue;
         const struct sim_object *const there = known(j, o);
         struct sim_object *const fresh = there ? NULL : sim_create(p, xapi_text(o->class_row->name));
         if (!there && !fresh)
@@ -390,8 +409,9 @@ static void make(struct sim_joiner *j, struct http_exchange *x)
     struct simpool *const p = j->pool;
     struct xapi_value v;
 
-    if (j->number != SIMPOOL_HOSTS_MAX || (j->count && *j->objects[0].here))
+    if (j->number != SIMPOOL_HOSTS_MAX || j->made)
         return http_refuse(x, 400);
+    j->made = true;
     if (j->count)
         qsort(j->objects, j->count, sizeof(*j->objects), compare);
     bool good = make_objects(j);

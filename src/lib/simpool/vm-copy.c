@@ -594,6 +594,14 @@ static bool has_snapshot(const struct simpool *p, const struct sim_object *vdi, 
     return false;
 }
 
+static bool is_among(const struct sim_object *vdi, struct sim_object *const *gone, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (gone[i] == vdi)
+            return true;
+    return false;
+}
+
 /* The machine's disks go when the snapshot has them; disks that came later are kept, but not attached any more. */
 static void disks_drop(struct simpool *p, struct sim_object *vm, const struct sim_object *snapshot,
                        struct sim_object **ret_gone, size_t *gone, size_t max)
@@ -606,10 +614,12 @@ static void disks_drop(struct simpool *p, struct sim_object *vm, const struct si
         sim_delete(p, vbd);
         if (metrics)
             sim_delete(p, metrics);
-        if (vdi && has_snapshot(p, vdi, snapshot) && *gone < max)
-            ret_gone[(*gone)++] = vdi;
-        else if (vdi)
+        if (vdi && has_snapshot(p, vdi, snapshot) && *gone < max) {
+            if (!is_among(vdi, ret_gone, *gone)) /* a machine can have a disk twice */
+                ret_gone[(*gone)++] = vdi;
+        } else if (vdi) {
             sim_vdi_allowed(p, vdi);
+        }
     }
 }
 
@@ -721,10 +731,13 @@ static enum sim_outcome revert(struct sim_call *c)
 
     if (!snapshot)
         return SIM_FAILED;
-    const struct sim_object *const vm = sim_follow(p, snapshot, "snapshot_of");
+    struct sim_object *const vm = sim_follow(p, snapshot, "snapshot_of");
     if (!sim_vm_may(p, snapshot, "revert", true, &why) || (vm && !sim_vm_may(p, vm, "reverting", true, &why)))
         return sim_refuse(c, &why);
-    return sim_work(c, XK_NS_PER_S * 6 / 10, revert_end, snapshot, "revert", false);
+    const enum sim_outcome outcome = sim_work(c, XK_NS_PER_S * 6 / 10, revert_end, snapshot, "revert", false);
+    if (outcome == SIM_WORKING && vm)
+        sim_work_beside(c, vm, "reverting");
+    return outcome;
 }
 
 const struct sim_row sim_vm_copy_rows[] = {

@@ -14,16 +14,29 @@
 
 /* ---- work ---- */
 
-static void name_operation(struct sim_call *c, bool on)
+static void name_of(struct sim_call *c, const char *ref, const char *word, bool on)
 {
-    struct sim_object *const subject = sim_find(c->pool, c->subject, NULL);
-    const struct xapi_value operation = xapi_str(c->operation);
+    struct sim_object *const subject = *ref ? sim_find(c->pool, ref, NULL) : NULL;
+    const struct xapi_value operation = xapi_str(word ? word : "");
 
     if (!subject)
         return;
     sim_map_set(c->pool, subject, xapi_field_place(subject->class_row, "current_operations"), c->operation_ref,
                 on ? &operation : NULL);
     sim_allowed(c->pool, subject);
+}
+
+static void name_operation(struct sim_call *c, bool on)
+{
+    name_of(c, c->subject, c->operation, on);
+    name_of(c, c->beside, c->operation_beside, on);
+}
+
+void sim_work_beside(struct sim_call *c, struct sim_object *other, const char *operation)
+{
+    memcpy(c->beside, other->ref, sizeof(c->beside));
+    c->operation_beside = operation;
+    name_of(c, c->beside, operation, true);
 }
 
 static void on_time(evutil_socket_t fd, short what, void *context)

@@ -95,8 +95,6 @@ def states(found):
             for vif in vm["VIFs"]:
                 if found["VIF"].get(vif, {}).get("currently_attached"):
                     wrong.append("%s: %s is attached" % (name, vif))
-        if vm["suspend_VDI"] != NULL and vm["power_state"] != "Suspended" and not vm["is_a_snapshot"]:
-            wrong.append("%s: suspend_VDI %s" % (name, vm["suspend_VDI"]))
         if not lives and vm["consoles"]:
             wrong.append("%s: consoles %s" % (name, vm["consoles"]))
     return wrong

@@ -19,6 +19,15 @@ halted = [r for r, v in plain.items() if v["power_state"] == "Halted"]
 local = next(r for r, s in api("SR.get_all_records").items()
              if not s["shared"] and [api.get("PBD", b, "host") for b in s["PBDs"]] == [host])
 
+# ---- a disk that a machine has twice ----
+twice = next(v["VDI"] for v in api("VBD.get_all_records").values() if v["VM"] == halted[3] and v["type"] == "Disk")
+api("VBD.create", dict(device, VM=halted[3], VDI=twice, userdevice="6", bootable=False, mode="RO", type="Disk", empty=False))
+snapshot = api("VM.snapshot", halted[3], "of one disk twice")
+same("it is reverted to what it was", [api.error("VM.revert", snapshot), len(api.get("VM", halted[3], "VBDs"))], [None, len(api.get("VM", snapshot, "VBDs"))])
+same("the old disk is gone", api.error("VDI.get_uuid", twice), ["HANDLE_INVALID", "VDI", twice])
+api("VM.destroy", snapshot)
+hangs_together(api)
+
 # ---- all that can name a host and its storage ----
 for field in ("default_SR", "suspend_image_SR", "crash_dump_SR"):
     api("pool.set_" + field, pool, local)
