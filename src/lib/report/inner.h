@@ -1,5 +1,5 @@
 /*
- * What page.c, chart.c and tree.c share; not for callers.
+ * What page.c, table.c, chart.c and tree.c share; not for callers.
  */
 #ifndef REPORT_INNER_H
 #define REPORT_INNER_H
