@@ -7,8 +7,6 @@
 #include "core/text.h"
 
 #include <assert.h>
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 void report_open_table(struct report *r, const char *class, const char *caption)
