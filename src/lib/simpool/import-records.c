@@ -1,356 +1,34 @@
 /*
  * Objects from the records of an archive, class after class in the order in which they need each other: for each what
- * is there already and stands for it, or what has to be made.
- *
- * What is made is made by the same messages that clients use, so that what they refuse is refused here, too; only what
- * no client may set is written into the database. Each thing that was made is noted, and taken back in reverse.
- *
- * Facts: xapi's import.ml, importexport.ml (2026-08). An archive of a newer server than the newest that the data model
- * knows is refused.
+ * is there already and stands for it, or what has to be made. Each thing that was made is noted, and taken back in
+ * reverse.
  */
-#include "lib/simpool/import.h"
+#include "lib/simpool/import-parts.h"
 
 #include <stdlib.h>
 
-#define EXPORT_XAPI_MAJOR 26 /* of the data model: the newest server whose records can be understood */
-#define PAIRS_MAX         256u
+#define PAIRS_MAX 256u
 
 static const char *const none[] = {NULL};
-
-/* ---- reading ---- */
-
-static bool fail(struct sim_import *m, const char *code, const char *text)
-{
-    sim_error_set(&m->error, code, text, NULL);
-    return false;
-}
-
-/* As the real server writes an exception of its own into an error. */
-static bool fail_generic(struct sim_import *m, const char *text)
-{
-    char message[480];
-
-    snprintf(message, sizeof(message), "INTERNAL_ERROR: [ %.440s ]", text);
-    return fail(m, "IMPORT_ERROR", message);
-}
-
-static int compare_ids(const void *a, const void *b)
-{
-    const struct sim_part *const *const left = a, *const *const right = b;
-
-    return strcmp((*left)->id, (*right)->id);
-}
-
-static struct sim_part *part_of(const struct sim_import *m, const char *id)
-{
-    const struct sim_part key = {.id = id}, *const at = &key;
-    struct sim_part **const found =
-        m->count ? bsearch(&at, m->by_id, m->count, sizeof(struct sim_part *), compare_ids) : NULL;
-
-    return found ? *found : NULL;
-}
-
-const char *sim_part_text(const struct sim_part *part, const char *field)
-{
-    const struct xapi_value *const v = xapi_map_get(part->snapshot, field);
-
-    return v ? xapi_value_text(v) : "";
-}
-
-int64_t sim_part_int(const struct sim_part *part, const char *field)
-{
-    const struct xapi_value *const v = xapi_map_get(part->snapshot, field);
-    int64_t number = 0;
-
-    if (!v)
-        return 0;
-    return v->shape != XAPI_TEXT ? xapi_value_int(v) : xk_parse_i64(&number, v->text) == 0 ? number : 0;
-}
-
-static bool part_true(const struct sim_part *part, const char *field)
-{
-    const struct xapi_value *const v = xapi_map_get(part->snapshot, field);
-
-    return v && v->shape == XAPI_BOOL && v->truth;
-}
-
-/* The text under a key of one of its maps. NULL: there is none. */
-static const char *part_pair(const struct sim_part *part, const char *field, const char *key)
-{
-    const struct xapi_value *const map = xapi_map_get(part->snapshot, field);
-    const struct xapi_value *const v = map ? xapi_map_get(map, key) : NULL;
-
-    return v ? xapi_value_text(v) : NULL;
-}
-
-static bool is_class(const struct sim_part *part, const char *name)
-{
-    return part->class_row && sim_same(xapi_text(part->class_row->name), name);
-}
-
-static bool take_version(struct sim_import *m, const struct xapi_value *version)
-{
-    const struct sim_part v = {.snapshot = version};
-    static const char *const needed[] = {"hostname",     "date",       "product_version", "product_brand",
-                                         "build_number", "xapi_major", "xapi_minor"};
-    char text[160];
-
-    for (size_t i = 0; i < XK_COUNT(needed); i++)
-        if (!xapi_map_get(version, needed[i])) {
-            snprintf(text, sizeof(text), "Importexport.Failure(\"Failed to find key '%s' in version data\")",
-                     needed[i]);
-            return fail_generic(m, text);
-        }
-    m->export_version = sim_part_int(&v, "export_vsn");
-    if (sim_part_int(&v, "xapi_major") > EXPORT_XAPI_MAJOR) {
-        sim_error_set(&m->error, "IMPORT_INCOMPATIBLE_VERSION", NULL);
-        return false;
-    }
-    return true;
-}
-
-static bool take_object(struct sim_import *m, const struct xapi_value *object)
-{
-    struct sim_part *const part = &m->parts[m->count];
-    const struct xapi_value *const snapshot = xapi_map_get(object, "snapshot");
-    const struct sim_part o = {.snapshot = object};
-
-    part->id = sim_part_text(&o, "id");
-    part->class_row = xapi_class_find(sim_part_text(&o, "class"));
-    part->snapshot = snapshot;
-    if (!*part->id || !snapshot || snapshot->shape != XAPI_MAP)
-        return fail_generic(m, "Rpc.Runtime_error(\"Unexpected object\")");
-    m->by_id[m->count++] = part;
-    return true;
-}
-
-bool sim_import_read(struct sim_import *m, const char *xml, size_t bytes)
-{
-    struct xk_buf document = XK_BUF_INIT(bytes + 128);
-    struct xapi_reply reply = {0};
-    struct xk_err err = {0};
-
-    m->arena = XK_ARENA_INIT(SIM_IMPORT_MEMORY_MAX);
-    xk_buf_add_str(&document, "<methodResponse><params><param>");
-    const char *const start = strncmp(xml, "<?xml", 5) == 0 ? strstr(xml, "?>") : NULL;
-    const size_t skip = start ? (size_t)(start + 2 - xml) : 0;
-    xk_buf_add(&document, xml + skip, bytes - skip);
-    xk_buf_add_str(&document, "</param></params></methodResponse>");
-    const int code =
-        document.error ? -ENOMEM : xapi_reply_decode(&reply, &m->arena, false, document.data, document.len, &err);
-    xk_buf_done(&document);
-    if (code < 0)
-        return fail_generic(m, code == -ENOMEM ? "Out_of_memory" : err.text);
-    const struct xapi_value *const version = xapi_map_get(&reply.value, "version");
-    const struct xapi_value *const objects = xapi_map_get(&reply.value, "objects");
-    if (!version || !objects || objects->shape != XAPI_LIST)
-        return fail_generic(m, "Rpc.Runtime_error(\"Unexpected header\")");
-    if (objects->count > SIM_IMPORT_OBJECTS_MAX)
-        return fail_generic(m, "more than 200000 objects");
-    m->parts = xk_arena_alloc(&m->arena, (objects->count + 1) * sizeof(*m->parts));
-    m->by_id = xk_arena_alloc(&m->arena, (objects->count + 1) * sizeof(struct sim_part *));
-    m->created = xk_arena_alloc(&m->arena, (objects->count + 1) * sizeof(*m->created));
-    if (!m->parts || !m->by_id || !m->created)
-        return fail_generic(m, "Out_of_memory");
-    if (!take_version(m, version))
-        return false;
-    for (size_t i = 0; i < objects->count; i++)
-        if (!take_object(m, &objects->items[i]))
-            return false;
-    if (m->count)
-        qsort(m->by_id, m->count, sizeof(struct sim_part *), compare_ids);
-    return true;
-}
-
-void sim_import_done(struct sim_import *m)
-{
-    xk_arena_done(&m->arena);
-}
-
-/* ---- tables ---- */
-
-static void stands_for(struct sim_part *part, const char *ref)
-{
-    snprintf(part->ref, sizeof(part->ref), "%s", ref);
-}
-
-static bool made(struct sim_import *m, struct sim_part *part, const char *ref)
-{
-    stands_for(part, ref);
-    part->created = true;
-    m->created[m->created_count++] = (size_t)(part - m->parts);
-    return true;
-}
-
-/* In a rehearsal nothing is made; but what needs it finds something. */
-static bool rehearsed(struct sim_import *m, struct sim_part *part)
-{
-    sim_new_ref(m->pool, part->ref);
-    part->dummy = true;
-    return true;
-}
-
-/* What stands for a record that another one names. NULL: nothing. */
-static const char *lookup(const struct sim_import *m, const struct sim_part *from, const char *field)
-{
-    const struct sim_part *const part = part_of(m, sim_part_text(from, field));
-
-    return part && *part->ref ? part->ref : NULL;
-}
-
-static const char *lookup_needed(struct sim_import *m, const struct sim_part *from, const char *field)
-{
-    const char *const ref = lookup(m, from, field);
-
-    if (!ref)
-        (void)fail(m, "IMPORT_ERROR_FAILED_TO_FIND_OBJECT", sim_part_text(from, field));
-    return ref;
-}
-
-/* A record of the archive that another one names. NULL: it is not there, and the error. */
-static const struct sim_part *found_in_export(struct sim_import *m, const struct sim_part *from, const char *field)
-{
-    const struct sim_part *const part = part_of(m, sim_part_text(from, field));
-
-    if (!part)
-        (void)fail(m, "IMPORT_ERROR_FAILED_TO_FIND_OBJECT", sim_part_text(from, field));
-    return part;
-}
-
-/* ---- records for constructors ---- */
-
-struct change {
-    const char *field;
-    struct xapi_value value;
-};
-
-/* References lead into the pool, or nowhere. */
-static struct xapi_value translated(const struct sim_import *m, uint16_t type, const struct xapi_value *v)
-{
-    const struct xapi_type *const t = xapi_type_of(type);
-
-    if (t->kind == XAPI_REF) {
-        const char *const ref = xapi_value_text(v);
-        const struct sim_part *const part = part_of(m, ref);
-        if (part && *part->ref && !part->dummy)
-            return xapi_str(part->ref);
-        return xapi_str(sim_find(m->pool, ref, t->of == XAPI_NONE ? NULL : &xapi_classes[t->of]) ? ref : SIM_NULL);
-    }
-    if (t->kind == XAPI_SET && xapi_type_of(t->of)->kind == XAPI_REF)
-        return xapi_list(NULL, 0);
-    return *v;
-}
-
-static const struct change *changed(const char *field, const struct change *changes, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (sim_same(changes[i].field, field))
-            return &changes[i];
-    return NULL;
-}
-
-/* What an older release did not have yet is as it is at first. */
-static struct xapi_value field_of(struct sim_import *m, const struct sim_part *part, const struct xapi_field *field,
-                                  const struct change *changes, size_t count)
-{
-    const char *const name = xapi_text(field->name);
-    const struct change *const c = changed(name, changes, count);
-    const struct xapi_value *const v = xapi_map_get(part->snapshot, name);
-    struct xapi_value first = xapi_str("");
-
-    if (c)
-        return c->value;
-    if (v)
-        return translated(m, field->type, v);
-    (void)xapi_default(&first, &m->arena, field->type, field->initial);
-    return first;
-}
-
-static struct xapi_value record_of(struct sim_import *m, const struct sim_part *part, const struct change *changes,
-                                   size_t count)
-{
-    const struct xapi_class *const row = part->class_row;
-    struct xapi_value *const items = xk_arena_alloc(&m->arena, 2 * (size_t)row->fields * sizeof(*items));
-    size_t pairs = 0;
-
-    for (unsigned i = 0; items && i < row->fields; i++) {
-        const struct xapi_field *const field = &xapi_fields[row->first_field + i];
-        if (field->qualifier == XAPI_DRO)
-            continue;
-        items[2 * pairs] = xapi_str(xapi_text(field->name));
-        items[2 * pairs++ + 1] = field_of(m, part, field, changes, count);
-    }
-    return xapi_map(items, pairs);
-}
-
-/* Make it by the message of its class. NULL: refused, and the error. */
-static struct sim_object *construct(struct sim_import *m, struct sim_part *part, const struct change *changes,
-                                    size_t count)
-{
-    const struct xapi_value record = record_of(m, part, changes, count);
-    char message[64], ref[SIM_REF_BYTES];
-
-    snprintf(message, sizeof(message), "%s.create", xapi_text(part->class_row->name));
-    if (!sim_call_own(m->pool, message, &record, 1, ref, &m->error)) {
-        /* What the messages themselves call internal is none of the errors that this one may end in. */
-        if (sim_same(m->error.texts[0], "INTERNAL_ERROR")) {
-            char text[400];
-            snprintf(text, sizeof(text), "%.390s", m->error.texts[1]);
-            (void)fail_generic(m, text);
-        }
-        return NULL;
-    }
-    (void)made(m, part, ref);
-    return sim_find(m->pool, ref, NULL);
-}
-
-/* One field of an object as the record has it, when that is of its type. */
-static void put_field(struct sim_import *m, struct sim_object *o, const struct sim_part *part, const char *name)
-{
-    const struct xapi_field *const field = xapi_field_find(o->class_row, name);
-    const struct xapi_value *const v = xapi_map_get(part->snapshot, name);
-    struct xapi_value cast;
-
-    if (field && v && sim_fit(&cast, &m->arena, field->type, v) >= 0)
-        sim_put(m->pool, o, name, cast);
-}
-
-static bool is_uuid_free(const struct sim_import *m, const struct sim_part *part)
-{
-    const char *const uuid = sim_part_text(part, "uuid");
-
-    return strlen(uuid) == 36 && !sim_find_uuid(m->pool, uuid, part->class_row);
-}
-
-static void keep_uuid(struct sim_import *m, struct sim_object *o, const struct sim_part *part)
-{
-    if (m->restore && is_uuid_free(m, part))
-        sim_put_uuid(m->pool, o, sim_part_text(part, "uuid"));
-}
-
-static const struct sim_object *same_uuid(const struct sim_import *m, const struct sim_part *part)
-{
-    return sim_find_uuid(m->pool, sim_part_text(part, "uuid"), part->class_row);
-}
 
 /* ---- hosts, storage ---- */
 
 static bool import_host(struct sim_import *m, struct sim_part *part)
 {
-    const struct sim_object *const host = same_uuid(m, part);
+    const struct sim_object *const host = sim_part_same_uuid(m, part);
 
-    stands_for(part, host ? host->ref : SIM_NULL);
+    sim_part_stands_for(part, host ? host->ref : SIM_NULL);
     return true;
 }
 
 static bool import_sr(struct sim_import *m, struct sim_part *part)
 {
-    const struct sim_object *const sr = m->sr ? NULL : same_uuid(m, part);
+    const struct sim_object *const sr = m->sr ? NULL : sim_part_same_uuid(m, part);
 
     if (m->sr && !sim_same(sim_part_text(part, "content_type"), "iso"))
-        stands_for(part, m->sr);
+        sim_part_stands_for(part, m->sr);
     else if (sr)
-        stands_for(part, sr->ref);
+        sim_part_stands_for(part, sr->ref);
     return true;
 }
 
@@ -382,8 +60,8 @@ static const struct sim_object *scsi_disk(const struct sim_import *m, const char
 /* The disk that is there for one of the archive: as the request says, as its LUN, or at its place. */
 static const struct sim_object *disk_there(const struct sim_import *m, const struct sim_part *part)
 {
-    const char *const scsi = part_pair(part, "sm_config", "SCSIid"), *const sr_ref = lookup(m, part, "SR");
-    const char *const moved = part_pair(part, "other_config", "maps_to");
+    const char *const scsi = sim_part_pair(part, "sm_config", "SCSIid"), *const sr_ref = sim_part_lookup(m, part, "SR");
+    const char *const moved = sim_part_pair(part, "other_config", "maps_to");
     const struct sim_object *vdi = m->mapped ? m->mapped(m->context, sim_part_text(part, "uuid")) : NULL;
 
     if (!vdi && scsi && m->mapped)
@@ -401,16 +79,16 @@ static const struct sim_object *disk_there(const struct sim_import *m, const str
 static bool import_disk_record(struct sim_import *m, struct sim_part *part)
 {
     const struct sim_object *const vdi = disk_there(m, part);
-    const char *const sr = lookup(m, part, "SR");
+    const char *const sr = sim_part_lookup(m, part, "SR");
 
     if (vdi) {
-        stands_for(part, vdi->ref);
+        sim_part_stands_for(part, vdi->ref);
         return true;
     }
     if (m->force)
         return true;
     if (m->dry_run && m->live)
-        return rehearsed(m, part);
+        return sim_part_rehearsed(m, part);
     if (sr)
         sim_error_set(&m->error, "VDI_LOCATION_MISSING", sr, sim_part_text(part, "location"), NULL);
     else
@@ -446,21 +124,21 @@ static struct xapi_value map_with(struct sim_import *m, const struct sim_part *p
 
 static bool import_disk(struct sim_import *m, struct sim_part *part)
 {
-    const struct sim_part *const sr = found_in_export(m, part, "SR");
+    const struct sim_part *const sr = sim_part_named(m, part, "SR");
 
     if (!sr)
         return false;
     if (sim_same(sim_part_text(sr, "content_type"), "iso")) {
         const struct sim_object *const iso = iso_at(m, sim_part_text(part, "location"));
         if (iso)
-            stands_for(part, iso->ref);
+            sim_part_stands_for(part, iso->ref);
         return true;
     }
     if (!m->sr)
         return import_disk_record(m, part);
-    const struct change changes[] = {{"SR", xapi_str(m->sr)},
-                                     {"sm_config", map_with(m, part, "sm_config", none, "import_task", m->task)}};
-    return construct(m, part, changes, XK_COUNT(changes)) != NULL;
+    const struct sim_change changes[] = {{"SR", xapi_str(m->sr)},
+                                         {"sm_config", map_with(m, part, "sm_config", none, "import_task", m->task)}};
+    return sim_part_construct(m, part, changes, XK_COUNT(changes)) != NULL;
 }
 
 /* ---- machines ---- */
@@ -468,24 +146,24 @@ static bool import_disk(struct sim_import *m, struct sim_part *part)
 static bool import_metrics(struct sim_import *m, struct sim_part *part)
 {
     if (m->dry_run)
-        return rehearsed(m, part);
+        return sim_part_rehearsed(m, part);
     struct sim_object *const o = sim_create(m->pool, xapi_text(part->class_row->name));
     if (!o)
-        return fail_generic(m, "Out_of_memory");
+        return sim_import_fail_generic(m, "Out_of_memory");
     for (unsigned i = 0; i < part->class_row->fields; i++) {
         const struct xapi_field *const field = &xapi_fields[part->class_row->first_field + i];
         if (i != part->class_row->uuid && field->other == XAPI_NONE && !field->internal)
-            put_field(m, o, part, xapi_text(field->name));
+            sim_part_put_field(m, o, part, xapi_text(field->name));
     }
-    return made(m, part, o->ref);
+    return sim_part_made(m, part, o->ref);
 }
 
 static bool is_default_template(const struct sim_part *part)
 {
-    const char *const said = part_pair(part, "other_config", "default_template");
+    const char *const said = sim_part_pair(part, "other_config", "default_template");
 
-    return part_true(part, "is_default_template") ||
-           (part_true(part, "is_a_template") && said && sim_same(said, "true"));
+    return sim_part_true(part, "is_default_template") ||
+           (sim_part_true(part, "is_a_template") && said && sim_same(said, "true"));
 }
 
 static const struct sim_object *machine_named(const struct sim_import *m, const char *name)
@@ -522,7 +200,7 @@ static struct xapi_value fresh_generation(struct sim_import *m, const struct sim
     const char *const old = sim_part_text(part, "generation_id");
     uint64_t a = 0, b = 0;
 
-    if (!*old || m->live || part_true(part, "is_a_template"))
+    if (!*old || m->live || sim_part_true(part, "is_a_template"))
         return xapi_str(old);
     xk_random_bytes(m->pool->settings.random, &a, sizeof(a));
     xk_random_bytes(m->pool->settings.random, &b, sizeof(b));
@@ -550,23 +228,23 @@ static bool is_number_word(const char *text)
 }
 
 /* The order of machines that were written before there was one, and memory from before it was dynamic. */
-static size_t old_ways(const struct sim_part *part, struct change *changes)
+static size_t old_ways(const struct sim_part *part, struct sim_change *changes)
 {
     const char *const priority = sim_part_text(part, "ha_restart_priority");
     const int64_t most = sim_part_int(part, "memory_static_max");
     size_t count = 0;
 
     if (is_number_word(priority)) {
-        changes[count++] = (struct change){"ha_restart_priority", xapi_str("restart")};
-        changes[count++] = (struct change){"order", xapi_int(priority[0] - '0')};
+        changes[count++] = (struct sim_change){"ha_restart_priority", xapi_str("restart")};
+        changes[count++] = (struct sim_change){"order", xapi_int(priority[0] - '0')};
     }
     if (!xapi_map_get(part->snapshot, "parent")) {
-        changes[count++] = (struct change){"memory_dynamic_min", xapi_int(most)};
-        changes[count++] = (struct change){"memory_dynamic_max", xapi_int(most)};
-        changes[count++] = (struct change){"memory_target", xapi_int(most)};
+        changes[count++] = (struct sim_change){"memory_dynamic_min", xapi_int(most)};
+        changes[count++] = (struct sim_change){"memory_dynamic_max", xapi_int(most)};
+        changes[count++] = (struct sim_change){"memory_target", xapi_int(most)};
     }
     if (!xapi_map_get(part->snapshot, "has_vendor_device"))
-        changes[count++] = (struct change){"has_vendor_device", xapi_bool(false)};
+        changes[count++] = (struct sim_change){"has_vendor_device", xapi_bool(false)};
     return count;
 }
 
@@ -577,15 +255,16 @@ static void fill_machine(struct sim_import *m, struct sim_object *vm, const stru
         "last_booted_record", "last_boot_CPU_flags", "is_control_domain",         "is_a_snapshot",    "snapshot_info",
         "snapshot_time",      "bios_strings",        "transportable_snapshot_id", "snapshot_metadata"};
     struct simpool *const p = m->pool;
-    const char *const host = lookup(m, part, "resident_on"), *const affinity = lookup(m, part, "affinity");
+    const char *const host = sim_part_lookup(m, part, "resident_on"), *const affinity =
+                                                                          sim_part_lookup(m, part, "affinity");
 
     for (size_t i = 0; i < XK_COUNT(fields); i++)
-        put_field(m, vm, part, fields[i]);
+        sim_part_put_field(m, vm, part, fields[i]);
     sim_put_text(p, vm, "resident_on", host ? host : SIM_NULL);
     sim_put_text(p, vm, "affinity", affinity ? affinity : SIM_NULL);
     static const char *const both[] = {"metrics", "guest_metrics"};
     for (size_t i = 0; i < XK_COUNT(both); i++) {
-        const char *const ref = lookup(m, part, both[i]);
+        const char *const ref = sim_part_lookup(m, part, both[i]);
         struct sim_object *const old = ref ? sim_follow(p, vm, both[i]) : NULL;
         if (!ref)
             continue;
@@ -607,7 +286,8 @@ static bool wake_state(struct sim_import *m, struct sim_object *vm, const struct
 
     if (!sim_same(sim_part_text(part, "power_state"), "Suspended"))
         return true;
-    const char *const image = m->force ? lookup(m, part, "suspend_VDI") : lookup_needed(m, part, "suspend_VDI");
+    const char *const image =
+        m->force ? sim_part_lookup(m, part, "suspend_VDI") : sim_part_lookup_needed(m, part, "suspend_VDI");
     if (!image)
         return m->force;
     sim_put_text(p, vm, "power_state", "Suspended");
@@ -620,7 +300,7 @@ static bool wake_state(struct sim_import *m, struct sim_object *vm, const struct
 static bool make_machine(struct sim_import *m, struct sim_part *part)
 {
     const int64_t version = m->restore ? sim_part_int(part, "version") + 1 : 0;
-    struct change changes[20] = {
+    struct sim_change changes[20] = {
         {"other_config", config_of(m, part)},      {"generation_id", fresh_generation(m, part)},
         {"protection_policy", xapi_str(SIM_NULL)}, {"version", xapi_int(version)},
         {"appliance", xapi_str(SIM_NULL)},         {"suspend_VDI", xapi_str(SIM_NULL)},
@@ -628,12 +308,12 @@ static bool make_machine(struct sim_import *m, struct sim_part *part)
     size_t count = 8;
 
     if (!m->force)
-        changes[count++] = (struct change){"is_default_template", xapi_bool(false)};
+        changes[count++] = (struct sim_change){"is_default_template", xapi_bool(false)};
     count += old_ways(part, changes + count);
-    struct sim_object *const vm = construct(m, part, changes, count);
+    struct sim_object *const vm = sim_part_construct(m, part, changes, count);
     if (!vm)
         return false;
-    keep_uuid(m, vm, part);
+    sim_part_keep_uuid(m, vm, part);
     fill_machine(m, vm, part);
     if (!wake_state(m, vm, part))
         return false;
@@ -645,17 +325,17 @@ static bool import_machine(struct sim_import *m, struct sim_part *part)
 {
     const struct sim_object *const twin =
         is_default_template(part) ? machine_named(m, sim_part_text(part, "name_label")) : NULL;
-    struct sim_object *const old = m->restore ? (struct sim_object *)(uintptr_t)same_uuid(m, part) : NULL;
+    struct sim_object *const old = m->restore ? (struct sim_object *)(uintptr_t)sim_part_same_uuid(m, part) : NULL;
 
     if (twin) {
-        stands_for(part, twin->ref);
+        sim_part_stands_for(part, twin->ref);
         return true;
     }
     const int may = old ? may_replace(m, part, old) : 1;
     if (may <= 0)
         return may == 0;
     if (m->dry_run)
-        return rehearsed(m, part);
+        return sim_part_rehearsed(m, part);
     if (old)
         sim_vm_destroy(m->pool, old);
     return make_machine(m, part);
@@ -681,12 +361,12 @@ static bool import_network(struct sim_import *m, struct sim_part *part)
     const struct sim_object *const there = network_there(m, part);
 
     if (there) {
-        stands_for(part, there->ref);
+        sim_part_stands_for(part, there->ref);
         return true;
     }
     if (m->dry_run)
-        return rehearsed(m, part);
-    struct sim_object *const network = construct(m, part, NULL, 0);
+        return sim_part_rehearsed(m, part);
+    struct sim_object *const network = sim_part_construct(m, part, NULL, 0);
     if (network)
         sim_put_pair(m->pool, network, "other_config", "import_task", m->task);
     return network != NULL;
@@ -698,18 +378,18 @@ static bool import_gpu_group(struct sim_import *m, struct sim_part *part)
 
     for (const struct sim_object *g = sim_first(m->pool, "GPU_group"); g; g = g->class_next)
         if (types && xapi_value_same(types, sim_get(g, "GPU_types"))) {
-            stands_for(part, g->ref);
+            sim_part_stands_for(part, g->ref);
             return true;
         }
     if (!m->sr)
-        return fail_generic(m, "Failure(\"Unable to find GPU group with matching GPU_types\")");
+        return sim_import_fail_generic(m, "Failure(\"Unable to find GPU group with matching GPU_types\")");
     struct sim_object *const group = sim_create(m->pool, "GPU_group");
     if (!group)
-        return fail_generic(m, "Out_of_memory");
+        return sim_import_fail_generic(m, "Out_of_memory");
     static const char *const fields[] = {"name_label", "name_description", "other_config", "GPU_types"};
     for (size_t i = 0; i < XK_COUNT(fields); i++)
-        put_field(m, group, part, fields[i]);
-    return made(m, part, group->ref);
+        sim_part_put_field(m, group, part, fields[i]);
+    return sim_part_made(m, part, group->ref);
 }
 
 static bool has_qemu(const struct sim_part *vm)
@@ -722,15 +402,15 @@ static bool has_qemu(const struct sim_part *vm)
 
 static bool import_vbd(struct sim_import *m, struct sim_part *part)
 {
-    const struct sim_object *const there = m->restore ? same_uuid(m, part) : NULL;
-    const bool attached = part_true(part, "currently_attached"), cd = sim_same(sim_part_text(part, "type"), "CD");
+    const struct sim_object *const there = m->restore ? sim_part_same_uuid(m, part) : NULL;
+    const bool attached = sim_part_true(part, "currently_attached"), cd = sim_same(sim_part_text(part, "type"), "CD");
 
     if (there) {
-        stands_for(part, there->ref);
+        sim_part_stands_for(part, there->ref);
         return true;
     }
-    const char *const vm = lookup_needed(m, part, "VM"), *const vdi = lookup(m, part, "VDI");
-    const struct sim_part *const owner = vm ? found_in_export(m, part, "VM") : NULL;
+    const char *const vm = sim_part_lookup_needed(m, part, "VM"), *const vdi = sim_part_lookup(m, part, "VDI");
+    const struct sim_part *const owner = vm ? sim_part_named(m, part, "VM") : NULL;
     if (!owner)
         return false;
     const bool suspended = sim_same(sim_part_text(owner, "power_state"), "Suspended");
@@ -741,16 +421,16 @@ static bool import_vbd(struct sim_import *m, struct sim_part *part)
     if (!vdi && sim_same(sim_part_text(part, "type"), "Disk"))
         return true; /* there are no empty disks */
     if (m->dry_run)
-        return rehearsed(m, part);
-    const struct change changes[] = {{"VM", xapi_str(vm)},
-                                     {"VDI", xapi_str(vdi ? vdi : SIM_NULL)},
-                                     {"empty", xapi_bool(!vdi)},
-                                     {"device", xapi_str("")},
-                                     {"currently_attached", xapi_bool(false)}};
-    struct sim_object *const vbd = construct(m, part, changes, XK_COUNT(changes));
+        return sim_part_rehearsed(m, part);
+    const struct sim_change changes[] = {{"VM", xapi_str(vm)},
+                                         {"VDI", xapi_str(vdi ? vdi : SIM_NULL)},
+                                         {"empty", xapi_bool(!vdi)},
+                                         {"device", xapi_str("")},
+                                         {"currently_attached", xapi_bool(false)}};
+    struct sim_object *const vbd = sim_part_construct(m, part, changes, XK_COUNT(changes));
     if (!vbd)
         return false;
-    keep_uuid(m, vbd, part);
+    sim_part_keep_uuid(m, vbd, part);
     sim_put_bool(m->pool, vbd, "currently_attached", attached);
     return true;
 }
@@ -758,31 +438,31 @@ static bool import_vbd(struct sim_import *m, struct sim_part *part)
 static bool import_vif(struct sim_import *m, struct sim_part *part)
 {
     static const char key[] = "mirror_vif_map", *const without[] = {key, NULL};
-    const struct sim_object *const there = m->restore ? same_uuid(m, part) : NULL;
-    const char *const given = part_pair(part, "other_config", key);
+    const struct sim_object *const there = m->restore ? sim_part_same_uuid(m, part) : NULL;
+    const char *const given = sim_part_pair(part, "other_config", key);
 
     if (there) {
-        stands_for(part, there->ref);
+        sim_part_stands_for(part, there->ref);
         return true;
     }
-    const char *const vm = lookup_needed(m, part, "VM");
-    const char *const network = vm ? given ? given : lookup_needed(m, part, "network") : NULL;
+    const char *const vm = sim_part_lookup_needed(m, part, "VM");
+    const char *const network = vm ? given ? given : sim_part_lookup_needed(m, part, "network") : NULL;
     if (!network)
         return false;
     if (m->dry_run)
-        return rehearsed(m, part);
-    const struct change changes[] = {{"VM", xapi_str(vm)},
-                                     {"network", xapi_str(network)},
-                                     {"MAC", xapi_str(m->restore ? sim_part_text(part, "MAC") : "")},
-                                     {"other_config", map_with(m, part, "other_config", without, NULL, NULL)},
-                                     {"currently_attached", xapi_bool(false)}};
-    struct sim_object *const vif = construct(m, part, changes, XK_COUNT(changes));
+        return sim_part_rehearsed(m, part);
+    const struct sim_change changes[] = {{"VM", xapi_str(vm)},
+                                         {"network", xapi_str(network)},
+                                         {"MAC", xapi_str(m->restore ? sim_part_text(part, "MAC") : "")},
+                                         {"other_config", map_with(m, part, "other_config", without, NULL, NULL)},
+                                         {"currently_attached", xapi_bool(false)}};
+    struct sim_object *const vif = sim_part_construct(m, part, changes, XK_COUNT(changes));
     if (!vif)
         return false;
-    keep_uuid(m, vif, part);
+    sim_part_keep_uuid(m, vif, part);
     const struct sim_object *const owner = sim_find(m->pool, vm, NULL);
     if (owner && sim_vm_power(owner) != SIM_IS_HALTED)
-        sim_put_bool(m->pool, vif, "currently_attached", part_true(part, "currently_attached"));
+        sim_put_bool(m->pool, vif, "currently_attached", sim_part_true(part, "currently_attached"));
     return true;
 }
 
@@ -801,42 +481,43 @@ static bool import_vgpu_type(struct sim_import *m, struct sim_part *part)
         t = t->class_next;
     if (!t)
         return import_metrics(m, part); /* the record as it is */
-    stands_for(part, t->ref);
+    sim_part_stands_for(part, t->ref);
     return true;
 }
 
 static bool import_vgpu(struct sim_import *m, struct sim_part *part)
 {
-    const struct sim_object *const there = m->restore ? same_uuid(m, part) : NULL;
+    const struct sim_object *const there = m->restore ? sim_part_same_uuid(m, part) : NULL;
 
     if (there) {
-        stands_for(part, there->ref);
+        sim_part_stands_for(part, there->ref);
         return true;
     }
-    const char *const vm = lookup_needed(m, part, "VM"), *const group = vm ? lookup_needed(m, part, "GPU_group") : NULL,
-                      *const type = group ? lookup_needed(m, part, "type") : NULL;
+    const char *const vm = sim_part_lookup_needed(m, part, "VM"),
+                      *const group = vm ? sim_part_lookup_needed(m, part, "GPU_group") : NULL,
+                      *const type = group ? sim_part_lookup_needed(m, part, "type") : NULL;
     if (!type)
         return false;
     if (m->dry_run)
-        return rehearsed(m, part);
+        return sim_part_rehearsed(m, part);
     const struct xapi_value *const config = xapi_map_get(part->snapshot, "other_config");
     const struct xapi_value args[] = {xapi_str(vm), xapi_str(group), xapi_str(sim_part_text(part, "device")),
                                       config ? *config : xapi_map(NULL, 0), xapi_str(type)};
     char ref[SIM_REF_BYTES];
     if (!sim_call_own(m->pool, "VGPU.create", args, XK_COUNT(args), ref, &m->error))
         return false;
-    (void)made(m, part, ref);
+    (void)sim_part_made(m, part, ref);
     struct sim_object *const vgpu = sim_find(m->pool, ref, NULL);
     if (vgpu)
-        keep_uuid(m, vgpu, part);
+        sim_part_keep_uuid(m, vgpu, part);
     return true;
 }
 
 /* A site is never made for a machine that was in one; without it the proxy is left out. */
 static bool import_pvs_proxy(struct sim_import *m, struct sim_part *part)
 {
-    const struct sim_part *const site = found_in_export(m, part, "site");
-    const char *const vif = site ? lookup_needed(m, part, "VIF") : NULL;
+    const struct sim_part *const site = sim_part_named(m, part, "site");
+    const char *const vif = site ? sim_part_lookup_needed(m, part, "VIF") : NULL;
     const struct sim_object *there = sim_first(m->pool, "PVS_site");
     char ref[SIM_REF_BYTES];
 
@@ -847,32 +528,33 @@ static bool import_pvs_proxy(struct sim_import *m, struct sim_part *part)
     if (!there)
         return true;
     if (m->dry_run)
-        return rehearsed(m, part);
+        return sim_part_rehearsed(m, part);
     const struct xapi_value args[] = {xapi_str(there->ref), xapi_str(vif)};
-    return sim_call_own(m->pool, "PVS_proxy.create", args, XK_COUNT(args), ref, &m->error) && made(m, part, ref);
+    return sim_call_own(m->pool, "PVS_proxy.create", args, XK_COUNT(args), ref, &m->error) &&
+           sim_part_made(m, part, ref);
 }
 
 static bool import_vtpm(struct sim_import *m, struct sim_part *part)
 {
-    const char *const vm = lookup_needed(m, part, "VM");
+    const char *const vm = sim_part_lookup_needed(m, part, "VM");
     char text[160], ref[SIM_REF_BYTES];
 
     if (!vm)
         return false;
-    if (m->restore && same_uuid(m, part)) {
+    if (m->restore && sim_part_same_uuid(m, part)) {
         snprintf(text, sizeof(text), "A VTPM with UUID %.36s already exists", sim_part_text(part, "uuid"));
-        return fail(m, "IMPORT_ERROR", text);
+        return sim_import_fail(m, "IMPORT_ERROR", text);
     }
     if (m->dry_run)
-        return rehearsed(m, part);
-    const struct xapi_value args[] = {xapi_str(vm), xapi_bool(part_true(part, "is_unique"))};
+        return sim_part_rehearsed(m, part);
+    const struct xapi_value args[] = {xapi_str(vm), xapi_bool(sim_part_true(part, "is_unique"))};
     if (!sim_call_own(m->pool, "VTPM.create", args, XK_COUNT(args), ref, &m->error))
         return false;
-    (void)made(m, part, ref);
+    (void)sim_part_made(m, part, ref);
     struct sim_object *const vtpm = sim_find(m->pool, ref, NULL);
     if (vtpm) {
-        put_field(m, vtpm, part, "is_protected");
-        keep_uuid(m, vtpm, part);
+        sim_part_put_field(m, vtpm, part, "is_protected");
+        sim_part_keep_uuid(m, vtpm, part);
     }
     return true;
 }
@@ -902,14 +584,14 @@ static bool seeds_are_free(struct sim_import *m)
 {
     for (size_t i = 0; i < m->count; i++) {
         const struct sim_part *const part = &m->parts[i];
-        const char *const seed = is_class(part, "VM") ? part_pair(part, "other_config", "mac_seed") : NULL;
-        const struct sim_part *const of = seed ? part_of(m, sim_part_text(part, "snapshot_of")) : NULL;
+        const char *const seed = sim_part_is(part, "VM") ? sim_part_pair(part, "other_config", "mac_seed") : NULL;
+        const struct sim_part *const of = seed ? sim_part_of(m, sim_part_text(part, "snapshot_of")) : NULL;
         const char *const uuid = sim_part_text(of ? of : part, "uuid");
         for (const struct sim_object *vm = seed ? sim_first(m->pool, "VM") : NULL; vm; vm = vm->class_next) {
             const char *const own = sim_pair(vm, "other_config", "mac_seed");
             const struct sim_object *const machine = sim_follow(m->pool, vm, "snapshot_of");
             if (own && sim_same(own, seed) && !sim_is(machine ? machine : vm, "uuid", uuid))
-                return fail(m, "DUPLICATE_MAC_SEED", seed);
+                return sim_import_fail(m, "DUPLICATE_MAC_SEED", seed);
         }
     }
     return true;
@@ -920,15 +602,16 @@ static bool link_snapshots(struct sim_import *m)
 {
     for (size_t i = 0; i < m->count; i++) {
         struct sim_part *const part = &m->parts[i];
-        struct sim_object *const vm = is_class(part, "VM") && part->created ? sim_find(m->pool, part->ref, NULL) : NULL;
+        struct sim_object *const vm =
+            sim_part_is(part, "VM") && part->created ? sim_find(m->pool, part->ref, NULL) : NULL;
         if (!vm)
             continue;
-        const char *const parent = lookup(m, part, "parent"), *const of = sim_part_text(part, "snapshot_of");
+        const char *const parent = sim_part_lookup(m, part, "parent"), *const of = sim_part_text(part, "snapshot_of");
         if (parent)
             sim_put_text(m->pool, vm, "parent", parent);
         if (!sim_bool(vm, "is_a_snapshot") || sim_is_null(of))
             continue;
-        const char *const machine = strncmp(of, "Ref:", 4) == 0 ? lookup_needed(m, part, "snapshot_of") : of;
+        const char *const machine = strncmp(of, "Ref:", 4) == 0 ? sim_part_lookup_needed(m, part, "snapshot_of") : of;
         if (!machine)
             return false;
         if (sim_find(m->pool, machine, vm->class_row))
@@ -943,12 +626,12 @@ bool sim_import_make(struct sim_import *m)
 
     for (size_t h = 0; good && h < XK_COUNT(handlers); h++)
         for (size_t i = 0; good && i < m->count; i++)
-            if (is_class(&m->parts[i], handlers[h].class_name))
+            if (sim_part_is(&m->parts[i], handlers[h].class_name))
                 good = handlers[h].import(m, &m->parts[i]);
     if (good && !m->dry_run)
         good = link_snapshots(m);
     if (good && m->pool->error)
-        good = fail_generic(m, "Out_of_memory");
+        good = sim_import_fail_generic(m, "Out_of_memory");
     if (!good)
         sim_import_undo(m);
     return good;
@@ -961,13 +644,13 @@ static void undo_one(struct sim_import *m, struct sim_part *part)
 
     if (!o)
         return;
-    if (is_class(part, "VM"))
+    if (sim_part_is(part, "VM"))
         sim_vm_destroy(p, o);
-    else if (is_class(part, "VDI"))
+    else if (sim_part_is(part, "VDI"))
         sim_vdi_destroy(p, o);
     else {
         struct sim_object *const metrics =
-            is_class(part, "VBD") || is_class(part, "VIF") ? sim_follow(p, o, "metrics") : NULL;
+            sim_part_is(part, "VBD") || sim_part_is(part, "VIF") ? sim_follow(p, o, "metrics") : NULL;
         sim_delete(p, o);
         if (metrics)
             sim_delete(p, metrics);
@@ -987,7 +670,8 @@ void sim_import_complete(struct sim_import *m, struct xapi_value *ret)
 
     for (size_t i = 0; i < m->count && refs; i++) {
         struct sim_part *const part = &m->parts[i];
-        struct sim_object *const vm = is_class(part, "VM") && part->created ? sim_find(m->pool, part->ref, NULL) : NULL;
+        struct sim_object *const vm =
+            sim_part_is(part, "VM") && part->created ? sim_find(m->pool, part->ref, NULL) : NULL;
         if (!vm)
             continue;
         sim_map_unset(m->pool, vm, xapi_field_place(vm->class_row, "current_operations"), m->task);
@@ -998,7 +682,7 @@ void sim_import_complete(struct sim_import *m, struct xapi_value *ret)
     for (size_t i = 0; i < m->count && refs; i++) {
         const struct sim_part *const part = &m->parts[i];
         const struct sim_object *const vm =
-            is_class(part, "VM") && part->created ? sim_find(m->pool, part->ref, NULL) : NULL;
+            sim_part_is(part, "VM") && part->created ? sim_find(m->pool, part->ref, NULL) : NULL;
         if (vm && (machines == 0 || !sim_bool(vm, "is_a_snapshot")))
             refs[snapshots++] = xapi_str(vm->ref);
     }
@@ -1018,7 +702,7 @@ static bool is_of_drive(const struct sim_import *m, const struct sim_part *vdi)
 {
     for (size_t i = 0; i < m->count; i++) {
         const struct sim_part *const part = &m->parts[i];
-        if (is_class(part, "VBD") && !sim_same(sim_part_text(part, "type"), "CD") &&
+        if (sim_part_is(part, "VBD") && !sim_same(sim_part_text(part, "type"), "CD") &&
             sim_same(sim_part_text(part, "VDI"), vdi->id))
             return true;
     }
@@ -1031,7 +715,7 @@ size_t sim_import_disks(const struct sim_import *m, const struct sim_part **ret,
 
     for (size_t i = 0; i < m->count && count < max; i++) {
         const struct sim_part *const part = &m->parts[i];
-        if (is_class(part, "VDI") && part->created &&
+        if (sim_part_is(part, "VDI") && part->created &&
             (sim_same(sim_part_text(part, "type"), "suspend") || is_of_drive(m, part)))
             ret[count++] = part;
     }

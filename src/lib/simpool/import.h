@@ -1,5 +1,6 @@
 /*
- * What the records of an archive become in the pool: import-records.c, for the requests of import.c and for recoveries.
+ * What the records of an archive become in the pool: import-parts.c and import-records.c, for the requests of import.c
+ * and for recoveries.
  */
 #ifndef LIB_SIMPOOL_IMPORT_H
 #define LIB_SIMPOOL_IMPORT_H
