@@ -22,7 +22,7 @@
 
 #define REPLY_MAX  100000
 #define LONG_NS    (20 * XK_NS_PER_S)
-#define SHORT_NS   (200 * XK_NS_PER_MS)
+#define SHORT_NS   XK_NS_PER_S
 #define DAY_S      86400
 #define TEXT_BYTES 65536
 

@@ -252,7 +252,7 @@ static void test_time_is_bounded(void **state)
 
     assert_int_equal(resolve_name(&a, "silent", 1, AF_UNSPEC, &limits, &err), -ETIMEDOUT);
     const uint64_t took_ns = limits.clock->monotonic_ns(limits.clock) - began_ns;
-    assert_true(took_ns >= SLOW_NS && took_ns < 10 * SLOW_NS);
+    assert_true(took_ns >= SLOW_NS && took_ns < LONG_NS / 4);
     assert_int_equal(err.exit, XK_EXIT_TIMEOUT);
 }
 
@@ -264,7 +264,7 @@ static void test_other_family_is_not_waited_for(void **state)
 
     assert_int_equal(resolve_name(&a, "lame", 1, AF_UNSPEC, &limits, NULL), 0);
     assert_int_equal(a.count, 1);
-    assert_true(limits.clock->monotonic_ns(limits.clock) - began_ns < 3 * XK_NS_PER_S);
+    assert_true(limits.clock->monotonic_ns(limits.clock) - began_ns < LONG_NS / 4);
 }
 
 static void test_split(void **state)

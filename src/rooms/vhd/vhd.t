@@ -202,7 +202,7 @@ xenkit vhd export-delta --from old.vhd want.raw young.vhd >/dev/null
 xenkit vhd create --size 8M stranger.vhd >/dev/null
 cp stranger.vhd copy.vhd
 ln old.vhd kept.vhd
-"$XENKIT" vhd coalesce --bandwidth 16Mbit young.vhd >coalesce.out 2>coalesce.err &
+"$XENKIT" vhd coalesce --bandwidth 8Mbit young.vhd >coalesce.out 2>coalesce.err &
 await sh -c 'test "$(stat -c %s kept.vhd)" -gt 1000000'
 mv stranger.vhd old.vhd
 wait $!
