@@ -65,6 +65,7 @@ struct rank {
     struct mesh_host host;
     struct card card, *cards; /* own; of all */
     struct mesh_port *ports;  /* of the step, of all */
+    struct mesh_result result;
     uint64_t number;
     const struct xk_clock *clock;
 };
@@ -232,9 +233,9 @@ static void go(struct rank *r, struct mesh_flow *flows, unsigned count, uint64_t
             snprintf(flows[i].why, sizeof(flows[i].why), "%.200s", r->card.alive ? "no result in time" : r->card.why);
 }
 
-/* returns (at rank 0) the time between the first and the last flow's beginning. */
-static uint64_t perform(struct rank *r, struct mesh_flow *flows, unsigned count, bool probe)
+static int perform(void *context, struct mesh_flow *flows, unsigned count, bool probe)
 {
+    struct rank *const r = context;
     const uint64_t server = ++r->number, first = r->number + 1;
     struct range own = {.first_ns = INT64_MAX, .last_ns = INT64_MIN}, all = own;
     unsigned clients = 0;
@@ -251,12 +252,16 @@ static uint64_t perform(struct rank *r, struct mesh_flow *flows, unsigned count,
     MPI_Reduce(&own.last_ns, &all.last_ns, 1, MPI_INT64_T, MPI_MAX, 0, MPI_COMM_WORLD);
     MPI_Barrier(MPI_COMM_WORLD);
     tell(r, &(struct mesh_message){.word = MESH_END, .number = server});
-    return all.last_ns > all.first_ns ? (uint64_t)(all.last_ns - all.first_ns) : 0;
+    if (!probe && all.last_ns > all.first_ns) /* rank 0 alone has them all */
+        mesh_result_spread(&r->result, flows[0].pattern, (uint64_t)(all.last_ns - all.first_ns));
+    return 0;
 }
 
 /* Every rank has all flows of a step; the one where a flow begins knows it. Rank 0 takes each from there. */
-static void gather(const struct rank *r, struct mesh_flow *flows, unsigned count)
+static void gather(void *context, struct mesh_flow *flows, unsigned count)
 {
+    const struct rank *const r = context;
+
     for (unsigned i = 0; i < count; i++) {
         const int from = flows[i].pair.from;
         if (from == 0)
@@ -266,31 +271,6 @@ static void gather(const struct rank *r, struct mesh_flow *flows, unsigned count
         else if (r->rank == 0)
             MPI_Recv(&flows[i], sizeof(flows[i]), MPI_BYTE, from, (int)i, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
     }
-}
-
-static int run_steps(struct rank *r, struct mesh_result *ret)
-{
-    struct mesh_pair *const pairs = xk_array_alloc((size_t)MESH_HOSTS_MAX * MESH_HOSTS_MAX, sizeof(*pairs));
-    unsigned count;
-
-    for (enum mesh_pattern p = 0; pairs && p < MESH_PATTERNS; p++)
-        for (unsigned step = 0; r->plan.patterns[p] && (count = mesh_plan_step(pairs, p, (unsigned)r->ranks, step)) > 0;
-             step++) {
-            struct mesh_flow *const flows = xk_realloc(ret->flows, (ret->count + count) * sizeof(*flows));
-            if (!flows)
-                return -ENOMEM;
-            ret->flows = flows;
-            struct mesh_flow *const own = flows + ret->count;
-            for (unsigned i = 0; i < count; i++)
-                own[i] = (struct mesh_flow){.pair = pairs[i], .pattern = p, .step = step};
-            mesh_result_spread(ret, p, perform(r, own, count, false));
-            if (p == MESH_PAIRS && r->plan.probe_bps > 0)
-                (void)perform(r, own, count, true);
-            gather(r, own, count);
-            ret->count += count;
-        }
-    free(pairs);
-    return pairs ? 0 : -ENOMEM;
 }
 
 /* ---- the beginning and the end ---- */
@@ -325,8 +305,9 @@ static int set_up(struct rank *r, struct xk_err *err)
     return code;
 }
 
-static int show(const struct rank *r, const struct mesh_result *result, struct xk_err *err)
+static int show(const struct rank *r, struct xk_err *err)
 {
+    const struct mesh_result *const result = &r->result;
     const struct xk_out_settings to = {.format = r->settings->json ? XK_OUT_JSON : XK_OUT_TABLE, .fs = xk_fs_posix()};
     struct xk_app app = {.clock = r->clock, .fs = xk_fs_posix(), .root = ""};
     struct mesh_verdict verdict;
@@ -353,9 +334,9 @@ static int show(const struct rank *r, const struct mesh_result *result, struct x
 static int run(struct rank *r, struct xk_err *err)
 {
     const struct mesh_run_settings settings = {.clock = r->clock, .root = ""};
-    struct mesh_result result = {.hosts = (unsigned)r->ranks};
     static const char *const word[] = {"x", NULL};
 
+    r->result.hosts = (unsigned)r->ranks;
     const int ready = set_up(r, err);
     if (ready == 0)
         start_agent(r, &settings);
@@ -367,19 +348,19 @@ static int run(struct rank *r, struct xk_err *err)
         code = mesh_plan_add(&r->plan, r->cards[i].name, *r->cards[i].address ? r->cards[i].address : "?", word, NULL,
                              err);
     if (code == 0)
-        code = run_steps(r, &result);
+        code = mesh_steps_run(&r->result, &r->plan, &(struct mesh_steps){r, perform, gather}, err);
     mesh_link_close(&r->link);
     MPI_Gather(&r->card, sizeof(r->card), MPI_BYTE, r->cards, sizeof(r->card), MPI_BYTE, 0, MPI_COMM_WORLD);
     for (int i = 0; i < r->ranks; i++) {
-        struct mesh_agent *const a = &result.agents[i];
+        struct mesh_agent *const a = &r->result.agents[i];
         const struct card *const c = &r->cards[i];
         *a = (struct mesh_agent){.alive = c->alive, .hello = c->hello, .look = c->look};
         memcpy(a->why, c->why, sizeof(a->why));
         memcpy(a->address, c->address, sizeof(a->address));
     }
     if (code == 0 && r->rank == 0)
-        code = show(r, &result, err);
-    mesh_result_done(&result);
+        code = show(r, err);
+    mesh_result_done(&r->result);
     return code;
 }
 

@@ -419,33 +419,6 @@ static void end_all(struct run *r)
     r->server_count = 0;
 }
 
-void mesh_result_spread(struct mesh_result *r, enum mesh_pattern pattern, uint64_t spread_ns)
-{
-    r->spread_ns = XK_MAX(r->spread_ns, spread_ns);
-    if (pattern != MESH_PAIRS)
-        r->load_spread_ns = XK_MAX(r->load_spread_ns, spread_ns);
-}
-
-void mesh_flow_take(struct mesh_flow *f, const struct mesh_message *result, bool probe)
-{
-    const uint64_t packets = result->packets;
-
-    if (probe) {
-        f->probed = packets > 0;
-        f->loss_percent = f->probed ? 100.0 * (double)XK_MIN(result->lost_packets, packets) / (double)packets : 0;
-        f->jitter_ms = result->jitter_ms;
-        return;
-    }
-    f->done = true;
-    f->received_bps = result->received_bps;
-    f->cpu_percent = result->cpu_percent;
-    f->peer_cpu_percent = result->peer_cpu_percent;
-    f->rtt_p50_ms = result->rtt_p50_ms;
-    f->rtt_p99_ms = result->rtt_p99_ms;
-    f->echoes = result->echoes;
-    f->retransmits = result->retransmits;
-}
-
 static void take_results(struct run *r, bool probe)
 {
     for (unsigned i = 0; i < r->active_count; i++)
@@ -454,8 +427,10 @@ static void take_results(struct run *r, bool probe)
 }
 
 /* The flows of a step, all at once; those between hosts that are alive. */
-static int perform(struct run *r, struct mesh_flow *flows, unsigned count, bool probe)
+static int perform(void *context, struct mesh_flow *flows, unsigned count, bool probe)
 {
+    struct run *const r = context;
+
     r->active_count = 0;
     for (unsigned i = 0; i < count; i++) {
         struct active *const a = &r->active[r->active_count];
@@ -486,54 +461,12 @@ static int perform(struct run *r, struct mesh_flow *flows, unsigned count, bool 
     return code;
 }
 
-static int grow(struct mesh_result *r, size_t more, struct xk_err *err)
+static void tell_flows(void *context, struct mesh_flow *flows, unsigned count)
 {
-    if (r->count + more <= r->capacity)
-        return 0;
-    const size_t capacity = XK_MAX(2 * r->capacity, r->count + more);
-    struct mesh_flow *const flows = xk_realloc(r->flows, capacity * sizeof(*flows));
-    if (!flows)
-        return xk_fail_memory(err);
-    r->flows = flows;
-    r->capacity = capacity;
-    return 0;
-}
+    const struct mesh_run_settings *const s = ((const struct run *)context)->settings;
 
-static int run_step(struct run *r, enum mesh_pattern pattern, unsigned step, const struct mesh_pair *pairs,
-                    unsigned count)
-{
-    struct mesh_result *const result = r->result;
-    const struct mesh_run_settings *const s = r->settings;
-
-    int code = grow(result, count, r->err);
-    if (code < 0)
-        return code;
-    struct mesh_flow *const flows = result->flows + result->count;
-    for (unsigned i = 0; i < count; i++)
-        flows[i] = (struct mesh_flow){.pair = pairs[i], .pattern = pattern, .step = step};
-    code = perform(r, flows, count, false);
-    if (code == 0 && pattern == MESH_PAIRS && r->plan->probe_bps > 0)
-        code = perform(r, flows, count, true);
-    result->count += count;
     for (unsigned i = 0; s->on_flow && i < count; i++)
         s->on_flow(s->context, &flows[i]);
-    return code;
-}
-
-static int run_patterns(struct run *r)
-{
-    const unsigned hosts = r->plan->host_count;
-    xk_autofree struct mesh_pair *pairs = xk_array_alloc((size_t)MESH_HOSTS_MAX * MESH_HOSTS_MAX, sizeof(*pairs));
-    unsigned count;
-    int code = 0;
-
-    if (!pairs)
-        return xk_fail_memory(r->err);
-    for (enum mesh_pattern p = 0; p < MESH_PATTERNS; p++)
-        for (unsigned step = 0;
-             r->plan->patterns[p] && code == 0 && (count = mesh_plan_step(pairs, p, hosts, step)) > 0; step++)
-            code = run_step(r, p, step, pairs, count);
-    return code;
 }
 
 /* ---- the beginning ---- */
@@ -611,24 +544,8 @@ int mesh_run(struct mesh_result *ret, const struct mesh_plan *plan, const struct
         r->links[i].fd = r->links[i].err_fd = -1;
     int code = start_agents(r);
     if (code == 0)
-        code = run_patterns(r);
+        code = mesh_steps_run(ret, plan, &(struct mesh_steps){r, perform, tell_flows}, err);
     for (unsigned i = 0; i < plan->host_count; i++)
         mesh_link_close(&r->links[i]);
     return code == -EINTR ? xk_fail(err, code, "stopped") : code;
-}
-
-void mesh_result_done(struct mesh_result *r)
-{
-    free(r->flows);
-    *r = (struct mesh_result){0};
-}
-
-const struct mesh_flow *mesh_result_pair(const struct mesh_result *r, unsigned from, unsigned to)
-{
-    for (size_t i = 0; i < r->count; i++) {
-        const struct mesh_flow *const f = &r->flows[i];
-        if (f->pattern == MESH_PAIRS && f->pair.from == from && f->pair.to == to)
-            return f;
-    }
-    return NULL;
 }

@@ -68,6 +68,21 @@ struct mesh_run_settings {
 int mesh_run(struct mesh_result *ret, const struct mesh_plan *plan, const struct mesh_run_settings *settings,
              struct xk_err *err);
 void mesh_result_done(struct mesh_result *r);
+
+/* How the flows of a step are measured, for whoever reaches the agents in a way of his own. */
+struct mesh_steps {
+    void *context;
+    /* Measure them all at once; probe: their UDP second. returns 0; negative errno values, which end it. */
+    int (*perform)(void *context, struct mesh_flow *flows, unsigned count, bool probe);
+    /* The step is over; may be NULL. */
+    void (*ended)(void *context, struct mesh_flow *flows, unsigned count);
+};
+/*
+ * All steps of all patterns of the plan, one after the other; their flows go into `ret`.
+ * returns   0; -ENOMEM; what perform() gave.
+ */
+int mesh_steps_run(struct mesh_result *ret, const struct mesh_plan *plan, const struct mesh_steps *steps,
+                   struct xk_err *err);
 /* The flow of MESH_PAIRS from a host to another; NULL: there is none. */
 const struct mesh_flow *mesh_result_pair(const struct mesh_result *r, unsigned from, unsigned to);
 /* The flows of a step of that pattern began within `spread_ns`. */
