@@ -417,8 +417,12 @@ void iperf2_flow_udp_receive(struct iperf2_flow *f)
         any |= n > 0;
         last |= atomic_load(&f->saw_last);
         if (f->limit_ns && now >= f->limit_ns) {
-            /* The last datagrams may be lost; a server that was silent for longer is gone. */
-            if (!f->server_side && (!any || heard + IPERF2_SLOP_S * XK_NS_PER_S + gone_ns < f->limit_ns))
+            /*
+             * A server says that it ends, and says so again until it is answered: one that did not is gone. Where it
+             * does not say so, the last datagrams may be lost, and one that was silent for longer is gone.
+             */
+            const bool says_end = !f->about.no_fin && !f->shares_fd;
+            if (!f->server_side && (!any || says_end || heard + IPERF2_SLOP_S * XK_NS_PER_S + gone_ns < f->limit_ns))
                 iperf2_flow_fail(f, "recvmsg", ETIMEDOUT);
             break;
         }

@@ -144,6 +144,11 @@ serve dies3.txt -u
 receiver=$!
 await grep -q connected dies3.txt
 kill -9 "$server"
+serve dies4.txt -u
+"$iperf" -c 127.0.0.1 -p "$port" -u -t 2 -i 0.5 -R >dies4.c 2>dies4.ce &
+late_receiver=$!
+await grep -q '1.0000-1.5000 sec' dies4.c
+kill -9 "$server"
 
 cat >mute.py <<'PY'
 # Takes connections and datagrams, and says nothing.
@@ -169,6 +174,8 @@ check "one that never reads" 1 "~^\[  1\] " "client await server close failed: C
 
 wait $receiver
 is "a server of datagrams that is gone is told in the end" "$? $(cat dies3.ce)" "1 recvmsg failed: Connection timed out"
+wait $late_receiver
+is "also one that went near the end" "$? $(cat dies4.ce)" "1 recvmsg failed: Connection timed out"
 
 # ---- stops ----
 
