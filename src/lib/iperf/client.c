@@ -186,10 +186,8 @@ static uint64_t connect_ns(const struct client *c)
     return (c->s->connect_timeout_ms ? c->s->connect_timeout_ms : CONNECT_MS) * XK_NS_PER_MS;
 }
 
-static int open_tcp(const struct client *c)
+static int open_connection(const struct client *c, int protocol)
 {
-    const int protocol = c->test.params.mptcp ? IPPROTO_MPTCP : 0;
-
     return socket(c->server->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, protocol);
 }
 
@@ -198,7 +196,7 @@ static int try_control(struct client *c, const struct resolve_limits *limits, in
 {
     const int on = 1;
 
-    c->control = open_tcp(c);
+    c->control = open_connection(c, 0);
     if (c->control < 0)
         return iperf_fail(c->err, IPERF_E_CONNECT, errno);
     int code = iperf_socket_bind(c->control, c->s, limits, c->server->any.sa_family, 0, IPERF_E_CONNECT, c->err);
@@ -241,16 +239,27 @@ static int connect_control(struct client *c)
     return refused ? iperf_fail(c->err, IPERF_E_CONNECT, refused) : code;
 }
 
-static int connect_tcp_stream(struct client *c, uint16_t port)
+/* Its own end, as the user named it. */
+static int bind_stream(const struct client *c, int fd, const struct resolve_limits *limits, uint16_t port)
+{
+    const int family = c->server->any.sa_family;
+
+    if (c->test.params.protocol == IPERF_SCTP && c->s->xbind_count)
+        return iperf_sctp_bind(fd, c->s, limits, family, port, c->err);
+    return iperf_socket_bind(fd, c->s, limits, family, port, IPERF_E_STREAMCONNECT, c->err);
+}
+
+static int connect_stream(struct client *c, uint16_t port)
 {
     const struct resolve_limits limits = limits_in(c, connect_ns(c));
-    const int fd = open_tcp(c);
+    const struct iperf_params *const p = &c->test.params;
+    const int fd = open_connection(c, p->protocol == IPERF_SCTP ? IPPROTO_SCTP : p->mptcp ? IPPROTO_MPTCP : 0);
 
     if (fd < 0)
         return iperf_fail(c->err, IPERF_E_STREAMCONNECT, errno);
     int code = iperf_socket_prepare(fd, &c->test, c->server->any.sa_family, c->err);
     if (code == 0)
-        code = iperf_socket_bind(fd, c->s, &limits, c->server->any.sa_family, port, IPERF_E_STREAMCONNECT, c->err);
+        code = bind_stream(c, fd, &limits, port);
     if (code == 0)
         code = connect_by(c, fd, c->server, connect_ns(c));
     if (code == 0 && send(fd, c->test.cookie, IPERF_COOKIE_BYTES, MSG_NOSIGNAL) != IPERF_COOKIE_BYTES)
@@ -310,7 +319,7 @@ static int connect_streams(struct client *c)
 
     for (unsigned i = 0; code == 0 && i < count; i++) {
         const uint16_t port = c->s->client_port ? (uint16_t)(c->s->client_port + i) : 0;
-        code = c->test.params.protocol == IPERF_UDP ? connect_udp_stream(c, port) : connect_tcp_stream(c, port);
+        code = c->test.params.protocol == IPERF_UDP ? connect_udp_stream(c, port) : connect_stream(c, port);
     }
     return code;
 }

@@ -92,18 +92,23 @@ bool iperf_flow_sent(struct iperf_flow *f, uint64_t bytes, uint64_t blocks)
     return may_send(f);
 }
 
+static void look_at_connection(const struct iperf_flow *f, struct iperf_count *ret)
+{
+    (f->test->params.protocol == IPERF_SCTP ? iperf_sctp_info : iperf_tcp_info)(f->fd, ret);
+}
+
 bool iperf_flow_quiet(const struct iperf_flow *f)
 {
     const struct iperf_test *const t = f->test;
-    struct iperf_count tcp = {0};
+    struct iperf_count state = {0};
 
     if (!atomic_load(&t->drain))
         return false;
-    /* One of ours closes a TCP stream when it has sent everything; that is what is waited for then. */
-    if (t->params.xenkit && t->params.protocol == IPERF_TCP)
+    /* One of ours closes a stream when it has sent everything; that is what is waited for then. */
+    if (t->params.xenkit && t->params.protocol != IPERF_UDP)
         return false;
-    iperf_tcp_info(f->fd, &tcp);
-    return iperf_now_ns() >= f->last_ns + QUIET_NS + 2 * tcp.rtt_us * 1000;
+    look_at_connection(f, &state);
+    return iperf_now_ns() >= f->last_ns + QUIET_NS + 2 * state.rtt_us * 1000;
 }
 
 /* ---- sending ---- */
@@ -117,7 +122,7 @@ int iperf_flow_make_block(struct iperf_test *t)
         return -ENOMEM;
     for (size_t i = 0; i < bytes; i++)
         t->block[i] = t->params.repeating_payload ? (uint8_t)('0' + i % 10) : (uint8_t)(i * 167 >> 3);
-    if (!t->params.zerocopy || t->settings->file)
+    if (!t->params.zerocopy || t->settings->file || t->params.protocol == IPERF_SCTP)
         return 0;
     /* A file in memory for sendfile(): the kernel takes its pages without copying. */
     t->block_fd = memfd_create("iperf", MFD_CLOEXEC);
@@ -248,7 +253,9 @@ static ssize_t receive(int fd, uint8_t *block, size_t room)
 static void receive_tcp(struct iperf_flow *f)
 {
     struct iperf_test *const t = f->test;
-    const bool drop = (t->settings->fast || t->params.skip_rx_copy) && f->file_fd < 0;
+    /* SCTP has no way to take messages off without copying them. */
+    const bool drop =
+        (t->settings->fast || t->params.skip_rx_copy) && f->file_fd < 0 && t->params.protocol == IPERF_TCP;
     const size_t room = drop ? TRUNC_BYTES : READ_BYTES;
     xk_autofree uint8_t *block = drop ? NULL : xk_alloc(room);
 
@@ -331,7 +338,7 @@ void iperf_flow_count(struct iperf_flow *f, struct iperf_count *ret)
     *ret = (struct iperf_count){.at_ns = iperf_now_ns(), .bytes = f->bytes, .packets = f->packets};
     if (f->test->params.protocol != IPERF_UDP) {
         if (f->sending)
-            iperf_tcp_info(f->fd, ret);
+            look_at_connection(f, ret);
         ret->waiting_bytes = iperf_socket_waiting(f->fd, f->sending);
         return;
     }

@@ -70,6 +70,8 @@ uint64_t iperf_now_ns(void);
 
 /* Options that have to be set before a connection is made. returns 0; what iperf_fail() gives. */
 int iperf_socket_prepare(int fd, const struct iperf_test *t, int family, struct xk_err *err);
+/* Only what goes over the device that the user named, if any. returns 0; iperf_fail(error). */
+int iperf_socket_device(int fd, const struct iperf_settings *s, int error, struct xk_err *err);
 /* Bind to the host, device and port that the user named. returns 0; -EINTR; iperf_fail(error). */
 int iperf_socket_bind(int fd, const struct iperf_settings *s, const struct resolve_limits *limits, int family,
                       uint16_t port, int error, struct xk_err *err);
@@ -87,6 +89,15 @@ int64_t iperf_socket_drops(int fd);
 uint64_t iperf_socket_waiting(int fd, bool sending);
 /* tcp-info.c: the kernel's own view of a TCP connection. */
 void iperf_tcp_info(int fd, struct iperf_count *ret);
+
+/* ---- sctp.c: the same for SCTP ---- */
+
+int iperf_sctp_prepare(int fd, const struct iperf_test *t, struct xk_err *err);
+/* Bind to all the addresses that the user named. family: AF_UNSPEC takes both kinds. returns as iperf_socket_bind(). */
+int iperf_sctp_bind(int fd, const struct iperf_settings *s, const struct resolve_limits *limits, int family,
+                    uint16_t port, struct xk_err *err);
+/* What of a TCP connection's state SCTP has, too. */
+void iperf_sctp_info(int fd, struct iperf_count *ret);
 
 /* ---- place.c: the processors of streams whose two ends are on this machine ---- */
 

@@ -56,6 +56,10 @@ struct iperf_settings {
     uint64_t rate_limit_bps;
     double rate_limit_s;
     uint32_t idle_timeout_s, max_duration_s;
+    /* SCTP: own addresses, all of which an association uses; a client's outgoing streams, 0: as the kernel likes */
+    const char *xbind[IPERF_XBIND_MAX];
+    unsigned xbind_count;
+    uint32_t sctp_streams;
 };
 
 /* What a stream has done so far. */

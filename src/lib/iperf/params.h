@@ -13,6 +13,7 @@
 #define IPERF_PORT          5201
 #define IPERF_COOKIE_BYTES  37 /* 36 characters and a NUL */
 #define IPERF_STREAMS_MAX   128
+#define IPERF_XBIND_MAX     16
 #define IPERF_BLOCK_MAX     (1u << 20)
 #define IPERF_UDP_BLOCK_MIN 16u
 #define IPERF_UDP_BLOCK_MAX 65507u
@@ -155,6 +156,9 @@ enum iperf_state {
     X(STREAMID, 208, 0, "stream has an invalid id")                                                                    \
     X(NEWTIMER, 300, 1, "unable to create new timer")                                                                  \
     X(UPDATETIMER, 301, 1, "unable to update timer")
+
+/* Which iperf3 has no words for: an address that SCTP is to use could not be bound. */
+#define IPERF_E_SETSCTPBINDX 139
 
 enum iperf_error {
 #define IPERF_ERROR_NAME(name, number, with_errno, text) IPERF_E_##name = (number),

@@ -36,6 +36,7 @@ struct stranger {
     struct event *event;
     char cookie[IPERF_COOKIE_BYTES];
     size_t have;
+    bool is_sctp; /* and can only be a stream */
     uint64_t until_ns;
     struct stranger *next, **link;
 };
@@ -55,15 +56,17 @@ struct server {
     const struct iperf_events *events;
     const struct xk_clock *clock;
     struct event_base *base;
-    int tcp_fd, udp_fd;
-    struct event *tcp_event, *udp_event, *stop_timer;
+    int tcp_fd, udp_fd, sctp_fd; /* sctp_fd: from the first test on that asks for it */
+    struct event *tcp_event, *udp_event, *sctp_event, *stop_timer;
+    int family; /* of the listeners */
     uint16_t port;
     struct session *sessions;
     struct stranger *strangers;
     unsigned stranger_count, strangers_max;
     struct waiter *line; /* first come, first served */
     unsigned served;
-    bool has_window; /* the listener has that of a test whose streams are awaited */
+    bool has_window; /* a listener has that of a test whose streams are awaited */
+    bool is_mptcp;   /* the listener takes Multipath TCP: always, or for such a test */
     bool finished;   /* one test was asked for, and it is over */
     uint64_t quiet_since_ns;
     int code;
@@ -74,6 +77,15 @@ struct server {
 
 /* Open both ports anew, or for the first time. returns 0; what iperf_fail() gives. */
 int iperf_server_listen(struct server *server, uint16_t port, struct xk_err *err);
+
+/*
+ * Make the listener of the test's protocol such that streams become what the test asks for: SCTP, Multipath TCP, with a
+ * window, which accepted sockets take from it. give_back() is called when they stand, or the test is over.
+ *
+ * returns   0; a negative errno value; what iperf_fail() gives.
+ */
+int iperf_server_listen_for(struct server *server, const struct iperf_test *t, struct xk_err *err);
+void iperf_server_give_back(struct server *server);
 
 /* ---- server-newcomers.c: connections that are no test yet ---- */
 

@@ -123,8 +123,9 @@ void iperf_server_next(struct server *server)
     }
 }
 
-static void cookie_known(struct server *server, int fd, const char cookie[IPERF_COOKIE_BYTES])
+static void cookie_known(struct server *server, int fd, bool is_sctp, const char cookie[IPERF_COOKIE_BYTES])
 {
+    const enum iperf_protocol protocol = is_sctp ? IPERF_SCTP : IPERF_TCP;
     const int8_t denied = IPERF_ACCESS_DENIED;
 
     if (server->s->secret && CRYPTO_memcmp(cookie + IPERF_SECRET_AT, server->s->secret, IPERF_SECRET_BYTES - 1) != 0) {
@@ -132,13 +133,13 @@ static void cookie_known(struct server *server, int fd, const char cookie[IPERF_
         return;
     }
     for (struct session *x = server->sessions; x; x = x->next) {
-        if (x->step == AWAIT_STREAMS && x->test.params.protocol == IPERF_TCP &&
+        if (x->step == AWAIT_STREAMS && x->test.params.protocol == protocol &&
             memcmp(x->test.cookie, cookie, IPERF_COOKIE_BYTES - 1) == 0)
             return iperf_session_adopt(x, fd);
     }
-    if (tests_at_work(server) < server->s->multi && !server->line && !server->finished)
+    if (!is_sctp && tests_at_work(server) < server->s->multi && !server->line && !server->finished)
         return iperf_session_begin(server, fd, cookie);
-    if (server->s->waiting && !server->finished && join_line(server, fd, cookie))
+    if (!is_sctp && server->s->waiting && !server->finished && join_line(server, fd, cookie))
         return;
     (void)send(fd, &denied, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)close(fd);
@@ -185,7 +186,8 @@ static void stranger_readable(evutil_socket_t fd, short what, void *context)
         return set_patience(g);
     memcpy(cookie, g->cookie, sizeof(cookie));
     cookie[sizeof(cookie) - 1] = '\0'; /* what a stranger ends it with is anything */
-    cookie_known(server, leave(g), cookie);
+    const bool is_sctp = g->is_sctp;
+    cookie_known(server, leave(g), is_sctp, cookie);
 }
 
 static struct stranger *oldest(const struct server *server)
@@ -220,6 +222,7 @@ void iperf_server_newcomer(evutil_socket_t fd, short what, void *context)
     }
     *g = (struct stranger){.server = server,
                            .event = event,
+                           .is_sctp = fd == server->sctp_fd,
                            .until_ns = iperf_now_ns() + IPERF_HANDSHAKE_S * XK_NS_PER_S,
                            .next = server->strangers,
                            .link = &server->strangers};

@@ -17,7 +17,6 @@
 
 static void end_session(struct session *x);
 static void all_streams_stand(struct session *x);
-static void give_back_window(struct server *server);
 
 /* ---- telling the client ---- */
 
@@ -110,7 +109,7 @@ static void end_session(struct session *x)
     }
     x->control = NULL;
     free_session(x);
-    give_back_window(server);
+    iperf_server_give_back(server);
     server->quiet_since_ns = iperf_now_ns();
     if (server->s->one_off && counts)
         server->finished = true;
@@ -148,8 +147,6 @@ static int check_limits(const struct session *x, struct xk_err *err)
     const struct iperf_params *const p = &x->test.params;
     const uint64_t streams = iperf_test_streams(&x->test);
 
-    if (p->protocol == IPERF_SCTP)
-        return IPERF_E_NOSCTP;
     if (s->max_duration_s && (p->time_s == 0 || p->time_s + p->omit_s > s->max_duration_s))
         return IPERF_E_MAXSERVERTESTDURATION;
     if (s->rate_limit_bps && p->rate_bps > s->rate_limit_bps / streams)
@@ -171,26 +168,20 @@ static void take_params(struct session *x, const char *json, size_t bytes)
     if (iperf_params_decode(&t->params, json, bytes, &err) < 0)
         return iperf_session_fail(x, IPERF_E_RECVPARAMS, EBADMSG);
     iperf_test_set_up(t, x->control_fd);
-    server->events->accepted(server->events->context, t);
     const int refused = check_limits(x, &err);
+    /* Before the streams come: what they are, and their window, is the listener's. */
+    const int code = refused ? 0 : iperf_server_listen_for(server, t, &err);
+    if (code == 0)
+        server->events->accepted(server->events->context, t);
     x->is_unauthorized = refused == IPERF_E_AUTHTEST;
     if (refused)
         return iperf_session_fail(x, refused, 0);
-    /* A window has to be known before the connection is made: accepted sockets take it from the listener. */
-    server->has_window = t->params.window_bytes && t->params.protocol == IPERF_TCP;
-    if (server->has_window && iperf_socket_prepare(server->tcp_fd, t, AF_UNSPEC, &err) < 0)
-        return iperf_session_fail(x, iperf_error_of(err.code, IPERF_E_SETBUF), 0);
+    if (code < 0)
+        return code <= -IPERF_FAIL ? iperf_session_fail(x, iperf_error_of(code, 0), 0)
+                                   : iperf_session_fail(x, IPERF_E_STREAMLISTEN, -code);
     enter(x, AWAIT_STREAMS, IPERF_STREAMS_S);
     set_timer(x, iperf_now_ns() + TICK_MS * XK_NS_PER_MS);
     say_state(x, IPERF_CREATE_STREAMS);
-}
-
-/* The next test has a window of its own, and a listener keeps the one that it was given. */
-static void give_back_window(struct server *server)
-{
-    if (server->has_window)
-        (void)iperf_server_listen(server, server->port, NULL);
-    server->has_window = false;
 }
 
 static void all_streams_stand(struct session *x)
@@ -198,10 +189,10 @@ static void all_streams_stand(struct session *x)
     struct iperf_test *const t = &x->test;
     struct xk_err err;
 
-    give_back_window(x->server);
     say_state(x, IPERF_TEST_START);
     say_state(x, IPERF_TEST_RUNNING);
     enter(x, RUNNING, t->params.time_s ? t->params.omit_s + t->params.time_s + GRACE_S : 0);
+    iperf_server_give_back(x->server);
     const int code = iperf_test_start(t, &err);
     if (code < 0)
         return iperf_session_fail(x, iperf_error_of(code, IPERF_E_INITSTREAM), 0);

@@ -97,6 +97,8 @@ int iperf_socket_prepare(int fd, const struct iperf_test *t, int family, struct 
         code = set_buffers(fd, p->window_bytes, err);
     if (code == 0 && p->protocol == IPERF_TCP)
         code = prepare_tcp(fd, t, err);
+    if (code == 0 && p->protocol == IPERF_SCTP)
+        code = iperf_sctp_prepare(fd, t, err);
     if (code < 0)
         return code;
     if (p->dont_fragment && family == AF_INET && !set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO))
@@ -111,14 +113,22 @@ int iperf_socket_prepare(int fd, const struct iperf_test *t, int family, struct 
     return code;
 }
 
+int iperf_socket_device(int fd, const struct iperf_settings *s, int error, struct xk_err *err)
+{
+    if (s->bind_device &&
+        setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, s->bind_device, (socklen_t)strlen(s->bind_device)) < 0)
+        return iperf_fail(err, error, errno);
+    return 0;
+}
+
 int iperf_socket_bind(int fd, const struct iperf_settings *s, const struct resolve_limits *limits, int family,
                       uint16_t port, int error, struct xk_err *err)
 {
     struct resolve_addresses own = {0};
 
-    if (s->bind_device &&
-        setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, s->bind_device, (socklen_t)strlen(s->bind_device)) < 0)
-        return iperf_fail(err, error, errno);
+    const int bound = iperf_socket_device(fd, s, error, err);
+    if (bound < 0)
+        return bound;
     if (!s->bind_host && !port)
         return 0;
     (void)set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);

@@ -68,6 +68,7 @@ static const struct classic_row rows[] = {
     {'F', "file", required_argument, CLASSIC_BOTH, "FILE", "send its bytes, or write to it what comes", NULL},
     {'A', "affinity", required_argument, CLASSIC_BOTH, "N[,M]", "run on processor N; the server on M", NULL},
     {'B', "bind", required_argument, CLASSIC_BOTH, "HOST[%DEV]", "own address", NULL},
+    {'X', "xbind", required_argument, CLASSIC_BOTH, "HOST", "own address of SCTP; may be given several times", NULL},
     {OPT_BIND_DEV, "bind-dev", required_argument, CLASSIC_BOTH, "DEV", "own network device", NULL},
     {'V', "verbose", no_argument, CLASSIC_BOTH, NULL, "tell more", NULL},
     {'J', "json", no_argument, CLASSIC_BOTH, NULL, "one JSON document at the end", NULL},
@@ -105,9 +106,8 @@ static const struct classic_row rows[] = {
     {OPT_PKCS1, "use-pkcs1-padding", no_argument, CLASSIC_BOTH, NULL, "for servers before 3.17; ours reads both", NULL},
     {OPT_MULTI, "multi", required_argument, CLASSIC_SERVER, "N", "tests at the same time [1] (xenkit's own)", NULL},
     {'c', "client", required_argument, CLASSIC_CLIENT, "HOST[%DEV]", "be the client of a server", NULL},
-    {OPT_SCTP, "sctp", no_argument, CLASSIC_CLIENT, NULL, "SCTP (refused: not built in)", NULL},
-    {'X', "xbind", required_argument, CLASSIC_CLIENT, "NAME", "SCTP (refused: not built in)", NULL},
-    {OPT_NSTREAMS, "nstreams", required_argument, CLASSIC_CLIENT, "N", "SCTP (refused: not built in)", NULL},
+    {OPT_SCTP, "sctp", no_argument, CLASSIC_CLIENT, NULL, "SCTP", NULL},
+    {OPT_NSTREAMS, "nstreams", required_argument, CLASSIC_CLIENT, "N", "outgoing streams of an SCTP association", NULL},
     {'u', "udp", no_argument, CLASSIC_CLIENT, NULL, "UDP", NULL},
     {OPT_CONNECT_TIMEOUT, "connect-timeout", required_argument, CLASSIC_CLIENT, "MS", "for the control connection",
      NULL},
@@ -184,12 +184,12 @@ static void show_help(struct xk_out *out)
 
 static void show_version(struct xk_out *out)
 {
-    xk_say(
-        out,
-        "iperf " IPERF3_VERSION " (xenkit " XK_VERSION ")\n%s\nOptional features available: CPU affinity setting, "
-        "IPv6 flow label, TCP congestion algorithm setting, sendfile / zerocopy, socket pacing, authentication, bind "
-        "to device, support IPv4 don't fragment\n",
-        iperf3_system_info().s);
+    xk_say(out,
+           "iperf " IPERF3_VERSION " (xenkit " XK_VERSION ")\n%s\nOptional features available: CPU affinity setting, "
+           "IPv6 flow label, SCTP, TCP congestion algorithm setting, sendfile / zerocopy, socket pacing, "
+           "authentication, bind "
+           "to device, support IPv4 don't fragment\n",
+           iperf3_system_info().s);
 }
 
 static int take_text(char *ret, size_t bytes, const char *word)
@@ -212,9 +212,10 @@ static int take_client(struct parse *p, int key, char *word, struct xk_err *err)
         q->protocol = IPERF_UDP;
         return 0;
     case OPT_SCTP:
+        q->protocol = IPERF_SCTP;
+        return 0;
     case OPT_NSTREAMS:
-    case 'X':
-        return iperf_fail(err, IPERF_E_NOSCTP, 0);
+        return iperf3_read_number(&s->sctp_streams, word, 0, UINT16_MAX, IPERF_E_SETSCTPNSTREAM, err);
     case OPT_CONNECT_TIMEOUT:
         return iperf3_read_number(&s->connect_timeout_ms, word, 0, INT32_MAX, IPERF_E_UNITVAL, err);
     case 'b':
@@ -384,6 +385,11 @@ static int take_both(struct parse *p, int key, char *word, struct xk_err *err)
         code = iperf3_read_host(&p->o->bind, &s->bind_device, word);
         s->bind_host = p->o->bind;
         return code;
+    case 'X':
+        if (s->xbind_count == IPERF_XBIND_MAX)
+            return iperf_fail(err, IPERF_E_SETSCTPBINDX, E2BIG);
+        s->xbind[s->xbind_count++] = word;
+        return 0;
     case OPT_BIND_DEV:
         s->bind_device = word;
         return 0;

@@ -141,8 +141,9 @@ run "$ours" -s --rsa-private-key-path no-key.pem --authorized-users-path no-key.
 check "a key that is none" 1 - "~you must specify a path to a valid RSA private key"
 run "$ours" -c 127.0.0.1 -p 1 -B nosuch.invalid
 check "an own address that is not known" 1 "" "~^iperf3: error - unable to connect to server: .*nosuch.invalid"
-run "$ours" -c x --sctp
-check "what is not built in is refused by name" 1 - "~no SCTP support available"
+bad -s --sctp
+bad -s --nstreams 2
+bad -c 127.0.0.1 -p 1 --sctp -X 127.0.0.1 -X ::1 --nstreams 3
 
 # ---- both as both ----
 
@@ -265,6 +266,8 @@ done <<'EOF'
 -n 2M -B 127.0.0.1
 -n 2M --forceflush
 -n 2M --timestamps
+-n 500K --sctp
+-n 500K --sctp -R
 -n 500K -u -b 50M
 -n 500K -u -b 50M -R
 -n 500K -u -b 50M --bidir
@@ -666,6 +669,8 @@ if [ -n "${IPERF3_NEWEST:-}" ]; then
 -n 2M -Z
 -n 2M -R --skip-rx-copy
 -n 2M -m
+-n 500K --sctp
+-n 500K --sctp -R
 -n 500K -u -b 50M
 -n 500K -u -b 50M -R
 -n 500K -u -b 50M --bidir
