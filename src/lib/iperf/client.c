@@ -19,6 +19,7 @@
 #define HELLO_AGAIN_NS  (250 * XK_NS_PER_MS)
 #define CONNECT_MS      30000
 #define PACING_TIMER_US 1000
+#define DRAIN_LOOK_NS   (5 * XK_NS_PER_MS)
 #define CONTROL_MSS     1000 /* of ours, so that it fits any path */
 
 struct client {
@@ -441,6 +442,33 @@ static int run(struct client *c)
     }
 }
 
+/*
+ * Tell the server that the test is over, and stop. What it has sent by the time that it hears of this is waited for
+ * where it is one of ours, which tells how many datagrams that were: otherwise the last ones would look lost.
+ */
+static int end(struct client *c)
+{
+    struct iperf_test *const t = &c->test;
+    const struct iperf_params *const p = &t->params;
+    const bool drains = t->greeting.version && p->protocol == IPERF_UDP && (p->reverse || p->bidirectional);
+
+    if (drains) {
+        t->far_sends = true;
+        (void)iperf_test_drained(t);
+    } else {
+        iperf_test_stop(t);
+    }
+    int code = send_state(c, IPERF_TEST_END);
+    if (code == 0)
+        code = expect_state(c, IPERF_EXCHANGE_RESULTS, IPERF_STREAMS_S);
+    t->far_sends = false;
+    const uint64_t until = iperf_now_ns() + IPERF_DRAIN_S * XK_NS_PER_S;
+    while (code == 0 && drains && !iperf_test_drained(t) && iperf_now_ns() < until)
+        c->clock->sleep_ns(c->clock, DRAIN_LOOK_NS);
+    iperf_test_stop(t);
+    return code;
+}
+
 static int exchange(struct client *c)
 {
     struct iperf_test *const t = &c->test;
@@ -451,16 +479,11 @@ static int exchange(struct client *c)
 
     if (!r)
         return xk_fail_memory(c->err);
-    int code = send_state(c, IPERF_TEST_END);
-    if (code == 0)
-        code = expect_state(c, IPERF_EXCHANGE_RESULTS, IPERF_STREAMS_S);
-    if (code < 0)
-        return code;
     iperf_test_results(t, r);
     iperf_results_encode(&b, r);
     iperf_results_done(r);
     trace(c, "send_results", &b);
-    code = send_document(c, &b, IPERF_E_SENDRESULTS);
+    int code = send_document(c, &b, IPERF_E_SENDRESULTS);
     if (code == 0)
         code = control_read(c, &length, sizeof(length), IPERF_STREAMS_S * XK_NS_PER_S, IPERF_E_RECVRESULTS);
     if (code < 0)
@@ -510,10 +533,10 @@ int iperf_client(const struct iperf_settings *s, const struct iperf_events *even
         code = set_up(c, random);
     if (code == 0)
         code = run(c);
-    if (code == 0) {
-        iperf_test_stop(&c->test);
+    if (code == 0)
+        code = end(c);
+    if (code == 0)
         code = exchange(c);
-    }
     if (code == 0)
         code = iperf_test_finish(&c->test, err);
     if (code == 0)

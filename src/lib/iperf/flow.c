@@ -102,7 +102,7 @@ bool iperf_flow_quiet(const struct iperf_flow *f)
     const struct iperf_test *const t = f->test;
     struct iperf_count state = {0};
 
-    if (!atomic_load(&t->drain))
+    if (!atomic_load(&t->drain) || atomic_load(&t->far_sends))
         return false;
     /* One of ours closes a stream when it has sent everything; that is what is waited for then. */
     if (t->params.xenkit && t->params.protocol != IPERF_UDP)

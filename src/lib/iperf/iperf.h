@@ -155,6 +155,8 @@ struct iperf_test {
     uint64_t progress_bytes, progress_ns; /* of senders; when they last made some */
     int wake_fd;                          /* readable when a stream ended, failed or reached the amount */
     _Atomic bool stop, drain;
+    _Atomic bool far_sends; /* while draining: the far side has not said that it has ended, so nothing is quiet yet */
+    uint64_t drain_ns;      /* when that began: the senders' end */
     _Atomic uint64_t sent_bytes, sent_blocks, got_bytes, got_blocks; /* of all streams, for ends by amount */
     _Atomic enum iperf_phase phase;
     uint64_t begin_ns, start_ns, interval_ns,

@@ -380,6 +380,8 @@ bool iperf_test_drained(struct iperf_test *t)
 {
     bool busy = false;
 
+    if (!t->drain)
+        t->drain_ns = iperf_now_ns();
     t->drain = true;
     for (unsigned i = 0; i < t->flow_count; i++) {
         struct iperf_flow *const f = &t->flows[i];
@@ -402,7 +404,7 @@ void iperf_test_stop(struct iperf_test *t)
     if (t->drain) {
         uint64_t newest = t->interval_ns;
         for (unsigned i = 0; i < t->flow_count; i++)
-            newest = t->flows[i].sending ? end : XK_MAX(newest, (uint64_t)t->flows[i].last_ns);
+            newest = XK_MAX(newest, t->flows[i].sending ? t->drain_ns : (uint64_t)t->flows[i].last_ns);
         end = XK_MIN(end, newest);
     }
     t->end_ns = XK_MAX(end, t->interval_ns);

@@ -54,6 +54,7 @@ wanted='[.results[] | .rate_bps > 15e6 and .rate_bps < 22e6] | all'
 again --udp --both --rate 20M
 check "datagrams both ways at once" 0 - ""
 ok "none is made up" jq -e '[.results[] | .packets > 10 and .duplicates == 0 and .reordered == 0] | all' "$out"
+ok "what is under way at the end is not lost" jq -e '[.results[] | .lost == 0] | all' "$out"
 ok "at the rate asked for" jq -e "$wanted" "$out"
 
 wanted='(.latency | length == 6) and ([.latency[] | .answered > 20 and .p50_ms <= .p90_ms and .p90_ms <= .p99_ms and
