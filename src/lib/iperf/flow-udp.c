@@ -24,6 +24,8 @@
 #define BATCH_NS       250000u /* of a fast stream that leave together */
 #define BATCH_RATE_BPS UINT64_C(200000000)
 #define GRO_PPS        50000u
+#define GATHER_NS      200000L /* for which what comes fast gathers between two looks */
+#define GATHER_SHARE   8       /* of the socket's buffer that may be full of it */
 #define HEADER_BYTES   16u
 #define SPIN_NS        30000u               /* before the time of a datagram, which a sleep would miss */
 #define CROWDED_NS     XK_NS_PER_MS         /* late by so much: others want the processor, too */
@@ -241,6 +243,18 @@ static int receiver_init(struct receiver *r, struct iperf_flow *f)
     return 0;
 }
 
+/*
+ * Whoever waits for a datagram is woken by it, and on one machine that is the sender's work: a wake-up for each few of
+ * them slows a sender down that sends them one by one (iperf3's by a quarter). The socket has room for what comes
+ * meanwhile, and the kernel has stamped it. What comes put together needs no such thing.
+ */
+static void let_gather(void)
+{
+    const struct timespec pause = {.tv_nsec = GATHER_NS};
+
+    (void)nanosleep(&pause, NULL);
+}
+
 static void receiver_done(struct receiver *r)
 {
     free(r->data);
@@ -256,6 +270,7 @@ void iperf_flow_udp_receive(struct iperf_flow *f)
 
     if (receiver_init(&r, f) < 0)
         return iperf_flow_fail(f, ENOMEM);
+    const bool fast = is_fast(t);
     while (!atomic_load_explicit(&t->stop, memory_order_relaxed)) {
         for (unsigned i = 0; i < r.count; i++) {
             r.messages[i].msg_hdr.msg_control = r.controls[i].bytes;
@@ -275,9 +290,12 @@ void iperf_flow_udp_receive(struct iperf_flow *f)
         for (int i = 0; i < n; i++)
             one_message(&r, &r.messages[i], r.data + (size_t)i * r.slot);
         pthread_mutex_unlock(&f->lock);
-        const uint64_t got = atomic_fetch_add_explicit(&t->got_bytes, f->bytes - before, memory_order_relaxed);
-        if ((t->params.bytes && got + f->bytes - before >= t->params.bytes) ||
-            (t->params.blocks && (got + f->bytes - before) / t->block_bytes >= t->params.blocks))
+        const uint64_t more = f->bytes - before;
+        const uint64_t got = atomic_fetch_add_explicit(&t->got_bytes, more, memory_order_relaxed) + more;
+        if ((t->params.bytes && got >= t->params.bytes) ||
+            (t->params.blocks && got / t->block_bytes >= t->params.blocks))
             iperf_flow_wake(f);
+        if (fast && f->segments_max == 1 && (unsigned)n < r.count && more < (uint64_t)t->rcvbuf_bytes / GATHER_SHARE)
+            let_gather();
     }
 }
