@@ -63,6 +63,7 @@ class Liar:
         self.listener.settimeout(limit)
         self.port = self.listener.getsockname()[1]
         self.open = []
+        self.over = threading.Event()  # it has said its last words
         threading.Thread(target=self.run, daemon=True).start()
 
     def at(self, step, c):
@@ -106,6 +107,7 @@ class Liar:
             self.at('done', c)
         except (Enough, EOFError, OSError):
             pass
+        self.over.set()
 
     def drain(self, s):
         try:
@@ -159,7 +161,9 @@ def client_case(step, name, act):
     p = Liar(step, act)
     child = subprocess.Popen([program, '-c', '127.0.0.1', '-p', str(p.port), '-t', '1', '-l', '1000', '--connect-timeout', '3000'],
                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    # After the last words the liar goes, as a process that ends does.
+    # Some time after its last words, which may be late, the liar goes, as a process that ends does.
+    while child.poll() is None and not p.over.wait(0.1):
+        pass
     try:
         child.wait(2.5)
     except subprocess.TimeoutExpired:
