@@ -120,6 +120,11 @@ static int posix_rename(const struct xk_fs *fs, const char *from, const char *to
     return rename(from, to) < 0 ? -errno : 0;
 }
 
+static int posix_exchange(const struct xk_fs *fs, const char *a, const char *b)
+{
+    return renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) < 0 ? -errno : 0;
+}
+
 static int posix_link(const struct xk_fs *fs, const char *from, const char *to)
 {
     if (link(from, to) == 0)
@@ -190,6 +195,7 @@ const struct xk_fs *xk_fs_posix(void)
         .write_behind = posix_write_behind,
         .clone = posix_clone,
         .direct = posix_direct,
+        .exchange = posix_exchange,
     };
     static const struct xk_fs fs = {.ops = &ops};
     return &fs;
@@ -323,6 +329,46 @@ int xk_file_sync(const struct xk_file *f, struct xk_err *err)
 {
     const int r = f->fs->ops->sync(f->fs, f->fd, false);
     return r < 0 ? fail_fs(err, r, "cannot make %s safe on its disk", f->path) : 0;
+}
+
+int xk_file_check_identity(const struct xk_file *f, dev_t dev, ino_t ino, struct xk_err *err)
+{
+    struct stat st;
+    const int r = f->fs->ops->fstat(f->fs, f->fd, &st);
+    if (r < 0)
+        return fail_fs(err, r, "cannot look at %s", f->path);
+    return st.st_dev == dev && st.st_ino == ino
+               ? 0
+               : xk_fail(err, -ESTALE, "%s was replaced by another file in the meantime", f->path);
+}
+
+int xk_path_check_identity(const struct xk_fs *fs, const char *path, dev_t dev, ino_t ino, struct xk_err *err)
+{
+    struct xk_file now = {.fs = fs, .path = path};
+    now.fd = fs->ops->open(fs, path, O_PATH, 0);
+    if (now.fd == -ENOENT)
+        return xk_fail(err, -ESTALE, "%s was removed or renamed in the meantime", path);
+    if (now.fd < 0)
+        return fail_fs(err, now.fd, "cannot look at %s", path);
+    const int r = xk_file_check_identity(&now, dev, ino, err);
+    (void)fs->ops->close(fs, now.fd);
+    return r;
+}
+
+int xk_file_check_name(const struct xk_file *f, struct xk_err *err)
+{
+    struct stat st;
+    const int r = f->fs->ops->fstat(f->fs, f->fd, &st);
+    return r < 0 ? fail_fs(err, r, "cannot look at %s", f->path)
+                 : xk_path_check_identity(f->fs, f->path, st.st_dev, st.st_ino, err);
+}
+
+int xk_file_check_same(const struct xk_file *f, const struct xk_file *other, struct xk_err *err)
+{
+    struct stat st;
+    const int r = other->fs->ops->fstat(other->fs, other->fd, &st);
+    return r < 0 ? fail_fs(err, r, "cannot look at %s", other->path)
+                 : xk_file_check_identity(f, st.st_dev, st.st_ino, err);
 }
 
 void xk_file_write_behind(const struct xk_file *f, uint64_t offset, uint64_t bytes, bool drop)
@@ -483,6 +529,11 @@ int xk_newfile_begin(struct xk_newfile *ret, const struct xk_fs *fs, const char 
             r = xk_fail_memory(err);
     } else {
         r = find_target(&ret->path, &old, fs, path, err);
+        ret->had_old = r > 0;
+        if (r > 0) {
+            ret->old_dev = old.st_dev;
+            ret->old_ino = old.st_ino;
+        }
     }
     /* What replaces a secret is not readable for others in the meantime; commit sets the old mode. */
     if (r >= 0)
@@ -492,20 +543,73 @@ int xk_newfile_begin(struct xk_newfile *ret, const struct xk_fs *fs, const char 
     return r;
 }
 
-/* Give the temporary file its name. */
-static int take_name(struct xk_newfile *n, struct xk_err *err)
+static bool is_old(const struct xk_newfile *n, const struct stat *st)
+{
+    return n->had_old && st->st_dev == n->old_dev && st->st_ino == n->old_ino;
+}
+
+static int not_the_old(const struct xk_newfile *n, struct xk_err *err)
+{
+    return xk_fail(err, -ESTALE, "%s was replaced by another file in the meantime, which stays", n->path);
+}
+
+/*
+ * Between a look at the old file and a rename over it somebody else's could come. Both names are exchanged instead, and
+ * what has the temporary one then is looked at before it goes.
+ */
+static int exchange_with_old(struct xk_newfile *n, struct xk_err *err)
 {
     const struct xk_fs *fs = n->file.fs;
-    int r = n->exclusive ? fs->ops->link(fs, n->temp, n->path) : fs->ops->rename(fs, n->temp, n->path);
-    if (r < 0)
-        return fail_fs(err, r, "cannot %s %s", n->exclusive ? "create" : "replace", n->path);
-    if (n->exclusive) {
-        r = fs->ops->unlink(fs, n->temp);
-        if (r < 0 && r != -ENOENT) /* a link that was a move has left nothing behind */
-            return fail_fs(err, r, "%s is complete, but its temporary name %s stays", n->path, n->temp);
+    struct stat old;
+
+    int r = fs->ops->exchange ? fs->ops->exchange(fs, n->temp, n->path) : -ENOSYS;
+    if (r == -ENOSYS || r == -EINVAL || r == -EOPNOTSUPP) { /* a file system without: the look has to be enough */
+        r = fs->ops->rename(fs, n->temp, n->path);
+        return r < 0 ? fail_fs(err, r, "cannot replace %s", n->path) : 0;
     }
-    n->pending = false;
+    if (r < 0)
+        return fail_fs(err, r, "cannot replace %s", n->path);
+    n->pending = false; /* what has the temporary name may be anybody's */
+    r = look_at(&old, fs, n->temp, O_NOFOLLOW, err);
+    if (r > 0 && !is_old(n, &old)) {
+        n->pending = fs->ops->exchange(fs, n->temp, n->path) == 0;
+        return n->pending ? not_the_old(n, err)
+                          : xk_fail(err, -ESTALE, "%s was replaced by another file in the meantime, which is %s now",
+                                    n->path, n->temp);
+    }
+    if (r > 0 && (r = fs->ops->unlink(fs, n->temp)) < 0)
+        fail_fs(err, r, "%s is complete, but the old one stays as %s", n->path, n->temp);
+    return r;
+}
+
+/* Give the temporary file a name that nobody has. */
+static int take_free_name(struct xk_newfile *n, struct xk_err *err)
+{
+    const struct xk_fs *fs = n->file.fs;
+    int r = fs->ops->link(fs, n->temp, n->path);
+    if (r < 0)
+        return fail_fs(err, r, "cannot create %s", n->path);
+    r = fs->ops->unlink(fs, n->temp);
+    if (r < 0 && r != -ENOENT) /* a link that was a move has left nothing behind */
+        return fail_fs(err, r, "%s is complete, but its temporary name %s stays", n->path, n->temp);
     return 0;
+}
+
+/* Give the temporary file its name; there: something has it now. */
+static int take_name(struct xk_newfile *n, bool there, struct xk_err *err)
+{
+    const struct xk_fs *fs = n->file.fs;
+    int r;
+
+    if (n->exclusive || (n->only_old && !there))
+        r = take_free_name(n, err);
+    else if (n->only_old)
+        r = exchange_with_old(n, err);
+    else if ((r = fs->ops->rename(fs, n->temp, n->path)) < 0)
+        fail_fs(err, r, "cannot replace %s", n->path);
+    if (r == 0)
+        n->pending = false;
+    return r;
 }
 
 int xk_newfile_commit(struct xk_newfile *n, struct xk_err *err)
@@ -515,8 +619,10 @@ int xk_newfile_commit(struct xk_newfile *n, struct xk_err *err)
     xk_autofree char *dir = xk_dir_name(n->path);
     int r = dir ? 0 : xk_fail_memory(err);
     struct stat old;
+    bool there = false;
     if (r == 0 && !n->exclusive && (r = look_at(&old, fs, n->path, O_NOFOLLOW, err)) > 0) {
-        r = check_replaceable(&old, n->path, err);
+        there = true;
+        r = n->only_old && !is_old(n, &old) ? not_the_old(n, err) : check_replaceable(&old, n->path, err);
         if (r == 0 && (r = fs->ops->chmod_chown(fs, n->file.fd, &old)) < 0) {
             fail_fs(err, r, "cannot keep the owner and mode of %s", n->path);
             xk_err_hint(err, "write to a new name, or remove the old file first");
@@ -531,7 +637,7 @@ int xk_newfile_commit(struct xk_newfile *n, struct xk_err *err)
             fail_fs(err, r, "cannot finish %s", n->path);
     }
     if (r == 0)
-        r = take_name(n, err);
+        r = take_name(n, there, err);
     if (r == 0 && !n->no_sync) {
         r = fs->ops->sync_dir(fs, dir);
         if (r < 0)

@@ -35,7 +35,8 @@ struct xk_fs_ops {
     /* The rest may be NULL: a table without them is as good, only slower. */
     void (*write_behind)(const struct xk_fs *fs, int fd, uint64_t offset, uint64_t bytes, bool drop);
     int (*clone)(const struct xk_fs *fs, int fd, uint64_t offset, int from_fd, uint64_t from_offset, uint64_t bytes);
-    int (*direct)(const struct xk_fs *fs, int fd, bool on); /* O_DIRECT on or off */
+    int (*direct)(const struct xk_fs *fs, int fd, bool on);                /* O_DIRECT on or off */
+    int (*exchange)(const struct xk_fs *fs, const char *a, const char *b); /* each gets the other's name, at once */
 };
 
 struct xk_fs {
@@ -71,6 +72,16 @@ int xk_file_write_zeros(const struct xk_file *f, uint64_t from, uint64_t to, str
 int xk_file_truncate(const struct xk_file *f, uint64_t bytes, struct xk_err *err);
 int xk_file_sync(const struct xk_file *f, struct xk_err *err);
 /*
+ * Is it still the same file? Who writes to an open file, or reads a file to say something about its name, asks at the
+ * end: another process may have renamed something else over the name, and then nothing was done to what stands there.
+ *
+ * returns   0; -ESTALE: a sentence says that the file was replaced, or is gone; errors of looking at it.
+ */
+int xk_file_check_name(const struct xk_file *f, struct xk_err *err); /* does its path still lead to it? */
+int xk_path_check_identity(const struct xk_fs *fs, const char *path, dev_t dev, ino_t ino, struct xk_err *err);
+int xk_file_check_identity(const struct xk_file *f, dev_t dev, ino_t ino, struct xk_err *err); /* opened once more */
+int xk_file_check_same(const struct xk_file *f, const struct xk_file *other, struct xk_err *err);
+/*
  * Let the disk begin with what was written to a range, so that a later xk_file_sync() has little left to wait for.
  * drop: wait until it is there, and give its memory back. Only a hint; an error shows in xk_file_sync().
  */
@@ -101,6 +112,14 @@ struct xk_newfile {
     char *path, *temp;
     bool exclusive, pending;
     bool no_sync; /* set it before the commit: do not wait for the disk; a power failure may leave a broken file */
+    /*
+     * Set it before the commit: replace nothing but what stood there at the beginning. What came in between stays, and
+     * the commit fails: -ESTALE, -EEXIST.
+     */
+    bool only_old;
+    bool had_old; /* at the beginning this stood there */
+    dev_t old_dev;
+    ino_t old_ino;
 };
 
 int xk_newfile_begin(struct xk_newfile *ret, const struct xk_fs *fs, const char *path, mode_t mode, bool exclusive,

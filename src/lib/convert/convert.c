@@ -577,7 +577,8 @@ static int fill(struct engine *e, uint64_t disk_bytes, struct xk_err *err)
         return code;
     if (disk_bytes == UINT64_MAX)
         disk_bytes = e->how->to == CONVERT_RAW ? e->pulled : XK_ROUND_UP(e->pulled, UINT64_C(512));
-    return t->ops->finish(t, disk_bytes, err);
+    code = t->ops->finish(t, disk_bytes, err);
+    return code == 0 && e->how->source ? volume_check_names(e->how->source, err) : code;
 }
 
 struct comparing {
@@ -644,6 +645,8 @@ static int into_device(struct engine *e, uint64_t disk_bytes, struct xk_err *err
         code = fill(e, disk_bytes, err);
     if (code == 0)
         code = xk_file_sync(&device, err);
+    if (code == 0)
+        code = xk_file_check_name(&device, err);
     xk_file_close(&device);
     return code == 0 && how->compare ? compare_made(how, how->path, err) : code;
 }
@@ -657,6 +660,7 @@ static int into_file(struct engine *e, uint64_t disk_bytes, struct xk_err *err)
     if (code < 0)
         return code;
     made.no_sync = !convert_waits(how);
+    made.only_old = true;
     e->target->file = &made.file;
     e->cloning = try_cloning(how, e->target);
     code = fill(e, disk_bytes, err);

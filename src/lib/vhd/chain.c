@@ -107,3 +107,12 @@ void vhd_chain_close(struct vhd_chain *c)
     free(c->raw_path);
     *c = (struct vhd_chain){.raw.fd = -1};
 }
+
+int vhd_chain_check_names(const struct vhd_chain *c, size_t count, struct xk_err *err)
+{
+    int code = 0;
+
+    for (size_t i = 0; i < XK_MIN(count, c->count) && code == 0; i++)
+        code = xk_file_check_name(&c->layers[i].file, err);
+    return code == 0 && c->raw.open && count > c->count ? xk_file_check_name(&c->raw, err) : code;
+}

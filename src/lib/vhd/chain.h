@@ -35,6 +35,8 @@ struct vhd_chain_options {
 int vhd_chain_open(struct vhd_chain *ret, const struct xk_fs *fs, const char *path,
                    const struct vhd_chain_options *options, struct xk_err *err);
 void vhd_chain_close(struct vhd_chain *c);
+/* Do the first `count` images (the raw parent is the last one) still have their names? As xk_file_check_name(). */
+int vhd_chain_check_names(const struct vhd_chain *c, size_t count, struct xk_err *err);
 
 static inline uint64_t vhd_chain_bytes(const struct vhd_chain *c)
 {

@@ -25,6 +25,7 @@ struct copy {
     struct vhd_writer writer;  /* into it, unless it is fixed */
     struct vhd_cipher *cipher; /* NULL: plain */
     struct vhd_copied result;
+    struct vhd_snapshot_made made; /* of a child: what the copy stands on */
     uint8_t *buf;
     struct xk_err *err;
 };
@@ -170,7 +171,6 @@ static int lay_out(struct copy *c, const struct xk_fs *fs, const struct xk_file 
         return vhd_create(fs, &create, c->err);
     }
     xk_autofree char *parent = NULL;
-    struct vhd_snapshot_made made = {0};
     int code = vhd_find_parent(&parent, source, &how->search, c->err);
     if (code < 0)
         return code;
@@ -188,9 +188,17 @@ static int lay_out(struct copy *c, const struct xk_fs *fs, const struct xk_file 
         .search = how->search,
         .into = into,
     };
-    code = vhd_snapshot(fs, &snapshot, &made, c->err);
-    free(made.parent);
-    return code;
+    return vhd_snapshot(fs, &snapshot, &c->made, c->err);
+}
+
+/* What was read, and what the copy of a child stands on, is what these names still lead to. */
+static int check_names(const struct copy *c, const struct xk_fs *fs)
+{
+    const int code = vhd_chain_check_names(&c->chain, SIZE_MAX, c->err);
+
+    return code == 0 && c->made.parent
+               ? xk_path_check_identity(fs, c->made.parent, c->made.parent_dev, c->made.parent_ino, c->err)
+               : code;
 }
 
 static int fill_image(struct copy *c, const struct xk_fs *fs, const char *path)
@@ -214,9 +222,12 @@ static int write_copy(struct copy *c, const struct xk_fs *fs)
     int code = xk_newfile_begin(&n, fs, c->how->to, 0644, !c->how->overwrite, c->err);
     if (code < 0)
         return code;
+    n.only_old = true;
     code = lay_out(c, fs, &n.file);
     if (code == 0)
         code = fill_image(c, fs, n.temp);
+    if (code == 0)
+        code = check_names(c, fs);
     if (code == 0)
         code = xk_newfile_commit(&n, c->err);
     xk_newfile_abort(&n);
@@ -281,6 +292,7 @@ int vhd_copy(struct vhd_copied *ret, const struct xk_fs *fs, const struct vhd_co
         c.result.disk_bytes = c.chain.layers[0].footer.current_bytes;
         *ret = c.result;
     }
+    free(c.made.parent);
     vhd_cipher_close(c.cipher);
     vhd_chain_close(&c.chain);
     return code;

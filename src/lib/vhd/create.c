@@ -22,6 +22,9 @@ struct layout {
     struct vhd_locator_texts texts; /* for differencing images */
     uint64_t metadata_bytes;        /* everything before the footer at the end */
     bool preallocate;
+    const char *parent; /* NULL: none; and which file that was when it was looked at */
+    dev_t parent_dev;
+    ino_t parent_ino;
 };
 
 static void layout_done(struct layout *l)
@@ -147,6 +150,12 @@ static int write_fixed(const struct xk_file *f, const struct layout *l, struct x
     return code;
 }
 
+/* The new image says of its parent what was read there. */
+static int check_parent(const struct xk_fs *fs, const struct layout *l, struct xk_err *err)
+{
+    return l->parent ? xk_path_check_identity(fs, l->parent, l->parent_dev, l->parent_ino, err) : 0;
+}
+
 static int write_device(const struct xk_fs *fs, const char *path, const struct layout *l, struct xk_err *err)
 {
     struct xk_file f;
@@ -166,13 +175,18 @@ static int write_device(const struct xk_fs *fs, const char *path, const struct l
             l->footer.type == VHD_FIXED ? write_fixed(&f, l, err) : write_sparse(&f, l, bytes - VHD_FOOTER_BYTES, err);
     if (code == 0)
         code = xk_file_sync(&f, err);
+    if (code == 0)
+        code = check_parent(fs, l, err);
+    if (code == 0)
+        code = xk_file_check_name(&f, err);
     xk_file_close(&f);
     return code;
 }
 
 static int write_file(const struct xk_file *f, const struct layout *l, struct xk_err *err)
 {
-    return l->footer.type == VHD_FIXED ? write_fixed(f, l, err) : write_sparse(f, l, l->metadata_bytes, err);
+    const int code = l->footer.type == VHD_FIXED ? write_fixed(f, l, err) : write_sparse(f, l, l->metadata_bytes, err);
+    return code < 0 ? code : check_parent(f->fs, l, err);
 }
 
 static int write_image(const struct xk_fs *fs, const char *path, const struct layout *l, bool overwrite, bool dry_run,
@@ -195,6 +209,7 @@ static int write_image(const struct xk_fs *fs, const char *path, const struct la
     int code = xk_newfile_begin(&n, fs, path, 0644, !overwrite, err);
     if (code < 0)
         return code;
+    n.only_old = true;
     code = write_file(&n.file, l, err);
     if (code == 0)
         code = xk_newfile_commit(&n, err);
@@ -267,6 +282,8 @@ struct base {
     uint64_t bytes;       /* of the base's disk */
     uint64_t named_bytes; /* of the disk that was asked for when that is another one; 0: the same */
     int64_t mtime;
+    dev_t dev;
+    ino_t ino;
     uint8_t uuid[16];
     bool keyhash_set;
     uint8_t nonce[32], hash[32];
@@ -292,6 +309,8 @@ static int raw_base(struct base *b, const struct xk_fs *fs, struct xk_err *err)
     else
         code = xk_file_size(&b->bytes, &f, err);
     b->mtime = st.st_mtime;
+    b->dev = st.st_dev;
+    b->ino = st.st_ino;
     b->bytes = XK_ROUND_UP(b->bytes, VHD_SECTOR);
     xk_file_close(&f);
     return code;
@@ -301,6 +320,8 @@ static void describe_base(struct base *b, const struct vhd *v)
 {
     b->bytes = v->footer.current_bytes;
     b->mtime = v->mtime;
+    b->dev = v->dev;
+    b->ino = v->ino;
     memcpy(b->uuid, v->footer.uuid, sizeof(b->uuid));
     b->keyhash_set = v->batmap_state == VHD_GOOD && v->batmap.keyhash_set == 1;
     memcpy(b->nonce, v->batmap.nonce, sizeof(b->nonce));
@@ -399,6 +420,9 @@ int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, struct 
         memcpy(l.batmap.nonce, b.nonce, sizeof(b.nonce));
         memcpy(l.batmap.hash, b.hash, sizeof(b.hash));
     }
+    l.parent = b.path;
+    l.parent_dev = b.dev;
+    l.parent_ino = b.ino;
     code = add_parent(&l, how->path, b.path, err);
     if (code == 0)
         code = how->into ? write_file(how->into, &l, err)
@@ -407,6 +431,8 @@ int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, struct 
         return code;
     ret->bytes = bytes;
     ret->parent = XK_TAKE(b.path);
+    ret->parent_dev = b.dev;
+    ret->parent_ino = b.ino;
     return 0;
 }
 

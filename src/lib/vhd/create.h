@@ -45,7 +45,9 @@ struct vhd_snapshot {
 
 /* What came of it. */
 struct vhd_snapshot_made {
-    char *parent;   /* real path of the image it stands on; the caller frees it */
+    char *parent; /* real path of the image it stands on; the caller frees it */
+    dev_t parent_dev;
+    ino_t parent_ino;
     uint64_t bytes; /* of the disk */
     unsigned depth; /* layers, itself and a raw parent included; also set when depth_limit refused it */
 };

@@ -142,6 +142,8 @@ int vhd_fill(struct vhd_filled *ret, const struct xk_fs *fs, const char *path, c
         code = vhd_writer_begin(&f.writer, f.image, err);
     if (code == 0)
         code = fill_all(&f);
+    if (code == 0)
+        code = vhd_chain_check_names(&chain, SIZE_MAX, err);
     vhd_writer_done(&f.writer);
     vhd_chain_close(&chain);
     if (code == 0)

@@ -29,8 +29,9 @@ struct vhd_filled {
  * for these blocks, and they take their whole space. The disk's content does not change, whatever moment this is cut
  * off at. A block whose sectors hold nothing is only marked when tables_only is set: no space is taken then.
  *
- * returns   0; -EINVAL: a fixed image, or first lies past the end of the disk; vhd_chain_open()'s errors; -EFBIG: the
- *           file would pass 2 TiB; -ENOSPC and other I/O errors.
+ * returns   0; -EINVAL: a fixed image, or first lies past the end of the disk; vhd_chain_open()'s errors; -ESTALE:
+ *           another file has the name of one of them by now; -EFBIG: the file would pass 2 TiB; -ENOSPC and other I/O
+ * errors.
  */
 int vhd_fill(struct vhd_filled *ret, const struct xk_fs *fs, const char *path, const struct vhd_fill *how,
              struct xk_err *err);

@@ -151,8 +151,14 @@ int vhd_journal_seal(struct vhd_journal *j, struct xk_err *err)
         return code;
     if (j->block_device)
         return xk_file_sync(&j->file, err);
+    struct stat st;
+    code = j->fs->ops->fstat(j->fs, j->fresh.file.fd, &st);
+    if (code < 0)
+        return xk_fail_sys(err, code, "cannot look at %s", j->path);
     code = xk_newfile_commit(&j->fresh, err);
-    return code < 0 ? code : xk_file_open(&j->file, j->fs, j->path, O_RDWR, 0, err);
+    if (code == 0)
+        code = xk_file_open(&j->file, j->fs, j->path, O_RDWR, 0, err);
+    return code < 0 ? code : xk_file_check_identity(&j->file, st.st_dev, st.st_ino, err);
 }
 
 int vhd_journal_empty(struct vhd_journal *j, uint64_t footer_offset, struct xk_err *err)
@@ -169,6 +175,9 @@ int vhd_journal_remove(struct vhd_journal *j, struct xk_err *err)
 {
     if (j->block_device)
         return 0;
+    const int ours = xk_file_check_name(&j->file, err);
+    if (ours < 0)
+        return ours;
     const int gone = j->fs->ops->unlink(j->fs, j->path);
     if (gone < 0)
         return xk_fail_sys(err, gone, "removing the journal %s", j->path);
@@ -206,6 +215,7 @@ struct revert {
     struct xk_file image;
     struct vhd_footer footer; /* any that the image shows */
     bool footer_known, poisoned;
+    bool named; /* the image was opened by its name, for who asked */
     const struct vhd_revert_how *how;
     uint64_t journal_bytes, done_bytes, total_bytes;
     struct entry *entries;
@@ -384,8 +394,10 @@ static int undo(struct revert *r, struct xk_err *err)
 }
 
 /* The new footers are in place, only poisoned. */
-static int finish(struct revert *r, const struct xk_fs *fs, const char *image_path, struct xk_err *err)
+static int finish(struct revert *r, struct xk_err *err)
 {
+    const struct xk_fs *const fs = r->image.fs;
+    const char *const image_path = r->image.path;
     struct vhd v;
     uint8_t sector[VHD_FOOTER_BYTES];
     char why[128];
@@ -394,25 +406,23 @@ static int finish(struct revert *r, const struct xk_fs *fs, const char *image_pa
     if (code < 0)
         return code;
     vhd_footer_decode(&r->footer, sector);
-    if (vhd_footer_problem(&r->footer, why, sizeof(why)) ||
-        memcmp(r->footer.uuid, r->journal.uuid, sizeof(r->footer.uuid)) != 0) {
-        /* XenServer's emptied journals still say where the old footer was: then the file's own end is the place. */
-        code = vhd_open(&v, fs, image_path, VHD_WRITE | VHD_LENIENT | VHD_DEVICES, err);
-        if (code < 0)
-            return code;
-    } else {
+    /* XenServer's emptied journals still say where the old footer was: then the file's own end is the place. */
+    if (!vhd_footer_problem(&r->footer, why, sizeof(why)) &&
+        memcmp(r->footer.uuid, r->journal.uuid, sizeof(r->footer.uuid)) == 0) {
         code = cut_off(r, err);
         if (code == 0)
             code = xk_file_sync(&r->image, err);
-        if (code == 0)
-            code = vhd_open(&v, fs, image_path, VHD_WRITE | VHD_LENIENT | VHD_DEVICES, err);
-        if (code < 0)
-            return code;
     }
-    if (v.end_state != VHD_GOOD || (vhd_is_sparse(&v) && (v.header_state != VHD_GOOD || v.bat_state != VHD_GOOD)))
+    if (code == 0)
+        code = vhd_open(&v, fs, image_path, VHD_WRITE | VHD_LENIENT | VHD_DEVICES, err);
+    if (code < 0)
+        return code;
+    code = xk_file_check_same(&v.file, &r->image, err);
+    if (code == 0 &&
+        (v.end_state != VHD_GOOD || (vhd_is_sparse(&v) && (v.header_state != VHD_GOOD || v.bat_state != VHD_GOOD))))
         code =
             xk_fail(err, -EBADMSG, "%s: the resize was complete, but the image is damaged: %s", image_path, v.trouble);
-    else
+    if (code == 0)
         code = vhd_write_footers(&v, v.end_offset, false, err);
     vhd_close(&v);
     return code;
@@ -425,9 +435,9 @@ static int remove_journal(struct revert *r, struct xk_err *err)
     return vhd_journal_remove(&r->journal, err);
 }
 
-static int follow(enum vhd_revert *ret, struct revert *r, const struct xk_fs *fs, const char *image_path,
-                  struct xk_err *err)
+static int follow(enum vhd_revert *ret, struct revert *r, struct xk_err *err)
 {
+    const char *const image_path = r->image.path;
     int code = read_header(r, err);
     if (code == 0)
         code = identify(r, image_path, err);
@@ -435,40 +445,62 @@ static int follow(enum vhd_revert *ret, struct revert *r, const struct xk_fs *fs
         return code;
     if (r->journal.metadata_entries + (uint64_t)r->journal.data_entries == 0) {
         *ret = r->poisoned ? VHD_REVERT_FINISHED : VHD_REVERT_NOTHING;
-        code = r->poisoned && !r->how->dry_run ? finish(r, fs, image_path, err) : 0;
+        code = r->poisoned && !r->how->dry_run ? finish(r, err) : 0;
     } else {
         *ret = VHD_REVERT_UNDONE;
         code = read_entries(r, err);
         if (code == 0 && !r->how->dry_run)
             code = undo(r, err);
     }
-    return code < 0 || r->how->dry_run ? code : remove_journal(r, err);
+    if (code < 0 || r->how->dry_run)
+        return code;
+    /* An image that lost its name keeps its journal. */
+    code = r->named ? xk_file_check_name(&r->image, err) : 0;
+    return code < 0 ? code : remove_journal(r, err);
 }
+
+static int revert(enum vhd_revert *ret, struct revert *r, const char *journal_path, struct xk_err *err)
+{
+    struct stat st;
+
+    r->journal.path = xk_strdup(journal_path);
+    if (!r->journal.path)
+        return xk_fail_memory(err);
+    int code = xk_file_open(&r->journal.file, r->journal.fs, r->journal.path,
+                            (r->how->dry_run ? O_RDONLY : O_RDWR) | O_NONBLOCK, 0, err);
+    if (code == 0)
+        code = xk_file_size(&r->journal_bytes, &r->journal.file, err);
+    if (code == 0) {
+        r->journal.block_device = stat(journal_path, &st) == 0 && S_ISBLK(st.st_mode);
+        code = follow(ret, r, err);
+    }
+    vhd_journal_done(&r->journal);
+    free(r->entries);
+    free(r->buf);
+    return code;
+}
+
+static const struct vhd_revert_how plain = {.dry_run = false};
 
 int vhd_revert(enum vhd_revert *ret, const struct xk_fs *fs, const char *image_path, const char *journal_path,
                const struct vhd_revert_how *how, struct xk_err *err)
 {
-    static const struct vhd_revert_how plain = {.dry_run = false};
-    struct revert r = {
-        .journal = {.fs = fs, .file.fd = -1, .fresh.file.fd = -1}, .image.fd = -1, .how = how ? how : &plain};
-    const int flags = (r.how->dry_run ? O_RDONLY : O_RDWR) | O_NONBLOCK;
-    struct stat st;
+    struct revert r = {.journal = {.fs = fs, .file.fd = -1, .fresh.file.fd = -1},
+                       .image.fd = -1,
+                       .named = true,
+                       .how = how ? how : &plain};
 
-    r.journal.path = xk_strdup(journal_path);
-    if (!r.journal.path)
-        return xk_fail_memory(err);
-    int code = xk_file_open(&r.image, fs, image_path, flags, 0, err);
+    int code = xk_file_open(&r.image, fs, image_path, (r.how->dry_run ? O_RDONLY : O_RDWR) | O_NONBLOCK, 0, err);
     if (code == 0)
-        code = xk_file_open(&r.journal.file, fs, r.journal.path, flags, 0, err);
-    if (code == 0)
-        code = xk_file_size(&r.journal_bytes, &r.journal.file, err);
-    if (code == 0) {
-        r.journal.block_device = stat(journal_path, &st) == 0 && S_ISBLK(st.st_mode);
-        code = follow(ret, &r, fs, image_path, err);
-    }
-    vhd_journal_done(&r.journal);
+        code = revert(ret, &r, journal_path, err);
     xk_file_close(&r.image);
-    free(r.entries);
-    free(r.buf);
     return code;
+}
+
+int vhd_revert_open(enum vhd_revert *ret, const struct xk_file *image, const char *journal_path, struct xk_err *err)
+{
+    struct revert r = {
+        .journal = {.fs = image->fs, .file.fd = -1, .fresh.file.fd = -1}, .image = *image, .how = &plain};
+
+    return revert(ret, &r, journal_path, err);
 }

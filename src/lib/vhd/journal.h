@@ -77,10 +77,14 @@ struct vhd_revert_how {
  *
  * how       NULL: do it, and tell nobody about the progress.
  * returns   0; -ENOENT: no such image or journal; -EINVAL: not a journal, or another image's; -EBADMSG: the journal is
- *           damaged, nothing was changed; I/O errors.
+ *           damaged, nothing was changed; -ESTALE: another file has the image's name by now, the journal is still
+ *           there; I/O errors.
  */
 int vhd_revert(enum vhd_revert *ret, const struct xk_fs *fs, const char *image_path, const char *journal_path,
                const struct vhd_revert_how *how, struct xk_err *err);
+
+/* The same for an image that is open for writing, whatever its name leads to now. */
+int vhd_revert_open(enum vhd_revert *ret, const struct xk_file *image, const char *journal_path, struct xk_err *err);
 
 /* Write both footers (the copy only for sparse images) with or without the poison, and sync. */
 int vhd_write_footers(struct vhd *v, uint64_t end_offset, bool poisoned, struct xk_err *err);

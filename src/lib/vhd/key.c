@@ -67,7 +67,8 @@ int vhd_keyhash_write(struct vhd *v, const struct vhd_keyhash *k, struct xk_err 
         memcpy(stored + 33, k->hash, sizeof(k->hash));
         if (fsetxattr(v->file.fd, XATTR_KEYHASH, stored, sizeof(stored), 0) < 0)
             return xk_fail_sys(err, -errno, "%s: storing the key's hash as an extended attribute", v->path);
-        return xk_file_sync(&v->file, err);
+        code = xk_file_sync(&v->file, err);
+        return code < 0 ? code : xk_file_check_name(&v->file, err);
     }
 
     struct vhd_batmap b = v->batmap;
@@ -79,9 +80,10 @@ int vhd_keyhash_write(struct vhd *v, const struct vhd_keyhash *k, struct xk_err 
     code = xk_file_write(&v->file, sector, sizeof(sector), v->batmap_header_offset, err);
     if (code == 0)
         code = xk_file_sync(&v->file, err);
-    if (code == 0)
-        v->batmap = b;
-    return code;
+    if (code < 0)
+        return code;
+    v->batmap = b;
+    return xk_file_check_name(&v->file, err);
 }
 
 static bool is_key_size(size_t bytes)

@@ -23,7 +23,7 @@ int vhd_keyhash_read(struct vhd_keyhash *ret, const struct vhd *v, struct xk_err
  * Store it; the second one only asks whether that can be done.
  * v         open with VHD_WRITE.
  * returns   0; -EINVAL: a fixed image, or one that holds data already (it would be read through the cipher from now
- * on); -EBADMSG; I/O errors.
+ * on); -EBADMSG; -ESTALE: another file has the image's name by now; I/O errors.
  */
 int vhd_keyhash_write(struct vhd *v, const struct vhd_keyhash *k, struct xk_err *err);
 int vhd_keyhash_check(const struct vhd *v, struct xk_err *err);

@@ -44,12 +44,17 @@ static int target_open(struct target *t, const struct vhd_chain *chain, size_t l
         if (links > chain->count || !chain->raw.open)
             return xk_fail(err, -EINVAL, "%s: there is no image %zu below it to merge into", chain->layers[0].path,
                            links);
-        const int code = xk_file_open(&t->raw, fs, chain->raw_path, O_RDWR, 0, err);
+        /* What is opened for writing is what the chain was made of. */
+        int code = xk_file_open(&t->raw, fs, chain->raw_path, O_RDWR, 0, err);
+        if (code == 0)
+            code = xk_file_check_same(&t->raw, &chain->raw, err);
         t->plain = &t->raw;
         t->sectors = chain->raw_bytes / VHD_SECTOR;
         return code;
     }
     int code = vhd_open(&t->image, fs, chain->layers[links].path, VHD_WRITE | VHD_DEVICES, err);
+    if (code == 0)
+        code = xk_file_check_same(&t->image.file, &chain->layers[links].file, err);
     if (code < 0)
         return code;
     t->sectors = vhd_sectors(&t->image);
@@ -116,24 +121,15 @@ static int merge_extent(void *context, const struct vhd_extent *e)
     return 0;
 }
 
-/* Who deletes the merged images relies on what has the target's name now; that may have become another file. */
-static int check_name(const struct target *t, const char *path, const struct xk_fs *fs, struct xk_err *err)
+/* Who deletes the merged images relies on what their names and the target's lead to now. */
+static int check_names(const struct target *t, const struct vhd_chain *chain, size_t links, struct xk_err *err)
 {
-    struct stat written, named;
-    const int fd = fs->ops->open(fs, path, O_PATH, 0);
-
-    int code = fd < 0 ? fd : fs->ops->fstat(fs, fd, &named);
-    if (fd >= 0)
-        (void)fs->ops->close(fs, fd);
+    int code = vhd_chain_check_names(chain, links, err);
     if (code == 0)
-        code = fs->ops->fstat(fs, t->raw.open ? t->raw.fd : t->image.file.fd, &written);
-    if (code < 0)
-        return xk_fail_sys(err, code, "cannot look at %s", path);
-    if (named.st_dev == written.st_dev && named.st_ino == written.st_ino)
-        return 0;
-    (void)xk_fail(err, -ESTALE, "%s was replaced by another file while it was written", path);
-    xk_err_hint(err, "keep the merged images: their data went into the file that had this name before");
-    return -ESTALE;
+        code = xk_file_check_name(t->raw.open ? &t->raw : &t->image.file, err);
+    if (code == -ESTALE)
+        xk_err_hint(err, "keep what was to be merged: its data may have gone into a file without a name");
+    return code;
 }
 
 static int checkpoint(struct merge *m, uint64_t sector)
@@ -184,7 +180,7 @@ int vhd_merge_run(struct vhd_merged *ret, const struct vhd_chain *chain, const s
     if (code == 0)
         code = merge_all(&m);
     if (code == 0)
-        code = check_name(&m.target, vhd_merge_target(chain, how->links), fs, err);
+        code = check_names(&m.target, chain, how->links, err);
     target_close(&m.target);
     if (code == 0)
         *ret = m.result;

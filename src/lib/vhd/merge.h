@@ -30,7 +30,8 @@ struct vhd_merged {
  * chain     opened for reading; the target below the merged layers may be a VHD of any type or a raw disk. Each sector
  *           is read once, from the uppermost layer that has it.
  * returns   0; -EINVAL: there is nothing below; -ERANGE: the target's disk is smaller than data that would go there;
- *           -EBADMSG: a damaged table; -ESTALE: another file has the target's name by now; checkpoint's value; I/O
+ *           -EBADMSG: a damaged table; -ESTALE: another file has the name of the target or of
+ *           a merged image by now; checkpoint's value; I/O
  * errors. After an error the target holds a part of the merge: every reader of the whole chain still sees the same
  * disk.
  */

@@ -86,7 +86,9 @@ int vhd_rewrite_footers(struct vhd *v, const struct vhd_footer *f, struct xk_err
     v->short_footer = false;
     if (vhd_is_sparse(v))
         code = write_copy(v, f, err);
-    return code < 0 ? code : xk_file_sync(&v->file, err);
+    if (code == 0)
+        code = xk_file_sync(&v->file, err);
+    return code < 0 ? code : xk_file_check_name(&v->file, err);
 }
 
 int vhd_set_hidden(struct vhd *v, uint8_t hidden, struct xk_err *err)
@@ -98,7 +100,8 @@ int vhd_set_hidden(struct vhd *v, uint8_t hidden, struct xk_err *err)
     if (code != -ENOSPC || !vhd_is_sparse(v) || !hidden)
         return code;
     xk_err_clear(err);
-    return write_copy(v, &f, err);
+    const int hidden_by_copy = write_copy(v, &f, err);
+    return hidden_by_copy < 0 ? hidden_by_copy : xk_file_check_name(&v->file, err);
 }
 
 int vhd_check_file_end(const struct vhd *v, uint64_t bytes, struct xk_err *err)
@@ -117,8 +120,10 @@ int vhd_check_file_end(const struct vhd *v, uint64_t bytes, struct xk_err *err)
 
 int vhd_set_file_end(struct vhd *v, uint64_t bytes, struct xk_err *err)
 {
-    const int code = vhd_check_file_end(v, bytes, err);
-    return code < 0 ? code : write_footer_at(v, &v->footer, bytes - VHD_FOOTER_BYTES, err);
+    int code = vhd_check_file_end(v, bytes, err);
+    if (code == 0)
+        code = write_footer_at(v, &v->footer, bytes - VHD_FOOTER_BYTES, err);
+    return code < 0 ? code : xk_file_check_name(&v->file, err);
 }
 
 /* ---- marker and data ---- */
@@ -130,7 +135,8 @@ int vhd_set_marker(struct vhd *v, uint8_t marker, struct xk_err *err)
     if (!v->batmap_header_offset) {
         if (fsetxattr(v->file.fd, XATTR_MARKER, &marker, sizeof(marker), 0) < 0)
             return xk_fail_sys(err, -errno, "%s: storing the marker as an extended attribute", v->path);
-        return xk_file_sync(&v->file, err);
+        const int code = xk_file_sync(&v->file, err);
+        return code < 0 ? code : xk_file_check_name(&v->file, err);
     }
     struct vhd_batmap b = v->batmap;
     b.marker = marker;
@@ -138,9 +144,10 @@ int vhd_set_marker(struct vhd *v, uint8_t marker, struct xk_err *err)
     int code = xk_file_write(&v->file, sector, sizeof(sector), v->batmap_header_offset, err);
     if (code == 0)
         code = xk_file_sync(&v->file, err);
-    if (code == 0)
-        v->batmap = b;
-    return code;
+    if (code < 0)
+        return code;
+    v->batmap = b;
+    return xk_file_check_name(&v->file, err);
 }
 
 /* The sectors of the BAT that the disk uses, with its entries free and the rest as it is. */
@@ -179,7 +186,9 @@ int vhd_discard(struct vhd *v, struct xk_err *err)
     }
     if (code == 0)
         code = free_entries(v, err);
-    return code < 0 || v->block_device ? code : vhd_rewrite_footers(v, &v->footer, err);
+    if (code == 0 && v->block_device)
+        return xk_file_check_name(&v->file, err);
+    return code < 0 ? code : vhd_rewrite_footers(v, &v->footer, err);
 }
 
 /* ---- another parent ---- */
@@ -295,11 +304,13 @@ static bool is_same_file(const struct vhd *a, const struct vhd *b)
 }
 
 /* What the header has to say of the parent: its UUID and time, and that this makes no loop. */
-static int look_at_parent(struct vhd_header *h, const struct vhd *v, const char *path, bool raw, struct xk_err *err)
+static int look_at_parent(struct vhd_header *h, struct stat *ret, const struct vhd *v, const char *path, bool raw,
+                          struct xk_err *err)
 {
     struct stat st;
     if (stat(path, &st) < 0)
         return xk_fail_sys(err, -errno, "%s", path);
+    *ret = st;
     if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
         return xk_fail(err, -EINVAL, "%s: is neither a regular file nor a block device", path);
     h->parent_timestamp = vhd_timestamp(st.st_mtime);
@@ -312,9 +323,10 @@ static int look_at_parent(struct vhd_header *h, const struct vhd *v, const char 
     if (code < 0)
         return code;
     memcpy(h->parent_uuid, parent.footer.uuid, sizeof(h->parent_uuid));
-    if (is_same_file(v, &parent))
+    code = xk_file_check_identity(&parent.file, st.st_dev, st.st_ino, err);
+    if (code == 0 && is_same_file(v, &parent))
         code = xk_fail(err, -ELOOP, "%s is the image itself", path);
-    else if (vhd_uuid_is_null(h->parent_uuid))
+    else if (code == 0 && vhd_uuid_is_null(h->parent_uuid))
         code = xk_fail(err, -EINVAL, "%s: its UUID is zero, which a child cannot refer to", path);
     vhd_close(&parent);
     if (code < 0)
@@ -337,6 +349,7 @@ int vhd_reparent(struct vhd *v, const struct vhd_reparent *how, struct xk_err *e
 {
     xk_auto(vhd_locator_texts_done) struct vhd_locator_texts texts = {0};
     struct vhd_header next = v->header;
+    struct stat below = {0};
 
     if (v->footer.type != VHD_DIFFERENCING)
         return xk_fail(err, -EINVAL, "%s: a %s image has no parent", v->path, vhd_type_name(v->footer.type));
@@ -350,7 +363,7 @@ int vhd_reparent(struct vhd *v, const struct vhd_reparent *how, struct xk_err *e
     if (!dir)
         return xk_fail_sys(err, -errno, "%s", v->path);
 
-    int code = look_at_parent(&next, v, parent, how->raw, err);
+    int code = look_at_parent(&next, &below, v, parent, how->raw, err);
     if (code == 0)
         code = vhd_set_parent_name(&next, parent, err);
     if (code == 0)
@@ -360,7 +373,9 @@ int vhd_reparent(struct vhd *v, const struct vhd_reparent *how, struct xk_err *e
     if (code < 0 || how->dry_run)
         return code;
     code = commit_parent(v, &next, &texts, how, err);
-    if (code == 0)
-        v->header = next;
-    return code;
+    if (code < 0)
+        return code;
+    v->header = next;
+    code = xk_path_check_identity(v->file.fs, parent, below.st_dev, below.st_ino, err);
+    return code < 0 ? code : xk_file_check_name(&v->file, err);
 }

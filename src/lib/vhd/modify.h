@@ -2,7 +2,8 @@
  * Changes of one image that leave its data alone: the hidden mark, the marker, another parent, where the file ends,
  * throwing the data away. Each is written in an order of which every prefix is the old or the new state.
  *
- * The image is open with VHD_WRITE; afterwards the description says what is on disk.
+ * The image is open with VHD_WRITE; afterwards the description says what is on disk. Each ends in
+ * xk_file_check_name(): -ESTALE says that the change was made to a file that has lost its name to another one.
  */
 #ifndef VHD_MODIFY_H
 #define VHD_MODIFY_H
@@ -38,7 +39,8 @@ struct vhd_reparent {
  * Give a differencing image another parent, through the locator slots that it has.
  *
  * returns   0; -EINVAL: not a differencing image, or the parent's UUID is zero; -ELOOP: the image is an ancestor of
- * that parent; -ENAMETOOLONG: a slot is too small for the path; errors of opening the parent.
+ * that parent; -ENAMETOOLONG: a slot is too small for the path; -ESTALE, also: the parent
+ * was replaced meanwhile; errors of opening the parent.
  */
 int vhd_reparent(struct vhd *v, const struct vhd_reparent *how, struct xk_err *err);
 

@@ -115,7 +115,7 @@ static int op_open(const struct xk_fs *fs, const char *path, int flags, mode_t m
         else
             o->open[o->open_count++] = fd;
     } else if (code == 0 && (flags & O_ACCMODE) != O_RDONLY) {
-        code = -EROFS;
+        code = strcmp(path, o->path) == 0 ? -ESTALE : -EROFS;
     }
     if (code < 0) {
         (void)o->real->ops->close(o->real, fd);

@@ -436,6 +436,9 @@ static int resize_journaled(struct resize *r, struct xk_err *err)
         code = vhd_is_sparse(v) ? write_tables(r, err) : rewrite_fixed(r, err);
     if (code == 0)
         code = at_stage(r, VHD_RESIZE_ENDED);
+    /* While it can still be undone. */
+    if (code == 0)
+        code = xk_file_check_name(&v->file, err);
     if (code == 0)
         code = commit(r, err);
     if (code == 0) {
@@ -447,7 +450,7 @@ static int resize_journaled(struct resize *r, struct xk_err *err)
         return code;
     enum vhd_revert outcome;
     struct xk_err second = {0};
-    if (vhd_revert(&outcome, r->fs, v->path, r->how->journal, NULL, &second) < 0)
+    if (vhd_revert_open(&outcome, &v->file, r->how->journal, &second) < 0)
         xk_err_hint(err, "undoing it failed, too (%s); keep the journal: `vhd-util revert -n %s -j %s`", second.text,
                     v->path, r->how->journal);
     return code;
@@ -526,6 +529,8 @@ int vhd_resize(struct vhd_resized *ret, const struct xk_fs *fs, const char *path
         code = xk_fail(err, -EBADMSG, "%s: its batmap is damaged; repair it first", path);
     else
         code = vhd_is_sparse(&r.v) ? resize_sparse(&r, err) : resize_fixed(&r, err);
+    if (code == 0)
+        code = xk_file_check_name(&r.v.file, err);
     done(&r);
     if (code == 0)
         *ret = r.result;

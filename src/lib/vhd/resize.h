@@ -39,8 +39,8 @@ struct vhd_resized {
  * before this returns (unless `stage` made it); when that is impossible the journal stays for vhd_revert().
  *
  * returns   0; -EINVAL: no whole sectors, a journal would be needed; -EFBIG: above VHD_SIZE_MAX; -ENOTEMPTY: a shrink
- *           would drop data; -EEXIST: the journal is there already; -EBADMSG: a damaged image; -EINTR: a signal asked
- * to stop, it was undone; I/O errors.
+ *           would drop data; -EEXIST: the journal is there already; -EBADMSG: a damaged image; -ESTALE: another file
+ * has its name by now; -EINTR: a signal asked to stop, it was undone; I/O errors.
  */
 int vhd_resize(struct vhd_resized *ret, const struct xk_fs *fs, const char *path, const struct vhd_resize *how,
                struct xk_err *err);

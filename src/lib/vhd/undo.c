@@ -168,6 +168,8 @@ static int write_changes(const struct vhd_overlay *o, const struct xk_file *f, s
     return code < 0 ? code : xk_file_sync(f, err);
 }
 
+static int undo_open(const struct xk_file *image, const char *undo_path, struct xk_err *err);
+
 static int apply(const struct vhd_overlay *o, const struct xk_file *f, const char *undo_path, struct xk_err *err)
 {
     struct making m = {.o = o, .f = f, .runs = XK_BUF_INIT(VHD_UNDO_BYTES_MAX)};
@@ -188,8 +190,10 @@ static int apply(const struct vhd_overlay *o, const struct xk_file *f, const cha
     if (code < 0)
         return code;
     code = write_changes(o, f, err);
+    if (code == 0)
+        code = xk_file_check_name(f, err);
     struct xk_err second = {0};
-    if (code < 0 && vhd_undo(o->real, o->path, undo_path, &second) < 0)
+    if (code < 0 && undo_open(f, undo_path, &second) < 0)
         xk_err_hint(err, "taking it back failed, too (%s): `xenkit vhd repair --undo %s %s`", second.text, undo_path,
                     o->path);
     return code;
@@ -202,7 +206,9 @@ int vhd_undo_apply(const struct vhd_overlay *o, const char *undo_path, struct xk
     int code = xk_file_open(&f, o->real, o->path, O_RDWR | O_NONBLOCK, 0, err);
     if (code < 0)
         return code;
-    code = apply(o, &f, undo_path, err);
+    code = xk_file_check_identity(&f, o->dev, o->ino, err);
+    if (code == 0)
+        code = apply(o, &f, undo_path, err);
     xk_file_close(&f);
     return code;
 }
@@ -358,22 +364,36 @@ static int remove_file(const struct xk_fs *fs, const char *path, struct xk_err *
                     : 0;
 }
 
+static void following_done(struct following *u)
+{
+    free(u->now);
+    free(u->runs);
+    free(u->data);
+}
+
+/* Everything that can be known without writing. */
+static int prepare(struct following *u, const struct xk_fs *fs, const char *undo_path, struct xk_err *err)
+{
+    int code = load(u, fs, undo_path, err);
+    if (code == 0)
+        code = parse_head(u, undo_path, err);
+    return code < 0 ? code : parse_runs(u, undo_path, err);
+}
+
 static int follow(uint64_t *ret_bytes, bool preview, const struct xk_fs *fs, const char *path, const char *undo_path,
                   struct xk_err *err)
 {
     struct following u = {.image.fd = -1};
 
-    int code = load(&u, fs, undo_path, err);
-    if (code == 0)
-        code = parse_head(&u, undo_path, err);
-    if (code == 0)
-        code = parse_runs(&u, undo_path, err);
+    int code = prepare(&u, fs, undo_path, err);
     if (code == 0)
         code = xk_file_open(&u.image, fs, path, (preview ? O_RDONLY : O_RDWR) | O_NONBLOCK, 0, err);
     if (code == 0)
         code = check_image(&u, path, err);
     if (code == 0 && !preview)
         code = put_back(&u, err);
+    if (code == 0 && !preview)
+        code = xk_file_check_name(&u.image, err);
     if (code == 0 && !preview)
         code = remove_file(fs, undo_path, err);
     if (code == 0 && ret_bytes) {
@@ -382,9 +402,23 @@ static int follow(uint64_t *ret_bytes, bool preview, const struct xk_fs *fs, con
             *ret_bytes += u.runs[i].old_bytes;
     }
     xk_file_close(&u.image);
-    free(u.now);
-    free(u.runs);
-    free(u.data);
+    following_done(&u);
+    return code;
+}
+
+/* For who has the image open for writing, whatever its name leads to now. */
+static int undo_open(const struct xk_file *image, const char *undo_path, struct xk_err *err)
+{
+    struct following u = {.image = *image};
+
+    int code = prepare(&u, image->fs, undo_path, err);
+    if (code == 0)
+        code = check_image(&u, image->path, err);
+    if (code == 0)
+        code = put_back(&u, err);
+    if (code == 0)
+        code = remove_file(image->fs, undo_path, err);
+    following_done(&u);
     return code;
 }
 

@@ -16,7 +16,8 @@
  * vhd_undo() brings the old image back. When the changes cannot be written they are undone before this returns.
  *
  * returns   0: the image is changed, the undo file is there; -EEXIST: an undo file is there already; -EFBIG: more than
- *           VHD_UNDO_TAIL_MAX would be cut off; -EAGAIN: the image changed since the overlay began; I/O errors.
+ *           VHD_UNDO_TAIL_MAX would be cut off; -EAGAIN: the image changed since the overlay began; -ESTALE: another
+ * file has its name by now; I/O errors.
  */
 int vhd_undo_apply(const struct vhd_overlay *o, const char *undo_path, struct xk_err *err);
 

@@ -75,45 +75,30 @@ static int fill(struct filling *f, const struct xk_fs *fs, const char *path)
     return code;
 }
 
-/* Give the whole file its name, and that name a place on stable storage. */
-static int take_name(const struct xk_fs *fs, const char *from, const char *to, bool overwrite, struct xk_err *err)
-{
-    xk_autofree char *dir = xk_dir_name(to);
-
-    if (!dir)
-        return xk_fail_memory(err);
-    int code = overwrite ? fs->ops->rename(fs, from, to) : fs->ops->link(fs, from, to);
-    if (code == -EEXIST)
-        return xk_fail(err, code, "%s: is there already", to);
-    if (code < 0)
-        return xk_fail_sys(err, code, "%s cannot be renamed to %s", from, to);
-    if (!overwrite)
-        (void)fs->ops->unlink(fs, from);
-    code = fs->ops->sync_dir(fs, dir);
-    return code < 0 ? xk_fail_sys(err, code, "%s", dir) : 0;
-}
-
 static int write_image(struct filling *f, const struct xk_fs *fs, const struct vhd_snapshot *snapshot)
 {
     const struct volume_delta *const how = f->how;
     struct vhd_snapshot_made made = {0};
     struct vhd_snapshot whole = *snapshot;
-    xk_autofree char *temp =
-        xk_asprintf("%s.%08x.part", how->target, (unsigned)(xk_random_u64(how->random) & UINT32_MAX));
+    struct xk_newfile n;
 
-    if (!temp)
-        return xk_fail_memory(f->err);
-    whole.path = temp;
-    whole.dry_run = false;
-    int code = vhd_snapshot(fs, &whole, &made, f->err);
-    free(made.parent);
+    int code = xk_newfile_begin(&n, fs, how->target, 0644, !how->overwrite, f->err);
     if (code < 0)
         return code;
-    code = fill(f, fs, temp);
+    n.only_old = true;
+    whole.into = &n.file;
+    whole.dry_run = false;
+    code = vhd_snapshot(fs, &whole, &made, f->err);
+    free(made.parent);
     if (code == 0)
-        code = take_name(fs, temp, how->target, how->overwrite, f->err);
-    if (code < 0)
-        (void)fs->ops->unlink(fs, temp);
+        code = fill(f, fs, n.temp);
+    if (code == 0)
+        code = volume_check_names(how->from, f->err);
+    if (code == 0)
+        code = volume_check_names(how->to, f->err);
+    if (code == 0)
+        code = xk_newfile_commit(&n, f->err);
+    xk_newfile_abort(&n);
     return code;
 }
 

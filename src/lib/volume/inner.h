@@ -14,9 +14,12 @@ struct volume_ops {
                struct xk_err *err);
     /* Bytes of a DATA extent of this volume without a plain file. NULL: there are none. */
     int (*read_stored)(const struct volume *v, void *buf, uint64_t start, size_t bytes, struct xk_err *err);
-    const char *(*layer_path)(const struct volume *v, int layer);
+    const struct xk_file *(*layer_file)(const struct volume *v, int layer);
     void (*close)(struct volume *v);
 };
+
+/* NULL: there is no such layer. */
+const struct xk_file *volume_layer_file(const struct volume *v, int layer);
 
 /* The images above one that is being opened, for limits on the way down. */
 struct volume_trail {

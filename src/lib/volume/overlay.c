@@ -143,11 +143,11 @@ static int overlay_read_stored(const struct volume *v, void *buf, uint64_t start
     return volume_read(overlay_of(v)->base, buf, bytes, start, err);
 }
 
-static const char *overlay_layer_path(const struct volume *v, int layer)
+static const struct xk_file *overlay_layer_file(const struct volume *v, int layer)
 {
     const struct volume_overlay *const o = overlay_of(v);
 
-    return layer == 0 ? o->path : volume_layer_path(o->base, layer - 1);
+    return layer == 0 ? &o->image.file : volume_layer_file(o->base, layer - 1);
 }
 
 static void overlay_close(struct volume *v)
@@ -333,7 +333,8 @@ int volume_overlay_flush(struct volume_overlay *o, struct xk_err *err)
     if (code == 0)
         o->punched = false;
     pthread_rwlock_unlock(&o->lock);
-    return code;
+    /* What is safe in a file that has lost its name is lost with the last client. */
+    return code < 0 ? code : xk_file_check_name(&o->image.file, err);
 }
 
 /* ---- opening ---- */
@@ -374,7 +375,7 @@ int volume_overlay_open(struct volume_overlay **ret, const struct xk_fs *fs, con
 {
     static const struct volume_ops ops = {.map = overlay_map,
                                           .read_stored = overlay_read_stored,
-                                          .layer_path = overlay_layer_path,
+                                          .layer_file = overlay_layer_file,
                                           .close = overlay_close};
     struct volume_overlay *const o = xk_zalloc(sizeof(*o));
 
@@ -390,6 +391,9 @@ int volume_overlay_open(struct volume_overlay **ret, const struct xk_fs *fs, con
         code = xk_fail(err, -EINVAL, "%s: is no differencing image", path);
     if (code == 0)
         code = vhd_writer_begin(&o->writer, &o->image, err);
+    /* The image names its parents; what is served below it is what they were when they were opened. */
+    if (code == 0)
+        code = volume_check_names(base, err);
     if (code < 0) {
         volume_overlay_close(o);
         return code;

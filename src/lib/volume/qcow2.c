@@ -112,11 +112,11 @@ static int qcow2_read_stored(const struct volume *v, void *buf, uint64_t start, 
     return code;
 }
 
-static const char *qcow2_layer_path(const struct volume *v, int layer)
+static const struct xk_file *qcow2_layer_file(const struct volume *v, int layer)
 {
     const struct qcow2_volume *const self = qcow2_of(v);
 
-    return layer == 0 ? self->image.path : volume_layer_path(self->backing, layer - 1);
+    return layer == 0 ? &self->image.file : volume_layer_file(self->backing, layer - 1);
 }
 
 static void qcow2_volume_close(struct volume *v)
@@ -183,7 +183,7 @@ int volume_qcow2_open(struct volume **ret, const struct xk_fs *fs, const char *p
 {
     static const struct volume_ops ops = {.map = qcow2_volume_map,
                                           .read_stored = qcow2_read_stored,
-                                          .layer_path = qcow2_layer_path,
+                                          .layer_file = qcow2_layer_file,
                                           .close = qcow2_volume_close};
     struct volume_trail trail;
     struct qcow2_volume *const self = xk_zalloc(sizeof(*self));

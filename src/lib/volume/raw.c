@@ -24,9 +24,9 @@ static int raw_map(const struct volume *v, uint64_t start, uint64_t bytes, volum
     return volume_split_holes(&whole, raw_of(v)->runs, visit, context);
 }
 
-static const char *raw_layer_path(const struct volume *v, int layer)
+static const struct xk_file *raw_layer_file(const struct volume *v, int layer)
 {
-    return raw_of(v)->path;
+    return &raw_of(v)->file;
 }
 
 static void raw_close(struct volume *v)
@@ -42,7 +42,7 @@ static void raw_close(struct volume *v)
 int volume_raw_open(struct volume **ret, const struct xk_fs *fs, const char *path, const struct volume_options *options,
                     const struct volume_trail *above, struct xk_err *err)
 {
-    static const struct volume_ops ops = {.map = raw_map, .layer_path = raw_layer_path, .close = raw_close};
+    static const struct volume_ops ops = {.map = raw_map, .layer_file = raw_layer_file, .close = raw_close};
     struct volume_trail trail;
     struct raw *const r = xk_zalloc(sizeof(*r));
 

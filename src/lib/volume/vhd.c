@@ -81,11 +81,11 @@ static int vhd_volume_map(const struct volume *v, uint64_t start, uint64_t bytes
     return code ? code : volume_join_flush(&w.join);
 }
 
-static const char *vhd_layer_path(const struct volume *v, int layer)
+static const struct xk_file *vhd_layer_file(const struct volume *v, int layer)
 {
     const struct vhd_chain *const c = &vhd_of(v)->chain;
 
-    return (size_t)layer < c->count ? c->layers[layer].path : c->raw_path;
+    return (size_t)layer < c->count ? &c->layers[layer].file : &c->raw;
 }
 
 static void vhd_volume_close(struct volume *v)
@@ -128,7 +128,7 @@ int volume_vhd_open(struct volume **ret, const struct xk_fs *fs, const char *pat
                     const struct volume_trail *above, struct xk_err *err)
 {
     static const struct volume_ops ops = {
-        .map = vhd_volume_map, .layer_path = vhd_layer_path, .close = vhd_volume_close};
+        .map = vhd_volume_map, .layer_file = vhd_layer_file, .close = vhd_volume_close};
     const size_t depth_left = volume_depth_left(options, above);
     const struct vhd_chain_options how = {
         .search = {.root = options->chain_root},

@@ -89,11 +89,11 @@ static int vhdx_read_stored(const struct volume *v, void *buf, uint64_t start, s
     return vhdx_map(&r.self->image, start, bytes, read_extent, &r, err);
 }
 
-static const char *vhdx_layer_path(const struct volume *v, int layer)
+static const struct xk_file *vhdx_layer_file(const struct volume *v, int layer)
 {
     const struct vhdx_volume *const self = vhdx_of(v);
 
-    return layer == 0 ? self->image.path : volume_layer_path(self->parent, layer - 1);
+    return layer == 0 ? &self->image.file : volume_layer_file(self->parent, layer - 1);
 }
 
 static void vhdx_volume_close(struct volume *v)
@@ -166,7 +166,7 @@ int volume_vhdx_open(struct volume **ret, const struct xk_fs *fs, const char *pa
 {
     static const struct volume_ops ops = {.map = vhdx_volume_map,
                                           .read_stored = vhdx_read_stored,
-                                          .layer_path = vhdx_layer_path,
+                                          .layer_file = vhdx_layer_file,
                                           .close = vhdx_volume_close};
     struct volume_trail trail;
     struct vhdx_volume *const self = xk_zalloc(sizeof(*self));

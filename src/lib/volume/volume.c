@@ -118,7 +118,23 @@ void volume_close(struct volume *v)
 
 const char *volume_layer_path(const struct volume *v, int layer)
 {
-    return layer >= 0 && (size_t)layer < v->layers ? v->ops->layer_path(v, layer) : NULL;
+    const struct xk_file *const f = volume_layer_file(v, layer);
+
+    return f ? f->path : NULL;
+}
+
+const struct xk_file *volume_layer_file(const struct volume *v, int layer)
+{
+    return layer >= 0 && (size_t)layer < v->layers ? v->ops->layer_file(v, layer) : NULL;
+}
+
+int volume_check_names(const struct volume *v, struct xk_err *err)
+{
+    int code = 0;
+
+    for (int i = 0; (size_t)i < v->layers && code == 0; i++)
+        code = xk_file_check_name(volume_layer_file(v, i), err);
+    return code;
 }
 
 int volume_map(const struct volume *v, uint64_t start, uint64_t bytes, volume_visit *visit, void *context,

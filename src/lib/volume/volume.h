@@ -86,6 +86,11 @@ void volume_close(struct volume *v);
 
 /* The file of a layer, as it was opened; borrowed. NULL: there is no such layer. */
 const char *volume_layer_path(const struct volume *v, int layer);
+/*
+ * Do all files of the chain still have their names? For who says at the end what was read, or stands something on it.
+ * returns   as xk_file_check_name().
+ */
+int volume_check_names(const struct volume *v, struct xk_err *err);
 
 /*
  * Walk the bytes [start, start + bytes) of the disk as extents in ascending order, without gaps. Neighbours that are of

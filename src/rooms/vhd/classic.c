@@ -81,10 +81,13 @@ void vhd_classic_debug(const struct vhd_classic *c, const char *format, ...)
     va_end(args);
 }
 
-int vhd_classic_code(const struct vhd_classic *c, int code, const struct xk_err *err)
+int vhd_classic_code(struct vhd_classic *c, int code, const struct xk_err *err)
 {
     if (code < 0)
         vhd_classic_debug(c, "vhd-util: %s", err->text);
+    /* That another file has the name now is seen by no other means. The original is silent: it does not ask. */
+    if (code == -ESTALE && err->text[0])
+        vhd_classic_complain(c, "vhd-util: %s\n", err->text);
     return code == -EBADMSG || code == -ENOTSUP || code == -ESTALE ? -EINVAL : code;
 }
 

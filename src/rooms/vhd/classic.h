@@ -42,7 +42,7 @@ void vhd_classic_flush(struct vhd_classic *c);
 /* A reason for the system log; nothing without --debug. */
 void vhd_classic_debug(const struct vhd_classic *c, const char *format, ...) XK_PRINTF(2, 3);
 /* The library's errors as the original numbers them; the sentence goes to the system log. */
-int vhd_classic_code(const struct vhd_classic *c, int code, const struct xk_err *err);
+int vhd_classic_code(struct vhd_classic *c, int code, const struct xk_err *err);
 /* Foreign text: as it is, but made safe when stdout is a terminal. Valid until the third next call. */
 const char *vhd_classic_clean(struct vhd_classic *c, const char *text);
 
