@@ -480,6 +480,46 @@ int vhd_block_check(const struct vhd *v, uint32_t block, struct xk_err *err)
     return 0;
 }
 
+static int by_sector(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+int vhd_check_overlap(const struct vhd *v, struct xk_err *err)
+{
+    if (v->bat_state != VHD_GOOD || v->blocks == 0)
+        return 0;
+    const uint32_t length = vhd_bitmap_sectors(v) + vhd_sectors_per_block(v);
+    uint32_t used = 0;
+    bool ascending = true;
+    xk_autofree uint32_t *sectors = xk_array_alloc(v->blocks, sizeof(*sectors));
+    if (!sectors)
+        return xk_fail_memory(err);
+    for (uint32_t n = 0; n < v->blocks; n++) {
+        if (v->bat[n] == VHD_BAT_FREE)
+            continue;
+        ascending = ascending && (used == 0 || sectors[used - 1] <= v->bat[n]);
+        sectors[used++] = v->bat[n];
+    }
+    if (!ascending)
+        qsort(sectors, used, sizeof(*sectors), by_sector);
+    /* The last block may end with the disk, and others begin there. */
+    const uint64_t cut = vhd_sectors(v) % vhd_sectors_per_block(v);
+    const uint64_t last_length = cut ? vhd_bitmap_sectors(v) + cut : length;
+    for (uint32_t n = 1; n < used; n++) {
+        const uint64_t needs = sectors[n - 1] == v->bat[v->blocks - 1] ? last_length : length;
+        if (sectors[n] - (uint64_t)sectors[n - 1] >= needs)
+            continue;
+        (void)xk_fail(err, -EBADMSG, "%s: the blocks at sectors %u and %u share sectors of the file", v->path,
+                      sectors[n - 1], sectors[n]);
+        xk_err_hint(err, "what is written to one would destroy the other; `xenkit vhd check %s` names them all",
+                    v->path);
+        return -EBADMSG;
+    }
+    return 0;
+}
+
 int vhd_read_bitmap(const struct vhd *v, uint32_t block, uint8_t *ret, struct xk_err *err)
 {
     const size_t bytes = (size_t)vhd_bitmap_sectors(v) * VHD_SECTOR;

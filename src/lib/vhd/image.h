@@ -134,6 +134,11 @@ bool vhd_in_hole(struct vhd_hole *h, const struct vhd *v, uint64_t start, uint64
  *         the table has more blocks than the file, of which a small one could claim terabytes.
  */
 int vhd_block_check(const struct vhd *v, uint32_t block, struct xk_err *err);
+/*
+ * For who is going to write: two blocks in one place would destroy each other.
+ * returns 0, also when there is no table to look at; -EBADMSG: they share sectors; -ENOMEM.
+ */
+int vhd_check_overlap(const struct vhd *v, struct xk_err *err);
 /* Read block b's bitmap (vhd_bitmap_sectors() * 512 bytes). returns 0; -EBADMSG when it lies outside the file. */
 int vhd_read_bitmap(const struct vhd *v, uint32_t block, uint8_t *ret, struct xk_err *err);
 

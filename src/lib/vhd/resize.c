@@ -528,6 +528,8 @@ int vhd_resize(struct vhd_resized *ret, const struct xk_fs *fs, const char *path
     if (vhd_is_sparse(&r.v) && r.v.batmap_state != VHD_GOOD && r.v.batmap_state != VHD_ABSENT)
         code = xk_fail(err, -EBADMSG, "%s: its batmap is damaged; repair it first", path);
     else
+        code = vhd_check_overlap(&r.v, err);
+    if (code == 0)
         code = vhd_is_sparse(&r.v) ? resize_sparse(&r, err) : resize_fixed(&r, err);
     if (code == 0)
         code = xk_file_check_name(&r.v.file, err);

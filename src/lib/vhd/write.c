@@ -30,6 +30,9 @@ int vhd_writer_begin(struct vhd_writer *ret, struct vhd *image, struct xk_err *e
                        image->path);
     if (image->bat_state != VHD_GOOD || image->end_state != VHD_GOOD)
         return xk_fail(err, -EBADMSG, "%s: damaged images are not written to", image->path);
+    const int code = vhd_check_overlap(image, err);
+    if (code < 0)
+        return code;
     /* Never before the footer: whatever is left there by a cut-off write, the old footer must outlive our data. */
     const uint64_t data_end = vhd_data_end(image);
     *ret = (struct vhd_writer){

@@ -32,7 +32,8 @@ struct vhd_writer {
 
 /*
  * image     opened with VHD_WRITE, without VHD_NO_TABLES; its description is updated by commits.
- * returns   0; -EINVAL: fixed, or not opened for writing; -EBADMSG: tables damaged.
+ * returns   0; -EINVAL: fixed, or not opened for writing; -EBADMSG: tables damaged, or blocks
+ *           that share sectors.
  */
 int vhd_writer_begin(struct vhd_writer *ret, struct vhd *image, struct xk_err *err);
 /* returns 0; -EINVAL: past the end of the disk; -ENOSPC; -EFBIG: the file would pass 2 TiB; I/O errors. */

@@ -94,7 +94,7 @@ replaced() {
     sound_before=$?
     is_sound "now/$2" 0
     sound_after=$?
-    total=$count step=$((count > swaps ? swaps : count)) bad= refused=0 k=
+    total=$count step=$((count > swaps ? swaps : count)) bad='' refused=0 k=''
     for ((n = 1; n <= step && ${#bad} == 0; n++)); do
         k=$((total * n / step))
         at "$k" "${@:2}"

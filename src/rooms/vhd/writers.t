@@ -309,4 +309,24 @@ check "which is no JSON" 2 "~error" "-"
 run xenkit vhd chain --html /nowhere/x.html leaf.vhd
 check "a folder that is not there" 6 "" "~/nowhere"
 
+# ---- blocks that lie on each other ----
+
+xenkit vhd create -q --size 8M over.vhd
+head -c 8M /dev/urandom >over.raw
+xenkit vhd convert -q --force over.raw over.vhd
+xenkit vhd snapshot -q -p over.vhd over-child.vhd
+# The second block begins in the middle of the first one.
+over_at=$((0x$(od -An -tx1 -j1536 -N4 over.vhd | tr -d ' ') + 8))
+printf '%b' "$(printf '\\x%02x' $((over_at >> 24)) $((over_at >> 16 & 255)) $((over_at >> 8 & 255)) $((over_at & 255)))" |
+    dd of=over.vhd bs=1 seek=1540 conv=notrunc status=none
+cp over.vhd over.copy
+for words in "vhd set --hidden yes over.vhd" "vhd set --marker 3 over.vhd" "vhd fill over.vhd" "vhd resize --size 16M over.vhd" \
+    "vhd resize --size 4M --yes over.vhd" "vhd-util set -n over.vhd -f hidden -v 1" "vhd-util repair -n over.vhd" \
+    "vhd-util fill -n over.vhd" "vhd-util fill -n over.vhd -b" "vhd-util resize -n over.vhd -s 16 -j over.journal"; do
+    # shellcheck disable=SC2086
+    nok "refused where blocks overlap: $words" "$XENKIT" $words
+done
+nok "refused where blocks overlap: coalesce" xenkit vhd coalesce --force over-child.vhd
+ok "nothing was written" cmp over.vhd over.copy
+
 done_testing
