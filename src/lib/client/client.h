@@ -81,10 +81,13 @@ struct client_access {
 /* Whether nothing was said: for commands that may do without a pool, and then refuse what has no effect. */
 bool client_access_is_default(const struct client_access *access);
 
+#define CLIENT_TRACE_BYTES_MAX 256
+
 /* How a command behaves towards the pool. */
 struct client_manner {
     const char *originator; /* who we are, for the pool's session table and logs; sessions are limited by it */
     bool keep;              /* keep the session in a file for the next command instead of logging out */
+    const char *trace;      /* traceparent of every call, printable; borrowed; NULL: none */
     uint64_t deadline_ns; /* on the clock's monotonic time: no call lasts longer; 0: none. Logging out may, a little */
 };
 

@@ -42,6 +42,19 @@ static void set_port(struct reader *r, const char *value)
     r->o->port = value;
 }
 
+/* It becomes a line of every request. */
+static void set_trace(struct reader *r, const char *value)
+{
+    const size_t len = strlen(value);
+
+    for (size_t i = 0; i < len; i++)
+        if (value[i] < ' ' || value[i] > '~' || len > CLIENT_TRACE_BYTES_MAX) {
+            wrong(r, XE_PARSED_FAILED, "Error: --traceparent: no value that a header can have\n");
+            return;
+        }
+    r->o->trace = value;
+}
+
 /* returns   whether it is a word for the client. */
 static bool set(struct reader *r, const char *name, const char *value)
 {
@@ -64,7 +77,7 @@ static bool set(struct reader *r, const char *name, const char *value)
     else if (strcmp(name, "debugonfail") == 0)
         o->debug_on_fail = strcmp(value, "true") == 0;
     else if (strcmp(name, "traceparent") == 0)
-        wrong(r, XE_PARSED_FAILED, "Error: --traceparent: calls carry no context of tracing here\n");
+        set_trace(r, value);
     else
         return false;
     return true;
@@ -241,6 +254,9 @@ enum xe_parsed xe_options_read(struct xe_options *ret, struct xk_app *app, struc
     ret->word_count += extra_left;
     memcpy(words + ret->word_count, rest, rest_count * sizeof(*words));
     ret->word_count += rest_count;
+    const char *const trace = xk_env(app, "TRACEPARENT");
+    if (trace && *trace)
+        set_trace(&r, trace);
     if (r.result == XE_PARSED && help)
         return XE_PARSED_USAGE;
     if (r.result == XE_PARSED && ret->password_file)

@@ -236,8 +236,34 @@ run xe vm-list no=1 --trace
 check "--trace names the failure" 1 "" "Error: Unknown field 'no'
 Raised Cli_util.Cli_failure(\"Unknown field 'no'\")
 Backtrace:"
-run xe --traceparent 00-1-2-3 vm-list
-check "what has no effect is refused" 1 "" '~traceparent'
+cat >listen.py <<'PYTHON'
+import socket
+s = socket.create_server(("127.0.0.1", 0))
+print(s.getsockname()[1], flush=True)
+c = s.accept()[0]
+head = b""
+while b"\r\n\r\n" not in head:
+    head += c.recv(4096)
+print([line.split(": ", 1)[1] for line in head.decode().split("\r\n") if line.startswith("traceparent: ")], flush=True)
+PYTHON
+# heard ARGS…: with which context a call of xe with these options comes
+heard() {
+    rm -f heard
+    python3 listen.py >heard &
+    ear=$!
+    until [ -s heard ]; do pause; done
+    "$@" "$tmp/xe" -s 127.0.0.1 -p "$(sed -n 1p heard)" -u root -pw xenkit --no-session-cache $trace vm-list >heard.xe 2>&1
+    wait $ear
+    sed -n 2p heard
+}
+trace=
+is "calls have no context of tracing" "$(heard env)" "[]"
+trace="--traceparent 00-1-2-3"
+is "but that which is said" "$(heard env)" "['00-1-2-3']"
+is "which the environment goes before" "$(heard env TRACEPARENT=00-4-5-6)" "['00-4-5-6']"
+run xe --traceparent "a
+b: c" vm-list
+check "what no header can have is refused" 1 "" '~traceparent'
 "$tmp/xe" -s 127.0.0.1 -p "$port" -u root -pw xenkit event-wait class=vm name-label=never &
 waiter=$!
 pause 0.3
