@@ -96,9 +96,6 @@ int vhd_set_hidden(struct vhd *v, uint8_t hidden, struct xk_err *err)
     struct vhd_footer f = v->footer;
 
     f.hidden = hidden;
-    const int sound = vhd_check_overlap(v, err);
-    if (sound < 0)
-        return sound;
     const int code = vhd_rewrite_footers(v, &f, err);
     if (code != -ENOSPC || !vhd_is_sparse(v) || !hidden)
         return code;
@@ -135,9 +132,6 @@ int vhd_set_marker(struct vhd *v, uint8_t marker, struct xk_err *err)
 {
     uint8_t sector[VHD_SECTOR];
 
-    const int sound = vhd_check_overlap(v, err);
-    if (sound < 0)
-        return sound;
     if (!v->batmap_header_offset) {
         if (fsetxattr(v->file.fd, XATTR_MARKER, &marker, sizeof(marker), 0) < 0)
             return xk_fail_sys(err, -errno, "%s: storing the marker as an extended attribute", v->path);

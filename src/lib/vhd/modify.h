@@ -20,8 +20,7 @@ int vhd_rewrite_footers(struct vhd *v, const struct vhd_footer *f, struct xk_err
 
 /*
  * XenServer's mark of an image that no disk uses by itself.
- * returns   as vhd_rewrite_footers(); -EBADMSG: blocks share sectors of the file. On a full file system a sparse image
- * is at least hidden by its copy: 0.
+ * returns   as vhd_rewrite_footers(). On a full file system a sparse image is at least hidden by its copy: 0.
  */
 int vhd_set_hidden(struct vhd *v, uint8_t hidden, struct xk_err *err);
 

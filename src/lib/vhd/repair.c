@@ -16,6 +16,5 @@ int vhd_repair_footers(struct vhd *v, bool from_copy, struct xk_random *random, 
         f = v->copy_footer;
     if (vhd_uuid_is_null(f.uuid))
         vhd_make_uuid(f.uuid, random);
-    const int code = vhd_check_overlap(v, err);
-    return code < 0 ? code : vhd_rewrite_footers(v, &f, err);
+    return vhd_rewrite_footers(v, &f, err);
 }

@@ -12,8 +12,7 @@
  *
  * v          open with VHD_WRITE, and VHD_BACKUP_OK when the footer at the end may be damaged.
  * from_copy  believe the copy although the footer at the end is good.
- * returns    0; -EINVAL: there is no good copy, or a block lies outside the file; -EBADMSG: blocks
- *            share sectors; I/O errors.
+ * returns    0; -EINVAL: there is no good copy, or a block lies outside the file; I/O errors.
  */
 int vhd_repair_footers(struct vhd *v, bool from_copy, struct xk_random *random, struct xk_err *err);
 
