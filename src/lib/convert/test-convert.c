@@ -24,7 +24,7 @@ struct scene {
     struct volume *disk; /* the source, to compare with */
     enum convert_format to;
     unsigned threads;
-    bool by_pipe, compare;
+    bool by_pipe, compare, is_new, sync; /* is_new: there is no old target */
     size_t pulled;
     struct convert_made made;
     struct xk_err err;
@@ -100,7 +100,8 @@ static int run(void *state, const struct xk_fs *fs, struct xk_err *err)
                                 .pull_context = s,
                                 .path = s->target,
                                 .to = s->to,
-                                .overwrite = true,
+                                .overwrite = !s->is_new,
+                                .sync = s->sync,
                                 .compare = s->compare,
                                 .threads = s->threads,
                                 .unix_seconds = 1700000000,
@@ -350,33 +351,60 @@ static void every_failure_leaves_the_old_target_or_the_new_one(void **state)
     }
 }
 
+struct crashing {
+    struct scene *scene;
+    size_t records; /* after so many the command had ended */
+};
+
 static int verify_crash(void *state, const char *folder, size_t n, char why[XK_FAULT_WHY_MAX])
 {
+    const struct crashing *const c = state;
     char path[XK_FAULT_PATH_MAX + 16];
 
     snprintf(path, sizeof(path), "%s/target", folder);
-    return old_or_new(state, path, why);
+    if (c->scene->is_new && n < c->records && access(path, F_OK) < 0)
+        return 0;
+    return old_or_new(c->scene, path, why);
 }
 
-static void a_crash_leaves_the_old_target_or_the_new_one(void **state)
+/* losses: what was not made safe may be lost, so many times at each moment; 0: all is there that was done before. */
+static void crash_everywhere(struct scene *s, unsigned losses)
 {
-    struct scene *const s = *state;
     char why[XK_FAULT_WHY_MAX] = "";
 
     for (size_t i = 0; i < XK_COUNT(formats); i++) {
         struct xk_fault_log log;
         struct xk_fault_fs recorded = {0};
         s->to = formats[i];
-        assert_int_equal(put_old_target(s), 0);
+        (void)unlink(s->target);
+        if (!s->is_new)
+            assert_int_equal(put_old_target(s), 0);
         assert_int_equal(xk_fault_log_begin(&log, s->folder, &s->err), 0);
         xk_fault_fs_init(&recorded, xk_fs_posix());
         recorded.log = &log;
         assert_int_equal(run(s, &recorded.fs, &s->err), 0);
         assert_int_equal(log.error, 0);
-        if (xk_crash_loop(&log, 2, verify_crash, s, why) < 0)
+        struct crashing c = {.scene = s, .records = log.count};
+        if (xk_crash_loop(&log, losses, verify_crash, &c, why) < 0)
             fail_msg("%s", why);
         xk_fault_log_done(&log);
     }
+}
+
+static void a_crash_leaves_the_old_target_or_the_new_one(void **state)
+{
+    crash_everywhere(*state, 2);
+}
+
+static void a_crash_leaves_no_new_target_or_all_of_it(void **state)
+{
+    struct scene *const s = *state;
+
+    s->is_new = s->sync = true;
+    crash_everywhere(s, 2);
+    /* Without waiting this is promised of a kill, not of a power failure. */
+    s->sync = false;
+    crash_everywhere(s, 0);
 }
 
 int main(void)
@@ -392,6 +420,7 @@ int main(void)
         TEST(an_input_that_is_too_long_leaves_nothing),
         TEST(every_failure_leaves_the_old_target_or_the_new_one),
         TEST(a_crash_leaves_the_old_target_or_the_new_one),
+        TEST(a_crash_leaves_no_new_target_or_all_of_it),
     };
     return cmocka_run_group_tests_name("convert", tests, NULL, NULL);
 }
