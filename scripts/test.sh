@@ -41,7 +41,7 @@ attempt() {
     echo "== $folder"
     rm -f "$folder"/meson-logs/testlog.*
     if CC=$compiler scripts/setup.sh "$folder" $options && ninja -C "$folder" --quiet -k 0 all meson-test-prereq; then
-        meson test -C "$folder" --no-rebuild --print-errorlogs --num-processes $(($(nproc) + 2)) "$@" || explain "$folder/meson-logs/testlog.txt"
+        env --default-signal=HUP,INT meson test -C "$folder" --no-rebuild --print-errorlogs --num-processes $(($(nproc) + 2)) "$@" || explain "$folder/meson-logs/testlog.txt"
     fi
     if [ -f "$folder/meson-logs/testlog.junit.xml" ]; then
         logs="$logs $folder/meson-logs/testlog.junit.xml $folder/meson-logs/testlog.json"

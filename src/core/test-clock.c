@@ -171,6 +171,7 @@ static void *sleep_long(void *arg)
 
 static void stop_threads(void)
 {
+    signal(SIGHUP, SIG_DFL); /* the tests may run under nohup */
     xk_stop_install();
     pthread_t threads[3];
     for (int i = 0; i < 3; i++)

@@ -311,10 +311,9 @@ check "a folder that is not there" 6 "" "~/nowhere"
 
 # ---- blocks that lie on each other ----
 
-xenkit vhd create -q --size 8M over.vhd
 head -c 8M /dev/urandom >over.raw
-xenkit vhd convert -q --force over.raw over.vhd
-xenkit vhd snapshot -q -p over.vhd over-child.vhd
+xenkit vhd convert -q over.raw over.vhd >/dev/null
+xenkit vhd snapshot -q -p over.vhd over-child.vhd >/dev/null
 # The second block begins in the middle of the first one.
 over_at=$((0x$(od -An -tx1 -j1536 -N4 over.vhd | tr -d ' ') + 8))
 printf '%b' "$(printf '\\x%02x' $((over_at >> 24)) $((over_at >> 16 & 255)) $((over_at >> 8 & 255)) $((over_at & 255)))" |
