@@ -288,6 +288,12 @@ static bool has_queue(const struct sum *s)
     return (double)s->rtt_mean > (double)s->rtt_min * QUEUE_FACTOR && s->rtt_mean > s->rtt_min + QUEUE_US;
 }
 
+/* bits a second that a buffer of each stream lets through in a round trip; 0: unknown */
+static double allowed_by(const struct sum *s, uint64_t buffer)
+{
+    return s->rtt_mean ? (double)buffer * 8e6 / (double)s->rtt_mean * s->count : 0;
+}
+
 /*
  * A buffer that holds the rate down to what it allows in a round trip: the kernel says so most of the time, or what was
  * reached is all that it allows, without a queue that would make round trips longer than the path does. One that is
@@ -296,7 +302,7 @@ static bool has_queue(const struct sum *s)
 static bool is_bound(const struct way *w, uint64_t held_us, uint64_t buffer)
 {
     const struct sum *const s = &w->sent;
-    const double allowed_bps = s->rtt_mean ? (double)buffer * 8e6 / (double)s->rtt_mean * s->count : 0;
+    const double allowed_bps = allowed_by(s, buffer);
     const double rate_bps = w->traffic->received_bps;
 
     if (allowed_bps <= 0 || !s->busy)
@@ -402,13 +408,34 @@ static bool judge_heavy_loss(const struct way *w)
     return true;
 }
 
+/*
+ * A congestion window that neither losses nor a queue keep small grows until something else does: a buffer that was
+ * full for any time, when what was reached is about what it allows. Two small ones may share the time, and a congestion
+ * window that stays where they let it come takes most of it.
+ */
+static bool judge_small(const struct way *w)
+{
+    const struct sum *const s = &w->sent;
+    const bool window = s->rwnd >= s->sndbuf;
+    const double allowed_bps = allowed_by(s, window ? s->wnd_max : w->sender->sndbuf_bytes);
+
+    if (!s->busy || s->rwnd + s->sndbuf == 0 || has_queue(s) || allowed_bps <= 0 ||
+        w->traffic->received_bps < allowed_bps * BOUND_RATE)
+        return false;
+    if (window)
+        tell_window(w, (double)s->rwnd / (double)s->busy);
+    else
+        tell_buffer(w, (double)s->sndbuf / (double)s->busy);
+    return true;
+}
+
 static void judge_network(const struct way *w)
 {
     const struct sum *const s = &w->sent;
 
     if (!has_queue(s) && is_lossy(w, LOSS_SHARE))
         tell_loss(w, true);
-    else
+    else if (!judge_small(w))
         add(w->v, NETDIAG_CAPACITY, true, w->receive,
             "neither end held it up: %s arrived, the round trip grew from %.3g to %.3g ms, %llu of %llu segments were "
             "sent again",

@@ -197,6 +197,33 @@ static void a_small_buffer_counts_beside_busy_processors(void **state)
     free(p);
 }
 
+/* Two that share the time, and a congestion window that stays where they let it come. */
+static void small_buffers_of_both_ends_are_no_full_path(void **state)
+{
+    struct plant *const p = sound();
+    struct netdiag_stream *const s = &p->own.streams[0];
+
+    s->rtt_min_us = 20100;
+    s->rtt_mean_us = 21200;
+    s->wnd_max = 32768; /* 12 Mbit/s */
+    p->own.sndbuf_bytes = 32768;
+    p->c.ways[0].received_bps = 6.8e6;
+    s->rwnd_limited_us = 1000000;
+    s->sndbuf_limited_us = 900000;
+    assert_int_equal(main_of(p, "for 10 % of the time the receive window was full: 32 KiB"), NETDIAG_RECEIVE_WINDOW);
+    s->sndbuf_limited_us = 1500000;
+    assert_int_equal(main_of(p, "for 15 % of the time the send buffer was too small: 32 KiB"), NETDIAG_SEND_BUFFER);
+    p->own.sndbuf_bytes = 4 << 20; /* it would let far more through */
+    assert_int_equal(main_of(p, ""), NETDIAG_CAPACITY);
+    p->own.sndbuf_bytes = 32768;
+    s->rtt_mean_us = 42000; /* a queue: it is the path */
+    assert_int_equal(main_of(p, ""), NETDIAG_CAPACITY);
+    s->rtt_mean_us = 21200;
+    s->rwnd_limited_us = s->sndbuf_limited_us = 0;
+    assert_int_equal(main_of(p, ""), NETDIAG_CAPACITY);
+    free(p);
+}
+
 static void losses_count_beside_busy_processors(void **state)
 {
     struct plant *const p = sound();
@@ -490,6 +517,7 @@ int main(void)
         cmocka_unit_test(loss_without_a_queue_is_loss),
         cmocka_unit_test(a_full_processor_explains_the_rest),
         cmocka_unit_test(a_small_buffer_counts_beside_busy_processors),
+        cmocka_unit_test(small_buffers_of_both_ends_are_no_full_path),
         cmocka_unit_test(losses_count_beside_busy_processors),
         cmocka_unit_test(offloads_count_where_packets_are_small_and_many),
         cmocka_unit_test(large_packets_that_vanish),
