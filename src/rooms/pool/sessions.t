@@ -211,11 +211,13 @@ wait_for() {
     done
 }
 # What is there at the beginning is not told: it has to be read before the next line comes.
-# is_read: all of live.log was read, which is open at its end
+# is_read: it has live.log open and sleeps, which it does where nothing is left to read
 is_read() {
     for fd in "/proc/$pid/fd/"*; do
-        [ "$(readlink "$fd")" != "$PWD/live.log" ] ||
-            grep -qx "pos:[^0-9]*$(stat -c %s live.log)" "/proc/$pid/fdinfo/${fd##*/}" && return
+        if [ "$(readlink "$fd")" = "$PWD/live.log" ]; then
+            grep -q "^State:[^A-Z]*S" "/proc/$pid/status"
+            return
+        fi
     done
     return 1
 }
