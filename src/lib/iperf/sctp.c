@@ -38,8 +38,7 @@ int iperf_sctp_bind(int fd, const struct iperf_settings *s, const struct resolve
     const int bound = iperf_socket_device(fd, s, IPERF_E_SETSCTPBINDX, err);
     if (bound < 0)
         return bound;
-    /* One call with all of them, one behind the other: the first one's port, if it is free to choose, is everybody's.
-     */
+    /* One call with all of them, one behind the other: the port that the first one gets is everybody's. */
     for (unsigned i = 0; i < s->xbind_count; i++) {
         struct resolve_addresses own = {0};
         struct xk_err why = {0};

@@ -648,13 +648,10 @@ static void undo_one(struct sim_import *m, struct sim_part *part)
         sim_vm_destroy(p, o);
     else if (sim_part_is(part, "VDI"))
         sim_vdi_destroy(p, o);
-    else {
-        struct sim_object *const metrics =
-            sim_part_is(part, "VBD") || sim_part_is(part, "VIF") ? sim_follow(p, o, "metrics") : NULL;
+    else if (sim_part_is(part, "VBD") || sim_part_is(part, "VIF"))
+        sim_device_delete(p, o);
+    else
         sim_delete(p, o);
-        if (metrics)
-            sim_delete(p, metrics);
-    }
 }
 
 void sim_import_undo(struct sim_import *m)

@@ -121,6 +121,15 @@ void sim_delete_members(struct simpool *p, struct sim_object *o, const char *fie
     }
 }
 
+void sim_device_delete(struct simpool *p, struct sim_object *device)
+{
+    struct sim_object *const metrics = sim_follow(p, device, "metrics");
+
+    sim_delete(p, device);
+    if (metrics)
+        sim_delete(p, metrics);
+}
+
 /* What a copy gets anew or not at all. */
 static bool is_own_field(const struct xapi_field *field)
 {

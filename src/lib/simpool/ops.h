@@ -49,6 +49,8 @@ void sim_put_real(struct simpool *p, struct sim_object *o, const char *field, do
 void sim_put_pair(struct simpool *p, struct sim_object *o, const char *field, const char *key, const char *text);
 /* Delete every object that a set of refs names. */
 void sim_delete_members(struct simpool *p, struct sim_object *o, const char *field);
+/* A VBD or VIF, with its metrics. */
+void sim_device_delete(struct simpool *p, struct sim_object *device);
 /* The same object again, with a uuid of its own and outside of all relations; state that no copy has is left out. */
 struct sim_object *sim_copy(struct simpool *p, const struct sim_object *from);
 /* A message for administrators about an object; the oldest go when there are too many. */

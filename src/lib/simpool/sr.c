@@ -478,15 +478,12 @@ static void drives_empty(struct simpool *p, struct sim_object *vdi)
     struct sim_object *vbd;
 
     for (size_t at = 0; (vbd = sim_member(p, vdi, "VBDs", &at)) && p->error == 0; at = 0) {
-        struct sim_object *const metrics = sim_follow(p, vbd, "metrics");
         if (sim_is(vbd, "type", "CD")) {
             sim_put_text(p, vbd, "VDI", SIM_NULL);
             sim_put_bool(p, vbd, "empty", true);
             continue;
         }
-        sim_delete(p, vbd);
-        if (metrics)
-            sim_delete(p, metrics);
+        sim_device_delete(p, vbd);
     }
 }
 

@@ -380,10 +380,8 @@ static enum sim_outcome destroy(struct sim_call *c)
                  vm ? sim_text(vm, "uuid") : "");
         return sim_fail(c, "OPERATION_NOT_ALLOWED", text, NULL);
     }
-    struct sim_object *const vdi = sim_follow(p, vbd, "VDI"), *const metrics = sim_follow(p, vbd, "metrics");
-    sim_delete(p, vbd);
-    if (metrics)
-        sim_delete(p, metrics);
+    struct sim_object *const vdi = sim_follow(p, vbd, "VDI");
+    sim_device_delete(p, vbd);
     if (vdi)
         sim_vdi_allowed(p, vdi);
     return SIM_DONE;

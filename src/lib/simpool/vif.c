@@ -189,10 +189,7 @@ static enum sim_outcome destroy(struct sim_call *c)
         return SIM_FAILED;
     if (vm && sim_vm_power(vm) == SIM_IS_RUNNING && sim_bool(vif, "currently_attached"))
         return sim_fail(c, "OPERATION_NOT_ALLOWED", "VIF currently attached to a running VM", NULL);
-    struct sim_object *const metrics = sim_follow(p, vif, "metrics");
-    sim_delete(p, vif);
-    if (metrics)
-        sim_delete(p, metrics);
+    sim_device_delete(p, vif);
     return SIM_DONE;
 }
 

@@ -610,10 +610,7 @@ static void disks_drop(struct simpool *p, struct sim_object *vm, const struct si
 
     for (size_t at = 0; (vbd = sim_member(p, vm, "VBDs", &at)) && p->error == 0; at = 0) {
         struct sim_object *const vdi = sim_is(vbd, "type", "Disk") ? sim_follow(p, vbd, "VDI") : NULL;
-        struct sim_object *const metrics = sim_follow(p, vbd, "metrics");
-        sim_delete(p, vbd);
-        if (metrics)
-            sim_delete(p, metrics);
+        sim_device_delete(p, vbd);
         if (vdi && has_snapshot(p, vdi, snapshot) && *gone < max) {
             if (!is_among(vdi, ret_gone, *gone)) /* a machine can have a disk twice */
                 ret_gone[(*gone)++] = vdi;

@@ -114,33 +114,6 @@ const struct vhd_region *vhd_region_under(const struct vhd_auditing *a, uint64_t
     return NULL;
 }
 
-/* Ascending; three passes of 11, 11 and 10 bits. `spare` has room for count items. returns where the result is. */
-static uint32_t *sort_sectors(uint32_t *items, uint32_t *spare, size_t count)
-{
-    static const struct {
-        unsigned shift;
-        uint32_t mask;
-    } passes[] = {{0, 0x7ff}, {11, 0x7ff}, {22, 0x3ff}};
-
-    for (size_t p = 0; p < XK_COUNT(passes); p++) {
-        size_t next[0x800] = {0};
-        size_t sum = 0;
-        for (size_t i = 0; i < count; i++)
-            next[(items[i] >> passes[p].shift) & passes[p].mask]++;
-        for (size_t d = 0; d <= passes[p].mask; d++) {
-            const size_t here = next[d];
-            next[d] = sum;
-            sum += here;
-        }
-        for (size_t i = 0; i < count; i++)
-            spare[next[(items[i] >> passes[p].shift) & passes[p].mask]++] = items[i];
-        uint32_t *const swap = items;
-        items = spare;
-        spare = swap;
-    }
-    return items;
-}
-
 static uint32_t block_at(const struct vhd *v, uint32_t sector, uint32_t after)
 {
     for (uint32_t b = after; b < v->blocks; b++) {
@@ -159,23 +132,18 @@ static void name_overlap(const struct vhd *v, struct vhd_places *pairs, uint32_t
 }
 
 /* sectors: of `count` blocks that lie in the file and off the metadata. */
-static int audit_overlap(struct vhd_auditing *a, uint32_t *sectors, size_t count)
+static int audit_overlap(struct vhd_auditing *a, uint32_t **sectors, size_t count)
 {
     const struct vhd *v = a->v;
     const uint64_t length = a->block_file_bytes / VHD_SECTOR;
     struct vhd_places pairs = {0};
-    bool sorted = true;
 
-    for (size_t i = 1; i < count && sorted; i++)
-        sorted = sectors[i - 1] <= sectors[i];
-    xk_autofree uint32_t *spare = sorted ? NULL : xk_array_alloc(count, sizeof(*spare));
-    if (!sorted && !spare)
+    if (vhd_sort_sectors(sectors, count) < 0)
         return xk_fail_memory(a->err);
-    const uint32_t *const in_order = sorted ? sectors : sort_sectors(sectors, spare, count);
-
     /* The last block of the disk may be cut where the disk ends; only it is shorter. */
     const uint32_t last = v->blocks ? v->bat[v->blocks - 1] : VHD_BAT_FREE;
     const uint64_t last_length = v->blocks ? vhd_block_needs(a, v->blocks - 1) / VHD_SECTOR : 0;
+    const uint32_t *const in_order = *sectors;
     uint64_t reach = 0;
     uint32_t reaching = 0;
     for (size_t i = 0; i < count; i++) {
@@ -242,7 +210,7 @@ static int audit_blocks(struct vhd_auditing *a)
         vhd_problem_add(a->found, VHD_P_MISALIGNED, XK_NOTE, misaligned,
                         "the data of %" PRIu64 " of %zu blocks do not begin on a %u-byte page", misaligned, allocated,
                         VHD_PAGE);
-    return audit_overlap(a, sectors, kept);
+    return audit_overlap(a, &sectors, kept);
 }
 
 static void audit_trailing(struct vhd_auditing *a)

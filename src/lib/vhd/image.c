@@ -480,30 +480,21 @@ int vhd_block_check(const struct vhd *v, uint32_t block, struct xk_err *err)
     return 0;
 }
 
-static int by_sector(const void *a, const void *b)
-{
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
 int vhd_check_overlap(const struct vhd *v, struct xk_err *err)
 {
     if (v->bat_state != VHD_GOOD || v->blocks == 0)
         return 0;
     const uint32_t length = vhd_bitmap_sectors(v) + vhd_sectors_per_block(v);
     uint32_t used = 0;
-    bool ascending = true;
     xk_autofree uint32_t *sectors = xk_array_alloc(v->blocks, sizeof(*sectors));
     if (!sectors)
         return xk_fail_memory(err);
     for (uint32_t n = 0; n < v->blocks; n++) {
-        if (v->bat[n] == VHD_BAT_FREE)
-            continue;
-        ascending = ascending && (used == 0 || sectors[used - 1] <= v->bat[n]);
-        sectors[used++] = v->bat[n];
+        if (v->bat[n] != VHD_BAT_FREE)
+            sectors[used++] = v->bat[n];
     }
-    if (!ascending)
-        qsort(sectors, used, sizeof(*sectors), by_sector);
+    if (vhd_sort_sectors(&sectors, used) < 0)
+        return xk_fail_memory(err);
     /* The last block may end with the disk, and others begin there. */
     const uint64_t cut = vhd_sectors(v) % vhd_sectors_per_block(v);
     const uint64_t last_length = cut ? vhd_bitmap_sectors(v) + cut : length;

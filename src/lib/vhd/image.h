@@ -139,6 +139,8 @@ int vhd_block_check(const struct vhd *v, uint32_t block, struct xk_err *err);
  * returns 0, also when there is no table to look at; -EBADMSG: they share sectors; -ENOMEM.
  */
 int vhd_check_overlap(const struct vhd *v, struct xk_err *err);
+/* Put `count` sector numbers into ascending order; *items may become other memory. returns 0; -ENOMEM. */
+int vhd_sort_sectors(uint32_t **items, size_t count);
 /* Read block b's bitmap (vhd_bitmap_sectors() * 512 bytes). returns 0; -EBADMSG when it lies outside the file. */
 int vhd_read_bitmap(const struct vhd *v, uint32_t block, uint8_t *ret, struct xk_err *err);
 

@@ -327,8 +327,9 @@ static int check_run(const struct following *u, const struct run *run, const cha
     return 0;
 }
 
-static int check_image(const struct following *u, const char *path, struct xk_err *err)
+static int check_image(const struct following *u, struct xk_err *err)
 {
+    const char *const path = u->image.path;
     uint64_t bytes;
 
     int code = xk_file_size(&bytes, &u->image, err);
@@ -364,6 +365,15 @@ static int remove_file(const struct xk_fs *fs, const char *path, struct xk_err *
                     : 0;
 }
 
+/* named: it was opened by its name, for who asked; an image that lost it keeps its undo file. */
+static int take_back(const struct following *u, bool named, const char *undo_path, struct xk_err *err)
+{
+    int code = put_back(u, err);
+    if (code == 0 && named)
+        code = xk_file_check_name(&u->image, err);
+    return code < 0 ? code : remove_file(u->image.fs, undo_path, err);
+}
+
 static void following_done(struct following *u)
 {
     free(u->now);
@@ -389,13 +399,9 @@ static int follow(uint64_t *ret_bytes, bool preview, const struct xk_fs *fs, con
     if (code == 0)
         code = xk_file_open(&u.image, fs, path, (preview ? O_RDONLY : O_RDWR) | O_NONBLOCK, 0, err);
     if (code == 0)
-        code = check_image(&u, path, err);
+        code = check_image(&u, err);
     if (code == 0 && !preview)
-        code = put_back(&u, err);
-    if (code == 0 && !preview)
-        code = xk_file_check_name(&u.image, err);
-    if (code == 0 && !preview)
-        code = remove_file(fs, undo_path, err);
+        code = take_back(&u, true, undo_path, err);
     if (code == 0 && ret_bytes) {
         *ret_bytes = 0;
         for (uint32_t i = 0; i < u.count; i++)
@@ -413,11 +419,9 @@ static int undo_open(const struct xk_file *image, const char *undo_path, struct 
 
     int code = prepare(&u, image->fs, undo_path, err);
     if (code == 0)
-        code = check_image(&u, image->path, err);
+        code = check_image(&u, err);
     if (code == 0)
-        code = put_back(&u, err);
-    if (code == 0)
-        code = remove_file(image->fs, undo_path, err);
+        code = take_back(&u, false, undo_path, err);
     following_done(&u);
     return code;
 }

@@ -187,8 +187,8 @@ static void show_version(struct xk_out *out)
     xk_say(out,
            "iperf " IPERF3_VERSION " (xenkit " XK_VERSION ")\n%s\nOptional features available: CPU affinity setting, "
            "IPv6 flow label, SCTP, TCP congestion algorithm setting, sendfile / zerocopy, socket pacing, "
-           "authentication, bind "
-           "to device, support IPv4 don't fragment\n",
+           "authentication, bind to "
+           "device, support IPv4 don't fragment\n",
            iperf3_system_info().s);
 }
 
