@@ -151,11 +151,11 @@ start --log "$tmp/sim.log" --limit 1 --gc-interval 200ms
 watch=$!
 until [ "$(sessions create | wc -l)" -ge 1 ]; do pause; done
 vm=$(halted)
-for i in 1 2 3; do
-    api call "$url" VM.get_all >/dev/null
-    pause 0.3
-done
-until grep -q name_description "$tmp/events"; do
+# Somebody comes who stays: whoever watches is the oldest, loses its session once, and then that one is the oldest.
+before=$(sessions create | wc -l)
+login root xenkit xenkit-api >/dev/null
+until [ -s "$tmp/events.err" ] || { [ "$(sessions create | wc -l)" -ge $((before + 2)) ] && [ "$(leaked | wc -l)" = 1 ]; }; do pause; done
+until [ -s "$tmp/events.err" ] || grep -q name_description "$tmp/events"; do
     api call "$url" VM.set_name_description "$vm" "seen $((n = ${n:-0} + 1))"
     pause 0.1
 done
