@@ -2,6 +2,10 @@
  * Calls with a session, and what is done when one does not get through: a session that has ended is opened again and
  * the call repeated (it was refused before anything happened); a lost connection is made again, and the call repeated
  * only when doing it twice is doing it once.
+ *
+ * How often that is done is counted for each call, so that a pool that takes no session at all ends it. Who waits for
+ * events in turns may lose more sessions than that while nothing happens: with a new one it does not wait in the first
+ * turn, and the answer begins the count anew.
  */
 #include "lib/client/inner.h"
 
@@ -117,6 +121,10 @@ int client_send(struct client *c, struct xapi_value *ret, struct xk_arena *arena
             return code;
         if (with_session)
             params[0] = xapi_str(c->session);
+        if (c->in_turns && tries.logins > 0) { /* does the pool take the new session? That is known at once. */
+            params[count] = xapi_real(0);
+            extra_ns = 0;
+        }
         const struct client_post post = {.method = method,
                                          .params = with_session ? params : params + 1,
                                          .count = count + with_session,
@@ -238,8 +246,10 @@ int client_events(struct client *c, struct xapi_value *ret, struct xk_arena *are
         names[i] = xapi_str(classes[i]);
     const struct xapi_value args[] = {xapi_list(names, count), xapi_str(token),
                                       xapi_real((double)wait_ns / (double)XK_NS_PER_S)};
+    c->in_turns = true;
     int code = client_send(c, &reply, arena, "event.from", xapi_message_find("event.from"), args, XK_COUNT(args),
                            wait_ns, err);
+    c->in_turns = false;
     if (code == 0)
         code = take_token(token, &reply, err);
     if (code < 0)

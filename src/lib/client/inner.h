@@ -50,6 +50,7 @@ struct client {
     enum client_protocol protocol; /* CLIENT_AUTO: not known yet */
     int64_t next_id;
     bool cleaning; /* a stop is not looked at, and time is short */
+    bool in_turns; /* who calls event.from calls it again, whatever comes */
     struct xk_arena failure_arena;
     struct client_failure failure;
     const char *failure_params[CLIENT_PARAMS_MAX];

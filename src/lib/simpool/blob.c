@@ -86,6 +86,7 @@ static int store(struct simpool *p, struct sim_object *blob, const char *bytes, 
 static struct sim_object *asked(struct simpool *p, struct http_exchange *x, const char *action, unsigned roles)
 {
     const struct xapi_class *const row = xapi_class_find("blob");
+    struct sim_error error;
     char word[64];
 
     struct sim_object *blob = sim_http_param(x, "ref", word, sizeof(word)) ? sim_find(p, word, row) : NULL;
@@ -99,8 +100,10 @@ static struct sim_object *asked(struct simpool *p, struct http_exchange *x, cons
     if (!(blob && sim_bool(blob, "public") && sim_same(http_method(x), "GET")) &&
         !sim_http_allowed(p, x, action, roles))
         return NULL;
-    if (!blob)
-        http_refuse(x, 404);
+    if (!blob) {
+        sim_error_set(&error, "INTERNAL_ERROR", "Xapi_blob.Unknown_blob", NULL);
+        sim_request_fail(p, x, 404, &error);
+    }
     return blob;
 }
 
@@ -119,17 +122,90 @@ void sim_blob_get(struct simpool *p, struct http_exchange *x)
                        &body);
 }
 
+/* ---- PUT: the client hears 200 before it sends, what came counts, also when that was less than it said ---- */
+
+struct blob_put {
+    struct sim_transfer t;
+    char ref[SIM_REF_BYTES];
+    struct xk_buf bytes;
+};
+
+static const struct sim_transfer_kind put_kind;
+
+static enum sim_transfer_step put_fails(struct blob_put *b, const char *why)
+{
+    struct sim_error error;
+
+    sim_error_set(&error, "INTERNAL_ERROR", why, NULL);
+    return sim_transfer_fail(&b->t, &error);
+}
+
+/* Of all blobs that are on their way: together they may take as much again as those that are there. */
+static size_t bytes_coming(const struct simpool *p)
+{
+    size_t bytes = 0;
+
+    for (const struct sim_transfer *t = p->transfers; t; t = t->next)
+        if (t->kind == &put_kind)
+            bytes += ((const struct blob_put *)t)->bytes.len;
+    return bytes;
+}
+
+static enum sim_transfer_step put_take(struct sim_transfer *t, const uint8_t *bytes, size_t count, size_t *ret_taken)
+{
+    struct blob_put *const b = (struct blob_put *)t;
+
+    if (bytes_coming(t->pool) + count > BLOBS_BYTES_MAX)
+        return put_fails(b, "Unix.Unix_error(Unix.ENOSPC, \"write\", \"\")");
+    xk_buf_add(&b->bytes, bytes, count);
+    *ret_taken = count;
+    return b->bytes.error ? put_fails(b, "Out_of_memory") : SIM_TRANSFER_MORE;
+}
+
+static enum sim_transfer_step put_end(struct sim_transfer *t)
+{
+    struct blob_put *const b = (struct blob_put *)t;
+    struct sim_object *const blob = sim_find(t->pool, b->ref, xapi_class_find("blob"));
+    struct sim_error error;
+
+    if (!blob) {
+        sim_error_set(&error, "HANDLE_INVALID", "blob", b->ref, NULL);
+        return sim_transfer_fail(t, &error);
+    }
+    const int code = store(t->pool, blob, xk_buf_str(&b->bytes), b->bytes.len);
+    if (code < 0)
+        return put_fails(b, code == -ENOSPC ? "Unix.Unix_error(Unix.ENOSPC, \"write\", \"\")" : "Out_of_memory");
+    return sim_transfer_succeed(t, NULL);
+}
+
+static void put_free(struct sim_transfer *t)
+{
+    struct blob_put *const b = (struct blob_put *)t;
+
+    xk_buf_done(&b->bytes);
+    free(b);
+}
+
+static const struct sim_transfer_kind put_kind = {.take = put_take, .end = put_end, .free = put_free};
+
 void sim_blob_put(struct simpool *p, struct http_exchange *x)
 {
-    struct sim_object *const blob = asked(p, x, "put_blob", XAPI_ROLE_PA | XAPI_ROLE_PO | XAPI_ROLE_VPA);
-    size_t size;
-    const char *const bytes = http_body(x, &size);
+    const struct sim_object *const blob = asked(p, x, "put_blob", XAPI_ROLE_PA | XAPI_ROLE_PO | XAPI_ROLE_VPA);
+    struct sim_error error;
 
     if (!blob)
         return;
-    if (store(p, blob, bytes, size) < 0)
+    if (http_unread(x) < 0) {
+        sim_error_set(&error, "INTERNAL_ERROR", "Failure(\"Need content length\")", NULL);
+        return sim_request_fail(p, x, 500, &error);
+    }
+    struct blob_put *const b = xk_zalloc(sizeof(*b));
+    if (!b)
         return http_refuse(x, 500);
-    sim_request_answer(p, x, &(struct http_reply){.status = 200, .close = true}, NULL);
+    b->bytes = XK_BUF_INIT(BLOBS_BYTES_MAX);
+    memcpy(b->ref, blob->ref, sizeof(b->ref));
+    if (sim_transfer_begin(&b->t, p, x, &put_kind))
+        (void)sim_transfer_accept(&b->t, NULL, "Access-Control-Allow-Origin: *\r\n");
 }
 
 /* ---- messages ---- */

@@ -412,7 +412,8 @@ void sim_import(struct simpool *p, struct http_exchange *x)
 
 bool sim_takes_early(void *pool, const char *path)
 {
-    static const char *const paths[] = {"/import", "/host_restore", "/pool_patch_upload", "/bundle", "/pool/xmldbdump"};
+    static const char *const paths[] = {"/import", "/host_restore",   "/pool_patch_upload",
+                                        "/bundle", "/pool/xmldbdump", "/blob"};
 
     for (size_t i = 0; i < XK_COUNT(paths); i++)
         if (xk_has_prefix(path, paths[i]))

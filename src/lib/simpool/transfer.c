@@ -213,15 +213,16 @@ bool sim_transfer_begin(struct sim_transfer *t, struct simpool *p, struct http_e
         t->next->link = &t->next;
     p->transfers = t;
     t->again = evtimer_new(p->base, on_again, t);
-    if (!task)
+    if (!task && kind->label)
         task = sim_task_create(p, kind->label,
                                sim_http_param(x, "session_id", ref, sizeof(ref)) ? sim_session_find(p, ref) : NULL);
-    if (!task || !t->again) {
+    if ((!task && kind->label) || !t->again) {
         http_refuse(x, 500);
         transfer_free(t);
         return false;
     }
-    memcpy(t->task, task->ref, sizeof(t->task));
+    if (task)
+        memcpy(t->task, task->ref, sizeof(t->task));
     return true;
 }
 
@@ -241,7 +242,10 @@ bool sim_transfer_accept(struct sim_transfer *t, const char *type, const char *h
     struct xk_buf lines = XK_BUF_INIT(4096);
     struct sim_error error;
 
-    xk_buf_printf(&lines, "cache-control: no-cache, no-store\r\ntask-id: %s\r\n%s", t->task, headers);
+    xk_buf_add_str(&lines, "cache-control: no-cache, no-store\r\n");
+    if (*t->task)
+        xk_buf_printf(&lines, "task-id: %s\r\n", t->task);
+    xk_buf_add_str(&lines, headers);
     const struct http_reply head = {.status = 200, .type = type, .headers = xk_buf_str(&lines)};
     const int64_t unread = http_unread(t->exchange);
     t->unread = unread < 0 ? UINT64_MAX : (uint64_t)unread;

@@ -33,7 +33,7 @@ enum sim_transfer_step {
 };
 
 struct sim_transfer_kind {
-    const char *label; /* of its own task */
+    const char *label; /* of its own task; NULL: it has none when its client made none */
     /* Bytes of the body came; *ret_taken of them are done with. NULL: it sends. */
     enum sim_transfer_step (*take)(struct sim_transfer *t, const uint8_t *bytes, size_t count, size_t *ret_taken);
     /* There will be none more. */

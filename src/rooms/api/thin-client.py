@@ -11,16 +11,22 @@ import sys
 GREETING = b"XenSource thin CLI protocol" + struct.pack("<II", 0, 2)
 
 
+def connect(host, port, tls):
+    s = socket.create_connection((host, port))
+    if tls:
+        import ssl
+
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        s = context.wrap_socket(s)
+    return s
+
+
 class Server:
     def __init__(self, host, port, words, tls=False):
-        self.socket = socket.create_connection((host, port))
-        if tls:
-            import ssl
-
-            context = ssl.create_default_context()
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            self.socket = context.wrap_socket(self.socket)
+        self.where = host, port, tls
+        self.socket = connect(host, port, tls)
         body = "\n".join(words).encode()
         head = f"POST /cli HTTP/1.0\r\nUser-agent: xe-cli/Unix/0.2\r\noriginator: cli\r\ncontent-length: {len(body)}\r\n\r\n"
         self.socket.sendall(head.encode() + body)
@@ -46,6 +52,29 @@ class Server:
     def say(self, *numbers):
         data = struct.pack(f"<{len(numbers)}I", *numbers)
         self.socket.sendall(struct.pack("<I", len(data)) + data)
+
+
+    def transfer(self, put, name, path):
+        """A file, over a connection of its own: its bytes go, or come, when the head of the reply is there."""
+        if put and not os.path.exists(name):
+            return False
+        with connect(*self.where) as s:
+            length = f"\r\ncontent-length: {os.path.getsize(name)}" if put else ""
+            s.sendall(f"{'PUT' if put else 'GET'} {path} HTTP/1.0{length}\r\n\r\n".encode())
+            reply = s.makefile("rb")
+            good = reply.readline().split()[1:2] == [b"200"]
+            while reply.readline() not in (b"\r\n", b""):
+                pass
+            if good and put:
+                with open(name, "rb") as file:
+                    s.sendall(file.read())
+            elif good:
+                try:
+                    with open(name, "xb") as file:
+                        file.write(reply.read())
+                except OSError:
+                    return False
+        return good
 
 
 def text(data, at=0):
@@ -91,6 +120,9 @@ def main():
             server.say(11, 7, len(content))
             server.socket.sendall(content)
             server.say(11, 8)
+        elif tag in (12, 13):
+            name, at = text(data)
+            server.say(10, 5 if server.transfer(tag == 13, name, text(data, at)[0]) else 6)
         elif tag != 15:
             server.say(10, 6)
 

@@ -313,6 +313,25 @@ is "bash: what stands before = is not said again" "$(bash --norc -c '
     _xenkit_xe 2>/dev/null
     printf "%s\n" "${COMPREPLY[@]}"')" VCPUs-at-startup
 
+# ---- blobs: the bytes go when the server has answered ----
+
+blob=$(xe blob-create vm-uuid="$uuid" name=note mime-type=text/plain)
+head -c 400000 "$XENKIT" >"$tmp/given"
+same blob-get uuid="$blob" filename="$tmp/none-yet"
+for client in xe thin ${real:+real}; do
+    printf '%s' "$client" >>"$tmp/given"
+    run "$client" blob-put uuid="$blob" filename="$tmp/given"
+    check "$client: a blob is put" 0 "Blob put succeeded" ""
+    for other in xe thin ${real:+real}; do
+        run "$other" blob-get uuid="$blob" filename="$tmp/got.$client.$other"
+        check "$other: it is got" 0 "Blob get succeeded" ""
+        ok "with the same bytes" cmp "$tmp/given" "$tmp/got.$client.$other"
+    done
+done
+same blob-get uuid="$blob" filename="$tmp/got.xe.xe"
+same blob-put uuid="$blob" filename="$tmp/not-there"
+same blob-put uuid=none filename="$tmp/given"
+
 # ---- hostile clients ----
 
 head -c 250000 /dev/zero | tr '\0' a >"$tmp/large"

@@ -5,8 +5,10 @@
 requires python3
 
 cat >network.py <<'PYTHON'
+import socket
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from poolclient import *
 url = sys.argv[1]
@@ -182,6 +184,7 @@ def get(path):
 def put(path, data):
     try:
         with urllib.request.urlopen(urllib.request.Request(url + path, data, method="PUT")) as reply:
+            reply.read()
             return reply.status
     except urllib.error.HTTPError as e:
         return e.code
@@ -194,7 +197,45 @@ same("its bytes", [put(place + key, b"hello"), int(api.get("blob", blob, "size")
 same("nobody else reads", get(place)[0], 401)
 api("blob.set_public", blob, True)
 same("unless all may", get("/blob?uuid=" + api.get("blob", blob, "uuid"))[1], b"hello")
-same("a blob that is none", get("/blob?ref=OpaqueRef:none" + key)[0] in (404, 500), True)
+same("a blob that is none", get("/blob?ref=OpaqueRef:none" + key)[0], 404)
+def put_slowly(path, *pieces, length=None):
+    """Its head, and only when that is answered the body; the status, and what follows the answer's head."""
+    where = urllib.parse.urlparse(url)
+    said = "" if length is None else "Content-Length: %d\r\n" % length
+    with socket.create_connection((where.hostname, where.port), 60) as s:
+        s.sendall(("PUT %s HTTP/1.0\r\n%s\r\n" % (path, said)).encode())
+        reply = s.makefile("rb")
+        status = int(reply.readline().split()[1])
+        for line in reply:
+            if line == b"\r\n":
+                break
+        try:
+            for piece in pieces:
+                s.sendall(piece)
+            s.shutdown(socket.SHUT_WR)
+            return status, reply.read()
+        except OSError:
+            return status, b""
+def put_for_task(*pieces, length=None, path=None):
+    task = api("task.create", "blob", "")
+    status = put_slowly((path or place) + key + "&task_id=" + task, *pieces, length=length)[0]
+    record = api.wait(task)
+    return status, record["status"], record["error_info"]
+def held(): return int(api.get("blob", blob, "size")), get(place + key)[1]
+same("who sends its body after the answer", [put_for_task(b"one ", b"two", length=7), held()], [(200, "success", []), (7, b"one two")])
+tasks = len(api("task.get_all"))
+same("it needs no task", [put_slowly(place + key, b"three", length=5), len(api("task.get_all"))], [(200, b""), tasks])
+same("what is cut counts as far as it came, as with the real server", [put_for_task(b"fo", length=4), held()], [(200, "success", []), (2, b"fo")])
+large = bytes(range(256)) * 4096
+same("more than a call may be", [put_slowly(place + key, large, length=len(large))[0], held() == (len(large), large)], [200, True])
+same("more than all of them may be", put_for_task(*[bytes(1 << 20)] * 17, length=17 << 20),
+     (200, "failure", ["INTERNAL_ERROR", 'Unix.Unix_error(Unix.ENOSPC, "write", "")']))
+same("leaves what there was", held() == (len(large), large), True)
+same("one that says no length", put_for_task(b"x"), (500, "failure", ["INTERNAL_ERROR", 'Failure("Need content length")']))
+same("a blob that is none takes none", put_for_task(b"x", length=1, path="/blob?ref=OpaqueRef:none"), (404, "failure", ["INTERNAL_ERROR", "Xapi_blob.Unknown_blob"]))
+same("none is named", put_slowly("/blob?" + key, b"x", length=1)[0], 400)
+same("no session", put_slowly(place, b"x", length=1)[0], 401)
+same("nothing is something", [put_for_task(length=0), held()], [(200, "success", []), (0, b"")])
 api("blob.destroy", blob)
 same("it goes", [api.get("VM", halted, "blobs"), get(place + key)[0] in (404, 500)], [{}, True])
 secret = api("secret.create", {"value": "sesame", "other_config": {}})
