@@ -1,5 +1,5 @@
 /*
- * Machines from files: PUT /import and /import_metadata.
+ * Machines from files: PUT /import and /import_metadata, and VM.import from a URL.
  *
  * The archive is read as it arrives (lib/xva). When its records are there, the machine and its disks are made, and the
  * rest of the archive fills the disks. Whatever goes wrong then, or who goes away, everything that was made is taken
@@ -9,6 +9,7 @@
  * servers do not get through any more, are read as the servers of their time did.
  */
 #include "lib/simpool/disk.h"
+#include "lib/simpool/fetch.h"
 #include "lib/simpool/import.h"
 #include "lib/simpool/transfer.h"
 
@@ -41,6 +42,9 @@ struct import {
     struct mapped mapped[MAPPED_MAX];
     size_t mapped_count;
     struct sim_error error; /* why a callback stopped the reader */
+    struct sim_call *call;  /* VM.import, which waits for it; NULL: a request's body comes */
+    struct sim_fetch *fetch;
+    enum sim_outcome outcome;
 };
 
 /* ---- the archive's parts ---- */
@@ -211,6 +215,32 @@ void sim_import_explain(struct sim_error *ret, const struct xva_told *told, bool
     sim_error_set(ret, "IMPORT_ERROR", text, NULL);
 }
 
+/* Of VM.import: the message has none of the words that the request has for what went wrong. */
+static void lay_bare(struct sim_error *e)
+{
+    static const struct {
+        const char *code, *bare;
+    } known[] = {
+        {"IMPORT_ERROR_PREMATURE_EOF", "End_of_file"},
+        {"IMPORT_ERROR_SOME_CHECKSUMS_FAILED", "Import.IFailure(0)"},
+        {"IMPORT_ERROR_ATTACHED_DISKS_NOT_FOUND", "Import.IFailure(2)"},
+        {"IMPORT_ERROR_FAILED_TO_FIND_OBJECT", "Import.IFailure(_)"},
+        {"IMPORT_ERROR_UNEXPECTED_FILE", "Import.IFailure(_)"},
+    };
+    static const char before[] = "INTERNAL_ERROR: [ ", behind[] = " ]";
+    char text[sizeof(e->texts[0])];
+
+    for (size_t k = 0; k < XK_COUNT(known); k++)
+        if (sim_same(e->texts[0], known[k].code))
+            return sim_error_set(e, "INTERNAL_ERROR", known[k].bare, NULL);
+    if (sim_same(e->texts[0], "IMPORT_ERROR") && e->count == 2 && xk_has_prefix(e->texts[1], before)) {
+        snprintf(text, sizeof(text), "%s", e->texts[1] + strlen(before));
+        if (strlen(text) >= strlen(behind))
+            text[strlen(text) - strlen(behind)] = '\0';
+        sim_error_set(e, "INTERNAL_ERROR", text, NULL);
+    }
+}
+
 /* What a disk takes of its SR, now that it holds something. */
 static void account(struct simpool *p, struct sim_object *vdi)
 {
@@ -254,6 +284,8 @@ static enum sim_transfer_step step_of(struct import *i, enum xva_state state)
             error = i->error;
         else
             sim_import_explain(&error, xva_reader_told(i->reader), i->m.sr != NULL);
+        if (i->call)
+            lay_bare(&error);
         return sim_transfer_fail(&i->t, &error);
     }
 }
@@ -341,41 +373,56 @@ static void take_map(struct import *i, const struct http_exchange *x)
     }
 }
 
-/* NULL: answered. */
-static struct import *import_new(struct simpool *p, struct http_exchange *x, const struct sim_transfer_kind *kind)
+struct manner {
+    bool metadata, restore, force, dry_run, live;
+};
+
+/* NULL: no memory. */
+static struct import *import_make(struct simpool *p, const struct manner *manner)
 {
     struct import *const i = xk_zalloc(sizeof(*i));
-    const bool metadata = kind == &metadata_kind;
     const struct xva_settings settings = {.metadata = on_metadata,
                                           .data = on_data,
                                           .table = on_table,
                                           .context = i,
-                                          .metadata_only = metadata,
-                                          .force = sim_request_says(x, "force", false)};
+                                          .metadata_only = manner->metadata,
+                                          .force = manner->force};
+
+    if (!i)
+        return NULL;
+    i->reader = xva_reader_new(&settings);
+    i->m = (struct sim_import){.pool = p,
+                               .task = i->t.task,
+                               .restore = manner->restore,
+                               .force = manner->force,
+                               .dry_run = manner->dry_run,
+                               .live = manner->live,
+                               .mapped = on_mapped,
+                               .context = i};
+    if (i->reader)
+        return i;
+    on_free(&i->t);
+    return NULL;
+}
+
+/* NULL: answered. */
+static struct import *import_new(struct simpool *p, struct http_exchange *x, const struct sim_transfer_kind *kind)
+{
+    const bool metadata = kind == &metadata_kind;
+    const struct manner manner = {.metadata = metadata,
+                                  .restore = sim_request_says(x, "restore", false),
+                                  .force = sim_request_says(x, "force", false),
+                                  .dry_run = metadata && sim_request_says(x, "dry_run", false),
+                                  .live = metadata && sim_request_says(x, "live", false)};
+    struct import *const i = import_make(p, &manner);
 
     if (!i) {
         http_refuse(x, 500);
         return NULL;
     }
-    i->reader = xva_reader_new(&settings);
-    i->m = (struct sim_import){.pool = p,
-                               .task = i->t.task,
-                               .restore = sim_request_says(x, "restore", false),
-                               .force = settings.force,
-                               .dry_run = metadata && sim_request_says(x, "dry_run", false),
-                               .live = metadata && sim_request_says(x, "live", false),
-                               .mapped = on_mapped,
-                               .context = i};
     if (metadata)
         take_map(i, x);
-    if (!sim_transfer_begin(&i->t, p, x, kind))
-        return NULL;
-    if (i->reader)
-        return i;
-    struct sim_error error;
-    sim_error_set(&error, "INTERNAL_ERROR", "Out_of_memory", NULL);
-    sim_transfer_refuse(&i->t, 500, &error);
-    return NULL;
+    return sim_transfer_begin(&i->t, p, x, kind) ? i : NULL;
 }
 
 void sim_import_metadata(struct simpool *p, struct http_exchange *x)
@@ -409,6 +456,86 @@ void sim_import(struct simpool *p, struct http_exchange *x)
     }
     (void)sim_transfer_accept(&i->t, "application/octet-stream", "");
 }
+
+/* ---- from a URL ---- */
+
+/* The call gets copies: what the archive was read into goes before it is answered. */
+static void on_told(struct sim_transfer *t, const struct xapi_value *result, const struct sim_error *error)
+{
+    struct import *const i = (struct import *)t;
+    struct sim_call *const c = i->call;
+    xk_auto(xapi_build_done) struct xapi_build b = XAPI_BUILD_INIT(&c->arena);
+
+    i->outcome = error ? SIM_FAILED : SIM_DONE;
+    xapi_build_open(&b, XAPI_LIST);
+    for (size_t at = 0; at < (error ? error->count : result->count); at++)
+        xapi_build_text(&b, error ? error->texts[at] : xapi_value_text(&result->items[at]));
+    xapi_build_close(&b);
+    if (xapi_build_end(&b, error ? &c->error : &c->result) < 0)
+        i->outcome = sim_no_memory(c);
+}
+
+static void on_url_free(struct sim_transfer *t)
+{
+    struct import *const i = (struct import *)t;
+    struct sim_call *const c = i->call;
+    const enum sim_outcome outcome = i->outcome;
+
+    sim_fetch_drop(i->fetch);
+    on_free(t);
+    c->session = sim_session_find(c->pool, c->session_ref);
+    sim_answer(c, outcome);
+}
+
+static const struct sim_transfer_kind url_kind = {
+    .take = on_bytes, .end = on_end, .undo = on_undo, .told = on_told, .free = on_url_free};
+
+static void on_fetched(void *context, struct evbuffer *in)
+{
+    struct import *const i = context;
+
+    sim_transfer_feed(&i->t, in, false);
+}
+
+static void on_fetch_end(void *context, struct evbuffer *in, const struct sim_error *error)
+{
+    struct import *const i = context;
+
+    if (error)
+        sim_transfer_stop(&i->t, error);
+    else
+        sim_transfer_feed(&i->t, in, true);
+}
+
+static enum sim_outcome import_url(struct sim_call *c)
+{
+    struct simpool *const p = c->pool;
+    const struct sim_object *const sr = sim_arg(c, 1), *const task = sr ? sim_work_task(c) : NULL;
+    const struct manner manner = {.restore = c->args[2].truth, .force = c->args[3].truth};
+
+    if (!sr)
+        return SIM_FAILED;
+    struct import *const i = import_make(p, &manner);
+    if (!i)
+        return sim_no_memory(c);
+    memcpy(i->sr, sr->ref, sizeof(i->sr));
+    i->m.sr = i->sr;
+    i->call = c;
+    const struct sim_fetch_user user = {.bytes = on_fetched, .ended = on_fetch_end, .context = i};
+    if (!task || sim_fetch_begin(&i->fetch, p, sim_arg_text(c, 0), &user) < 0 ||
+        !sim_transfer_begin_for(&i->t, p, task, &url_kind)) {
+        sim_fetch_drop(i->fetch);
+        on_free(&i->t);
+        return sim_no_memory(c);
+    }
+    sim_transfer_cancellable(&i->t, true);
+    return SIM_WORKING;
+}
+
+const struct sim_row sim_import_rows[] = {
+    {"VM.import", import_url},
+    {NULL, NULL},
+};
 
 bool sim_takes_early(void *pool, const char *path)
 {

@@ -158,6 +158,7 @@ struct simpool {
     struct sim_kept *kept;         /* files of the hosts; see keep.h */
     struct stop *stops;            /* hosts that will stop soon */
     struct sim_peer *peers;        /* requests to other pools */
+    struct sim_fetch *fetches;     /* what is fetched from URLs */
     bool joining, reborn;          /* it is about to join another pool; it was ejected from that */
     struct sim_joined *joined;     /* it belongs to another pool; NULL: it does not */
     struct sim_joiner *joiners;    /* hosts that joined this one */
@@ -352,6 +353,9 @@ const char *sim_arg_text(const struct sim_call *c, unsigned arg);
 enum sim_outcome sim_work(struct sim_call *c, uint64_t work_ns, sim_behaviour *finish, struct sim_object *subject,
                           const char *operation, bool cancellable);
 
+/* Others see what a call without Async works on, too, for as long as it does. NULL: it cannot have a task, or no
+ * memory. */
+struct sim_object *sim_work_task(struct sim_call *c);
 /* Another object works on it, too: what `operation` is for that one. After sim_work() with a subject. */
 void sim_work_beside(struct sim_call *c, struct sim_object *other, const char *operation);
 /* From a call's `finish`: there is more to do. returns SIM_WORKING, or SIM_FAILED when memory is out. */

@@ -9,6 +9,7 @@
 #include "lib/simpool/disk.h"
 #include "lib/simpool/era.h"
 #include "lib/simpool/fault.h"
+#include "lib/simpool/fetch.h"
 #include "lib/simpool/join.h"
 #include "lib/simpool/load.h"
 #include "lib/simpool/hosts.h"
@@ -32,17 +33,15 @@
 #define COLLECT_US_MIN  5000
 
 const struct sim_row *const sim_all_rows[] = {
-    sim_session_rows,     sim_task_rows,     sim_event_rows,       sim_identity_rows,
-    sim_role_rows,        sim_subject_rows,  sim_rrd_rows,         sim_vm_rows,
-    sim_vm_set_rows,      sim_vm_ask_rows,   sim_vm_copy_rows,     sim_vbd_rows,
-    sim_vif_rows,         sim_vdi_rows,      sim_sr_rows,          sim_appliance_rows,
-    sim_migrate_rows,     sim_network_rows,  sim_pif_rows,         sim_bond_rows,
-    sim_overlay_rows,     sim_device_rows,   sim_blob_rows,        sim_recover_rows,
-    sim_pvs_rows,         sim_host_rows,     sim_host_config_rows, sim_master_rows,
-    sim_pool_config_rows, sim_ha_rows,       sim_message_rows,     sim_certificate_rows,
-    sim_update_rows,      sim_cluster_rows,  sim_fault_rows,       sim_caller_rows,
-    sim_driver_rows,      sim_diagnose_rows, sim_neighbour_rows,   sim_own_certificate_rows,
-    sim_trade_rows,       sim_vdi_ask_rows,  sim_audit_rows,       NULL};
+    sim_session_rows,   sim_task_rows,        sim_event_rows,    sim_identity_rows,    sim_role_rows,
+    sim_subject_rows,   sim_rrd_rows,         sim_vm_rows,       sim_vm_set_rows,      sim_vm_ask_rows,
+    sim_vm_copy_rows,   sim_vbd_rows,         sim_vif_rows,      sim_vdi_rows,         sim_sr_rows,
+    sim_appliance_rows, sim_migrate_rows,     sim_network_rows,  sim_pif_rows,         sim_bond_rows,
+    sim_overlay_rows,   sim_device_rows,      sim_blob_rows,     sim_recover_rows,     sim_pvs_rows,
+    sim_host_rows,      sim_host_config_rows, sim_master_rows,   sim_pool_config_rows, sim_ha_rows,
+    sim_message_rows,   sim_certificate_rows, sim_update_rows,   sim_cluster_rows,     sim_fault_rows,
+    sim_caller_rows,    sim_driver_rows,      sim_diagnose_rows, sim_neighbour_rows,   sim_own_certificate_rows,
+    sim_trade_rows,     sim_vdi_ask_rows,     sim_audit_rows,    sim_import_rows,      NULL};
 
 /* ---- clock ---- */
 
@@ -323,6 +322,7 @@ void simpool_close(struct simpool *p)
     if (!p)
         return;
     sim_transfers_close(p);
+    sim_fetches_close(p);
     sim_faults_close(p);
     sim_peers_close(p);
     sim_joined_close(p);

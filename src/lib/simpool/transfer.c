@@ -92,6 +92,8 @@ static enum sim_transfer_step finish(struct sim_transfer *t, const struct xapi_v
         t->kind->undo(t);
     t->over = true;
     task_end(p, task_of(t), result, error);
+    if (t->kind->told)
+        t->kind->told(t, result, error);
     (void)sim_state_flush(p, NULL);
     if (p->error)
         p->error = 0;
@@ -198,32 +200,56 @@ static void on_gone(void *context)
     transfer_free(t);
 }
 
+bool sim_transfer_begin_for(struct sim_transfer *t, struct simpool *p, const struct sim_object *task,
+                            const struct sim_transfer_kind *kind)
+{
+    t->again = evtimer_new(p->base, on_again, t);
+    if (!t->again)
+        return false;
+    t->pool = p;
+    t->kind = kind;
+    t->unread = UINT64_MAX;
+    t->next = p->transfers;
+    t->link = &p->transfers;
+    if (t->next)
+        t->next->link = &t->next;
+    p->transfers = t;
+    if (task)
+        memcpy(t->task, task->ref, sizeof(t->task));
+    return true;
+}
+
 bool sim_transfer_begin(struct sim_transfer *t, struct simpool *p, struct http_exchange *x,
                         const struct sim_transfer_kind *kind)
 {
     const struct sim_object *task = task_named(p, x);
     char ref[SIM_REF_BYTES];
 
-    t->pool = p;
-    t->exchange = x;
-    t->kind = kind;
-    t->next = p->transfers;
-    t->link = &p->transfers;
-    if (t->next)
-        t->next->link = &t->next;
-    p->transfers = t;
-    t->again = evtimer_new(p->base, on_again, t);
     if (!task && kind->label)
         task = sim_task_create(p, kind->label,
                                sim_http_param(x, "session_id", ref, sizeof(ref)) ? sim_session_find(p, ref) : NULL);
-    if ((!task && kind->label) || !t->again) {
+    if ((!task && kind->label) || !sim_transfer_begin_for(t, p, task, kind)) {
         http_refuse(x, 500);
-        transfer_free(t);
+        kind->free(t);
         return false;
     }
-    if (task)
-        memcpy(t->task, task->ref, sizeof(t->task));
+    t->exchange = x;
     return true;
+}
+
+void sim_transfer_feed(struct sim_transfer *t, struct evbuffer *in, bool last)
+{
+    t->in = in;
+    if (last)
+        t->unread = evbuffer_get_length(in);
+    if (!event_pending(t->again, EV_TIMEOUT, NULL))
+        work(t);
+}
+
+void sim_transfer_stop(struct sim_transfer *t, const struct sim_error *error)
+{
+    (void)sim_transfer_fail(t, error);
+    leave(t);
 }
 
 void sim_transfer_refuse(struct sim_transfer *t, unsigned status, const struct sim_error *error)
@@ -312,8 +338,7 @@ void sim_transfer_cancel(struct simpool *p, const char *task_ref)
     if (!t || !t->cancellable || t->over)
         return;
     sim_error_set(&error, "TASK_CANCELLED", task_ref, NULL);
-    (void)sim_transfer_fail(t, &error);
-    leave(t);
+    sim_transfer_stop(t, &error);
 }
 
 void sim_transfers_close(struct simpool *p)

@@ -40,6 +40,8 @@ struct sim_transfer_kind {
     enum sim_transfer_step (*end)(struct sim_transfer *t);
     /* All that was sent has left: send more. NULL: it takes. */
     enum sim_transfer_step (*send)(struct sim_transfer *t);
+    /* It is over: with a result or none, or with an error. NULL: who wants to know asks the task. */
+    void (*told)(struct sim_transfer *t, const struct xapi_value *result, const struct sim_error *error);
     /* It failed, was cancelled, or its client is gone: take back what was made. Not after a success. */
     void (*undo)(struct sim_transfer *t);
     void (*free)(struct sim_transfer *t); /* also of the storage */
@@ -53,6 +55,17 @@ struct sim_transfer_kind {
  */
 bool sim_transfer_begin(struct sim_transfer *t, struct simpool *p, struct http_exchange *x,
                         const struct sim_transfer_kind *kind);
+/*
+ * The same for the work of a call, whose bytes come from elsewhere: there is no exchange.
+ *
+ * returns   false: no memory; nothing has begun, and t is the caller's.
+ */
+bool sim_transfer_begin_for(struct sim_transfer *t, struct simpool *p, const struct sim_object *task,
+                            const struct sim_transfer_kind *kind);
+/* More bytes for it, or the last ones; `in` lives until it is freed. */
+void sim_transfer_feed(struct sim_transfer *t, struct evbuffer *in, bool last);
+/* It cannot go on; it is freed. */
+void sim_transfer_stop(struct sim_transfer *t, const struct sim_error *error);
 /* The request cannot be carried out: its task ends so, the client is told the status. It is freed. */
 void sim_transfer_refuse(struct sim_transfer *t, unsigned status, const struct sim_error *error);
 /*

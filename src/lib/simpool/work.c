@@ -92,8 +92,7 @@ enum sim_outcome sim_work_on(struct sim_call *c, uint64_t work_ns, sim_behaviour
     return SIM_WORKING;
 }
 
-/* Others see what a call without Async works on, too, for as long as it does. */
-static struct sim_object *task_of(struct sim_call *c)
+struct sim_object *sim_work_task(struct sim_call *c)
 {
     if (!*c->task_ref && c->message->flags & XAPI_MESSAGE_ASYNC) {
         const struct sim_object *const task = sim_task_create(c->pool, xapi_text(c->message->name), c->session);
@@ -109,7 +108,7 @@ enum sim_outcome sim_work(struct sim_call *c, uint64_t work_ns, sim_behaviour *f
 {
     struct simpool *const p = c->pool;
     const struct timeval step = sim_delay(p, XK_MIN(STEP_NS, work_ns));
-    struct sim_object *const task = task_of(c);
+    struct sim_object *const task = sim_work_task(c);
 
     c->timer = evtimer_new(p->base, on_time, c);
     if (!c->timer || event_add(c->timer, &step) < 0)

@@ -213,6 +213,82 @@ until(lambda: len(api("VM.get_all")) == before[0] + 1)
 c.close()
 record = api.wait(task)
 same("whose client goes leaves nothing", [record["status"], record["error_info"], counts() == before], ["failure", ["IMPORT_ERROR_PREMATURE_EOF"], True])
+# ---- from a URL ----
+import http.server
+import threading
+gate = threading.Event()
+asked = []
+class Server(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        asked.append((self.path, self.headers["Host"]))
+        at = self.path.split("?")[0]
+        if at == "/rude":
+            return self.wfile.write(b"what?\r\n\r\n")
+        if at == "/silent":
+            return None
+        self.send_response({"/archive": 200, "/packed": 200, "/half": 200, "/slow": 200, "/wrong": 200, "/away": 302, "/round": 302, "/nowhere": 301}.get(at, 404))
+        if at in ("/away", "/round"):
+            self.send_header("Location", "http://127.0.0.1:%d%s" % (files.server_port, {"/away": "/archive?x=1", "/round": "/round"}[at]))
+        self.end_headers()
+        body = {"/packed": gzip.compress(whole), "/half": whole[:len(whole) // 2], "/wrong": b"x" * 2000}.get(at, whole)
+        if at == "/slow":
+            self.wfile.write(whole[:len(whole) // 2])
+            gate.wait(60)
+            body = whole[len(whole) // 2:]
+        try:
+            self.wfile.write(body if at != "/away" else b"")
+        except OSError:
+            pass
+    def log_message(self, *words): pass
+files = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
+threading.Thread(target=files.serve_forever, daemon=True).start()
+place = "http://127.0.0.1:%d" % files.server_port
+def fetched(path, restore=False, force=False, at=None): return api.error("VM.import", (at or place) + path, sr, restore, force)
+before = counts()
+refs = api("VM.import", place + "/archive?a=b", sr, False, False)
+same("a machine comes from a URL", [len(refs), content(refs[0])], [1, wanted])
+same("which was asked as it stands", asked[-1], ("/archive?a=b", "127.0.0.1:%d" % files.server_port))
+task = api("Async.VM.import", place + "/packed", sr, False, False)
+record = api.wait(task)
+same("as a task", [record["status"], record["name_label"]], ["success", "Async.VM.import"])
+refs.append(xmlrpc.client.loads("<params><param>%s</param></params>" % record["result"])[0][0][0])
+refs += api("VM.import", place + "/away", sr, False, False)
+same("it is followed to where it is", asked[-1][0], "/archive?x=1")
+for ref in refs:
+    for vbd in api("VM.get_VBDs", ref):
+        api("VDI.destroy", api("VBD.get_VDI", vbd))
+    api("VM.destroy", ref)
+api.until(lambda: counts()[:2] == before[:2])
+before = counts()
+busy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
+busy.server_close()
+for what, got, wanted_error in [
+    ("not there", fetched("/none"), ["IMPORT_ERROR", "404 Not Found"]),
+    ("a circle", fetched("/round"), ["IMPORT_ERROR", "Maximum redirect limit reached"]),
+    ("elsewhere, but not where", fetched("/nowhere"), ["IMPORT_ERROR", "Redirect with no new location"]),
+    ("no HTTP", fetched("/rude")[:1], ["IMPORT_ERROR"]),
+    ("no answer", fetched("/silent"), ["IMPORT_ERROR_PREMATURE_EOF"]),
+    ("nobody is there", fetched("/", at="http://127.0.0.1:%d" % busy.server_port), ["INTERNAL_ERROR", 'Unix.Unix_error(Unix.ECONNREFUSED, "connect", "")']),
+    ("no name", fetched("/", at="http://no..body"), ["INTERNAL_ERROR", "Not_found"]),
+    ("another scheme", fetched("", at="ftp://127.0.0.1/x"), ["INTERNAL_ERROR", 'Failure("Unsupported URI scheme: ftp")']),
+    ("no scheme", fetched("", at="archive"), ["INTERNAL_ERROR", 'Failure("Failed to parse URI: archive")']),
+    ("no host", fetched("", at="http:///x"), ["INTERNAL_ERROR", 'Failure("Failed to parse host and port from URI: http:///x")']),
+    ("a socket that is not there", fetched("", at="file:///nowhere/socket"), ["INTERNAL_ERROR", 'Unix.Unix_error(Unix.ENOENT, "connect", "")']),
+    ("half of it", fetched("/half"), ["INTERNAL_ERROR", "End_of_file"]),
+    ("something else", fetched("/wrong"), ["INTERNAL_ERROR", "End_of_file"]),
+    ("no storage", api.error("VM.import", place + "/archive", none, False, False), ["HANDLE_INVALID", "SR", none]),
+]:
+    same("from a URL: " + what, got, wanted_error)
+same("asked six times, not for ever", sum(a[0] == "/round" for a in asked), 6)
+task = api("Async.VM.import", place + "/slow", sr, False, False)
+ok("the machine is there while it comes", until(lambda: len(api("VM.get_all")) == before[0] + 1))
+same("its task can be cancelled", api("task.get_allowed_operations", task), ["cancel"])
+api("task.cancel", task)
+record = api.wait(task)
+same("cancelled it leaves nothing", [record["status"], record["error_info"], counts() == before], ["cancelled", ["TASK_CANCELLED", task], True])
+gate.set()
+made = len(api("task.get_all"))
+same("nor does any of these a task", [fetched("/none")[0], len(api("task.get_all"))], ["IMPORT_ERROR", made])
 made = len(api("task.get_all"))
 same("without a task it has one of its own", [put("/import", b"x"), len(api("task.get_all"))], [200, made + 1])
 done()
@@ -245,4 +321,27 @@ ok "and says what is wrong" test "$status" = 1
 like "by its name" "$(cat "$out" "$err")" 'the end of the file was reached prematurely'
 stop
 is "the pool ends, with nothing to complain of" "$sim_status$(cat "$tmp/sim.err")" 0
+
+start --tls --hosts 1
+curl=-k
+session=$(login)
+sr=$(result pool.get_default_SR "$session" "$(result pool.get_all "$session" | jq '.[0]')")
+is "a certificate that nobody vouches for" "$(failure VM.import "$session" "\"$url/none\"" "$sr" false false)" \
+    '["INTERNAL_ERROR","Connection failed: certificate verify failed."]'
+stop
+# The pool ends while somebody does not answer.
+python3 -c 'import socket, time
+s = socket.create_server(("127.0.0.1", 0))
+print(s.getsockname()[1], flush=True)
+time.sleep(60)' >"$tmp/deaf" &
+deaf=$!
+start --hosts 1
+session=$(login)
+sr=$(result pool.get_default_SR "$session" "$(result pool.get_all "$session" | jq '.[0]')")
+soon test -s "$tmp/deaf"
+task=$(result Async.VM.import "$session" "\"http://127.0.0.1:$(cat "$tmp/deaf")/x\"" "$sr" false false)
+is "a fetch that gets no answer goes on" "$(result task.get_status "$session" "$task")" '"pending"'
+stop
+kill $deaf
+is "and ends with the pool" "$sim_status$(cat "$tmp/sim.err")" 0
 done_testing
