@@ -290,10 +290,8 @@ static enum sim_outcome dp_destroy(struct sim_call *c)
     return vbd ? sim_fail(c, "DEVICE_ALREADY_ATTACHED", vbd->ref, NULL) : SIM_DONE;
 }
 
-/* What a report of the host's state can hold. */
-static enum sim_outcome report_capabilities(struct sim_call *c)
+void sim_report_capabilities(struct xk_buf *text)
 {
-    struct xk_buf text = XK_BUF_INIT(TEXT_BYTES_MAX);
     static const struct {
         const char *key, *type, *pii;
         unsigned max_size;
@@ -303,15 +301,22 @@ static enum sim_outcome report_capabilities(struct sim_call *c)
         {"host-crashdump-logs", "text/plain", "no", 0},
     };
 
-    if (!sim_host_arg(c, 0))
-        return SIM_FAILED;
-    xk_buf_add_str(&text, "<?xml version=\"1.0\" ?>\n<system-status-capabilities version=\"1.0\">\n");
+    xk_buf_add_str(text, "<?xml version=\"1.0\" ?>\n<system-status-capabilities version=\"1.0\">\n");
     for (size_t i = 0; i < XK_COUNT(rows); i++)
-        xk_buf_printf(&text,
+        xk_buf_printf(text,
                       "\t<capability content-type=\"%s\" default-checked=\"yes\" key=\"%s\" max-size=\"%u\" "
                       "max-time=\"60\" min-size=\"0\" min-time=\"0\" pii=\"%s\"/>\n",
                       rows[i].type, rows[i].key, rows[i].max_size, rows[i].pii);
-    xk_buf_add_str(&text, "</system-status-capabilities>\n");
+    xk_buf_add_str(text, "</system-status-capabilities>\n");
+}
+
+static enum sim_outcome report_capabilities(struct sim_call *c)
+{
+    struct xk_buf text = XK_BUF_INIT(TEXT_BYTES_MAX);
+
+    if (!sim_host_arg(c, 0))
+        return SIM_FAILED;
+    sim_report_capabilities(&text);
     return done_text(c, &text);
 }
 

@@ -134,24 +134,30 @@ static void put_row(struct xk_buf *b, const struct sim_object *o)
     xk_buf_add_str(b, "/>");
 }
 
-void sim_database_dump(struct simpool *p, struct http_exchange *x)
+void sim_database_text(struct simpool *p, struct xk_buf *b, bool secrets)
 {
-    struct xk_buf b = XK_BUF_INIT(SIM_REPLY_BYTES_MAX);
-
-    xk_buf_printf(&b,
+    xk_buf_printf(b,
                   "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<database><manifest><pair key=\"schema_major_vsn\" "
                   "value=\"%d\"/><pair key=\"schema_minor_vsn\" value=\"%d\"/><pair key=\"generation_count\" "
                   "value=\"%llu\"/></manifest>",
                   SCHEMA_MAJOR, SCHEMA_MINOR, (unsigned long long)p->generation);
     for (unsigned i = 0; i < xapi_class_count; i++) {
         const struct xapi_class *const row = &xapi_classes[i];
+        const bool rows = sim_state_keeps(row) && (secrets || !sim_same(xapi_text(row->name), "secret"));
         if (!(row->flags & XAPI_CLASS_DATABASE))
             continue;
-        xk_buf_printf(&b, "<table name=\"%s\">", xapi_text(row->name));
-        for (const struct sim_object *o = sim_state_keeps(row) ? p->classes[i].first : NULL; o; o = o->class_next)
-            put_row(&b, o);
-        xk_buf_add_str(&b, "</table>");
+        xk_buf_printf(b, "<table name=\"%s\">", xapi_text(row->name));
+        for (const struct sim_object *o = rows ? p->classes[i].first : NULL; o; o = o->class_next)
+            put_row(b, o);
+        xk_buf_add_str(b, "</table>");
     }
-    xk_buf_add_str(&b, "</database>");
+    xk_buf_add_str(b, "</database>");
+}
+
+void sim_database_dump(struct simpool *p, struct http_exchange *x)
+{
+    struct xk_buf b = XK_BUF_INIT(SIM_REPLY_BYTES_MAX);
+
+    sim_database_text(p, &b, true);
     sim_request_answer(p, x, &(struct http_reply){.status = 200, .headers = "", .close = true}, &b);
 }

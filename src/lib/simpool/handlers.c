@@ -41,6 +41,32 @@ static void unsupported(struct simpool *p, struct http_exchange *x)
     sim_request_fail(p, x, 501, &error);
 }
 
+/* No server for workload balancing answers, most likely because there is none. */
+static void no_balancing(struct simpool *p, struct http_exchange *x)
+{
+    struct sim_error error;
+    char report[64];
+
+    if (sim_same(http_path(x), "/wlb_report") && !sim_http_param(x, "report", report, sizeof(report)) && !*report)
+        return http_refuse(x, 500);
+    sim_error_set(&error, *sim_text(sim_pool_object(p), "wlb_url") ? "WLB_DISABLED" : "WLB_NOT_INITIALIZED", NULL);
+    sim_request_fail(p, x, 500, &error);
+}
+
+/* No guest of a simulated host has a screen: that is 404 on a real one, and no failure. */
+static void no_picture(struct simpool *p, struct http_exchange *x)
+{
+    struct sim_error error;
+    struct sim_object *found;
+
+    if (sim_request_object(&found, p, x, "VM", "ref", "uuid", &error) < 0 &&
+        sim_request_object(&found, p, x, "console", "ref", "uuid", &error) < 0) {
+        sim_error_set(&error, "INTERNAL_ERROR", "Console.Failure", NULL);
+        return sim_request_fail(p, x, 500, &error);
+    }
+    sim_request_answer(p, x, &(struct http_reply){.status = 404, .type = "text/html", .close = true}, NULL);
+}
+
 /* Who may do it, as http.tsv has it. */
 #define ADMINS    XAPI_ROLE_PA
 #define OPERATORS (ADMINS | XAPI_ROLE_PO)
@@ -80,10 +106,10 @@ static const struct sim_route routes[] = {
     {"GET", "/pool/xmldbdump", "get_pool_xml_db_sync", ADMINS, sim_database_dump},
     {"PUT", "/pool/xmldbdump", "put_pool_xml_db_sync", ADMINS, unsupported},
     {"GET", "/sync_config_files", "get_config_sync", ADMINS, unsupported},
-    {"GET", "/system-status", "get_system_status", OPERATORS, unsupported},
-    {"GET", "/vncsnapshot", "get_vncsnapshot", VM_ADMINS | XAPI_ROLE_VO, unsupported},
-    {"GET", "/wlb_report", "get_wlb_report", EVERYBODY, unsupported},
-    {"GET", "/wlb_diagnostics", "get_wlb_diagnostics", EVERYBODY, unsupported},
+    {"GET", "/system-status", NULL, 0, sim_system_status}, /* what it can hold, everybody may know */
+    {"GET", "/vncsnapshot", "get_vncsnapshot", VM_ADMINS | XAPI_ROLE_VO, no_picture},
+    {"GET", "/wlb_report", "get_wlb_report", EVERYBODY, no_balancing},
+    {"GET", "/wlb_diagnostics", "get_wlb_diagnostics", EVERYBODY, no_balancing},
     {"GET", "/updates", "get_updates", OPERATORS | XAPI_ROLE_CC, unsupported},
     {"GET", "/host_updates", "get_host_updates", OPERATORS | XAPI_ROLE_CC, unsupported},
     {"PUT", "/rrd", "rrd", ADMINS, unsupported},

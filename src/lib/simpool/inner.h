@@ -452,6 +452,9 @@ bool sim_is_local(const struct simpool *p, const struct http_exchange *x);
 /* ---- host-logs.c; files of machines and disks: export.c, import.c, raw-disk.c ---- */
 
 void sim_database_dump(struct simpool *p, struct http_exchange *x);
+/* The database as XML. secrets: with the objects of that class. */
+void sim_database_text(struct simpool *p, struct xk_buf *b, bool secrets);
+void sim_system_status(struct simpool *p, struct http_exchange *x);
 void sim_host_logs(struct simpool *p, struct http_exchange *x);
 void sim_export(struct simpool *p, struct http_exchange *x);
 void sim_export_metadata(struct simpool *p, struct http_exchange *x);

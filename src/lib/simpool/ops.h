@@ -214,6 +214,9 @@ bool sim_sr_has_room(const struct sim_object *sr, int64_t bytes, struct sim_why 
 void sim_sr_forget(struct simpool *p, struct sim_object *sr);
 void sim_sr_take(struct simpool *p, struct sim_object *sr, int64_t bytes);
 
+/* What a report of a host's state can hold, as XML. */
+void sim_report_capabilities(struct xk_buf *text);
+
 extern const struct sim_row sim_vm_set_rows[], sim_vm_ask_rows[], sim_vm_copy_rows[], sim_import_rows[],
     sim_migrate_rows[], sim_vbd_rows[], sim_vif_rows[], sim_vdi_rows[], sim_sr_rows[], sim_network_rows[],
     sim_pif_rows[], sim_appliance_rows[], sim_bond_rows[], sim_overlay_rows[], sim_device_rows[], sim_blob_rows[],

@@ -11,11 +11,13 @@ import base64
 import hashlib
 import io
 import os
+import re
 import shutil
 import struct
 import subprocess
 import tarfile
 import uuid
+import xml.dom.minidom
 sr = api("pool.get_default_SR", api("pool.get_all")[0])
 MIB = 1 << 20
 size = 12 * MIB
@@ -221,6 +223,35 @@ same("to those who might have it", [status("GET", "/host_backup?x=", admin), sta
 same("who may not open databases recovers nothing", api.error("VM.recover", api("VM.get_all")[0], reader, True)[:2], ["RBAC_PERMISSION_DENIED", "VM.recover"])
 same("metrics are for every reader", status("GET", "/host_rrd?x=", reader), 200)
 
+# ---- a host's report, and what needs more than a host has ----
+def plain_get(path, session=api.session, **words):
+    c = connect()
+    c.request("GET", path_of(path, session, **words))
+    r = c.getresponse()
+    return r.status, r.getheader("Content-Type"), r.read()
+api("secret.create", {"value": "sesame", "other_config": {}})
+status_, kind, data = plain_get("/system-status")
+report = tarfile.open(fileobj=io.BytesIO(data))
+names = report.getnames()
+same("a report is a tar", [status_, kind, [n.split("/", 1)[1] for n in names]], [200, "appliation/x-tar", ["xapi-db.xml", "var/log/xensource.log"]])
+ok("in a folder that tells its time", re.fullmatch("bug-report-20[0-9]{12}", names[0].split("/")[0]), names)
+database = xml.dom.minidom.parseString(report.extractfile(names[0]).read())
+same("with the database, but no secrets", [len([r for t in database.getElementsByTagName("table") if t.getAttribute("name") == n for r in t.getElementsByTagName("row")])
+     for n in ("VM", "secret")], [len(api("VM.get_all")), 0])
+ok("and the log", b"Session.create" in report.extractfile(names[1]).read())
+only = lambda e: [n.split("/", 1)[1] for n in tarfile.open(fileobj=io.BytesIO(plain_get("/system-status", entries=e, output="tar")[2])).getnames()]
+same("or what is asked for", [only("xenserver-databases,other"), only("xenserver-logs"), only("other")], [["xapi-db.xml"], ["var/log/xensource.log"], []])
+same("what it can hold, everybody may ask", [plain_get("/system-status", "", list="true")[:2], plain_get("/system-status", "")[0], status("GET", "/system-status?x=", admin)],
+     [(200, "application/xml"), 401, 403])
+def fails(path, **words):
+    task = api("task.create", "t", "")
+    return plain_get(path, task_id=task, **words)[0], api("task.get_status", task), api("task.get_error_info", task)
+same("no other form", fails("/system-status", output="zip"), (500, "failure", ["SYSTEM_STATUS_RETRIEVAL_FAILED", "xen-bugtool failed: a simulated host writes tar only"]))
+same("nobody balances", [fails("/wlb_report", report="x"), fails("/wlb_diagnostics"), plain_get("/wlb_report")[0]], [(500, "failure", ["WLB_NOT_INITIALIZED"])] * 2 + [500])
+vm = api("VM.get_all")[0]
+same("no guest has a screen", [fails("/vncsnapshot", ref=vm), fails("/vncsnapshot", uuid=api.get("VM", vm, "uuid")), fails("/vncsnapshot", ref="none")],
+     [(404, "success", [])] * 2 + [(500, "failure", ["INTERNAL_ERROR", "Console.Failure"])])
+
 # ---- for the next run ----
 keep = api("VDI.clone", disk, {})
 open("kept", "w").write(" ".join([disk, api("VDI.get_uuid", disk), keep, api("VDI.get_uuid", keep), gone]))
@@ -255,7 +286,7 @@ verdict() {
     ok "and there are many" test "$(grep -c '^ok' "$out")" -ge "$2"
 }
 printf 'alice:a:read-only\ncarol:c:vm-admin\n' >users
-start --users users
+start --users users --log disk.log
 run timeout 280 python3 disks.py "$url"
 verdict " in memory" 42
 if command -v qemu-img >/dev/null; then
@@ -269,7 +300,7 @@ ok "nothing is wrong with the image" test "$status" = 0
 stop
 is "the pool ends, with nothing to complain of" "$sim_status$(cat "$tmp/sim.err")" 0
 
-start --users users --state state
+start --users users --state state --log disk.log
 run timeout 280 python3 disks.py "$url"
 verdict " in files" 42
 kill -KILL $pid
