@@ -44,15 +44,20 @@ static int claim_space(const struct fill *f, const struct vhd_extent *e)
 static int fill_run(struct fill *f, uint64_t sector, uint64_t count)
 {
     const size_t bytes = (size_t)count * VHD_SECTOR;
+    const bool may_be_marked = f->how->tables_only && f->was_free;
     uint64_t offset;
 
-    const int code = vhd_chain_read(f->chain, f->buf, sector, count, f->err);
+    /* A dry run reads only what its figure depends on. */
+    const int code = f->how->dry_run && !may_be_marked ? 0 : vhd_chain_read(f->chain, f->buf, sector, count, f->err);
     if (code < 0)
         return code;
     /* A raw parent has its holes as data. */
-    if (f->how->tables_only && f->was_free && xk_is_zero(f->buf, bytes))
+    const bool only_marked = may_be_marked && xk_is_zero(f->buf, bytes);
+    f->result.written_bytes += only_marked ? 0 : bytes;
+    if (f->how->dry_run)
+        return 0;
+    if (only_marked)
         return vhd_writer_place(&f->writer, sector, count, &offset, f->err);
-    f->result.written_bytes += bytes;
     return vhd_writer_write(&f->writer, f->buf, sector, count, f->err);
 }
 
@@ -63,13 +68,8 @@ static int fill_extent(void *context, const struct vhd_extent *e)
 
     if (e->layer == 0)
         return claim_space(f, e);
-    const bool only_marked = e->layer == VHD_LAYER_ZERO && f->how->tables_only && f->was_free;
-    if (f->how->dry_run) {
-        f->result.written_bytes += only_marked ? 0 : e->sectors * VHD_SECTOR;
-        return 0;
-    }
-    if (only_marked)
-        return vhd_writer_place(&f->writer, e->start, e->sectors, &offset, f->err);
+    if (e->layer == VHD_LAYER_ZERO && f->how->tables_only && f->was_free)
+        return f->how->dry_run ? 0 : vhd_writer_place(&f->writer, e->start, e->sectors, &offset, f->err);
     int code = 0;
     for (uint64_t at = 0; at < e->sectors && code == 0; at += COPY_BYTES / VHD_SECTOR)
         code = fill_run(f, e->start + at, XK_MIN(e->sectors - at, (uint64_t)(COPY_BYTES / VHD_SECTOR)));

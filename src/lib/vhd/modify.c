@@ -150,6 +150,21 @@ int vhd_set_marker(struct vhd *v, uint8_t marker, struct xk_err *err)
     return xk_file_check_name(&v->file, err);
 }
 
+bool vhd_get_marker(uint8_t *ret, const struct vhd *v)
+{
+    uint8_t marker = 0;
+    bool found;
+
+    if (v->batmap_header_offset) {
+        found = v->batmap_state == VHD_GOOD;
+        marker = v->batmap.marker;
+    } else {
+        found = fgetxattr(v->file.fd, XATTR_MARKER, &marker, sizeof(marker)) == (ssize_t)sizeof(marker);
+    }
+    *ret = found ? marker : 0;
+    return found;
+}
+
 /* The sectors of the BAT that the disk uses, with its entries free and the rest as it is. */
 static int free_entries(struct vhd *v, struct xk_err *err)
 {

@@ -26,6 +26,12 @@ int vhd_set_hidden(struct vhd *v, uint8_t hidden, struct xk_err *err);
 
 /* A byte for the storage manager; in the batmap, or in an extended attribute. returns 0; I/O errors. */
 int vhd_set_marker(struct vhd *v, uint8_t marker, struct xk_err *err);
+/*
+ * Read it, from where vhd_set_marker() puts it.
+ * ret       0 when there is none.
+ * returns   whether there is one.
+ */
+bool vhd_get_marker(uint8_t *ret, const struct vhd *v);
 
 struct vhd_reparent {
     const char *parent;

@@ -310,7 +310,7 @@ static int step_no_footer(struct rebuild *b, struct footers *f)
     if (!found) {
         vhd_step_refuse(b, VHD_P_NOT_VHD,
                         "neither footer nor header is left to tell what the file is; if it was a fixed image, its disk "
-                        "is the file from its start: `xenkit vhd convert --format raw`");
+                        "is the file from its start: `xenkit vhd convert --from raw`");
         return 0;
     }
     vhd_step_before(b, "no valid footer");

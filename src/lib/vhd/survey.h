@@ -59,6 +59,7 @@ struct vhd_survey_options {
     struct vhd_audit_options audit;
     unsigned threads; /* 0: as many as help */
     struct vhd_parent_search search;
+    bool missing_stands;      /* a target that does not exist is an image that cannot be read, and no error */
     bool follow_parents;      /* add parents that lie outside the given targets; else they are only looked at */
     struct xk_prog *progress; /* begun by the caller, or NULL; counts images, its total is set here */
 };
@@ -66,7 +67,7 @@ struct vhd_survey_options {
 /*
  * targets   files or folders; from a folder every file whose name ends in .vhd (any case) or that vhd_probe() knows.
  *           Files named directly are taken whatever they are.
- * returns   0; -ENOENT: a target does not exist; -ENOMEM; -EINTR: stopped by a signal.
+ * returns   0; -ENOENT: a target does not exist (without missing_stands); -ENOMEM; -EINTR: stopped by a signal.
  */
 int vhd_survey_run(struct vhd_survey *ret, const struct xk_fs *fs, const char *const *targets, size_t count,
                    const struct vhd_survey_options *options, struct xk_err *err);

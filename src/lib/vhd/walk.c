@@ -127,7 +127,7 @@ int survey_walk(struct survey_work *w, const char *target, struct xk_err *err)
     struct walk walk = {.w = w};
     struct stat st;
 
-    if (stat(target, &st) < 0 && errno == ENOENT)
+    if (!w->options->missing_stands && stat(target, &st) < 0 && errno == ENOENT)
         return xk_fail_sys(err, -ENOENT, "%s", target);
     const char *const kept = survey_keep(w, target);
     if (!kept)

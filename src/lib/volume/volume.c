@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 const char *const volume_format_names[] = {"auto", "raw", "vhd", "vhdx", "qcow2", NULL};
 
@@ -81,13 +82,30 @@ enum volume_format volume_probe(const struct xk_fs *fs, const char *path)
     return found;
 }
 
+/* A file that could not be read just now must not become a raw disk, nor one whose marks were overwritten. */
+static int guess(enum volume_format *ret, const struct xk_fs *fs, const char *path, struct xk_err *err)
+{
+    static const char *const names[] = {"vhd", "vhdx", "qcow2", "avhd", "avhdx", "vpc"};
+    const char *const dot = strrchr(path, '.');
+
+    int code = probe(ret, fs, path, err);
+    if (code < 0 || *ret != VOLUME_RAW || !dot)
+        return code;
+    for (size_t i = 0; i < XK_COUNT(names) && code == 0; i++) {
+        if (strcasecmp(dot + 1, names[i]) == 0)
+            code = xk_fail(err, -EBADMSG, "%s: is called .%s, but no format is recognised in it", path, names[i]);
+    }
+    if (code < 0)
+        xk_err_hint(err, "say the format (-f raw) when it is a raw disk all the same");
+    return code;
+}
+
 int volume_open_below(struct volume **ret, const struct xk_fs *fs, const char *path,
                       const struct volume_options *options, const struct volume_trail *above, struct xk_err *err)
 {
     enum volume_format format = options->format;
 
-    /* A file that could not be read just now must not become a raw disk. */
-    const int code = format == VOLUME_AUTO ? probe(&format, fs, path, err) : 0;
+    const int code = format == VOLUME_AUTO ? guess(&format, fs, path, err) : 0;
     if (code < 0)
         return code;
     switch (format) {

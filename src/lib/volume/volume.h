@@ -74,7 +74,8 @@ struct volume_options {
  * waited for.
  *
  * options   NULL: defaults.
- * returns   0; -ENOENT and other open errors; -EBADMSG: damaged, or not of the format that was asked for; -EFBIG:
+ * returns   0; -ENOENT and other open errors; -EBADMSG: damaged, or not of the format that was asked for, or, when none
+ *           was asked for, of none that its name says; -EFBIG:
  * tables larger than the limit; -ENOTSUP: a FIFO or the like, encryption, a feature that is named in the sentence;
  *           -ELOOP: a loop of parents, or too many; -ESTALE: the parent is not the one the child names; -EXDEV: a
  * parent lies outside chain_root.

@@ -122,7 +122,7 @@ static void put_image(struct xk_out *out, const struct vhd_survey *s, size_t n, 
         xk_put_u64(out, "allocated_blocks", image->allocated);
         xk_put_bool(out, "hidden", image->footer.hidden);
     } else {
-        xk_put_none(out, "size");
+        xk_put_none(out, "size_bytes");
         xk_put_bytes(out, "file", image->file_bytes);
         xk_put_none(out, "allocated_blocks");
         xk_put_none(out, "hidden");
@@ -186,6 +186,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     xk_prog_begin(&progress, app->log, app->clock, "reading", 0, false);
     const struct vhd_survey_options options = {
         .recurse = opts->recurse,
+        .missing_stands = args->count > 1,
         .tables = true,
         .search = {.root = opts->chain_root},
         .follow_parents = true,

@@ -34,6 +34,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     xk_prog_begin(&progress, app->log, app->clock, "checking", 0, false);
     const struct vhd_survey_options options = {
         .recurse = opts->recurse,
+        .missing_stands = args->count > 1,
         .tables = true,
         .audit = {.bitmaps = opts->bitmaps,
                   .data = opts->data,

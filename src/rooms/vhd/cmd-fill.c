@@ -1,5 +1,6 @@
 /* `xenkit vhd fill`: give every block its place now, so that the image neither grows nor needs its parents later. */
 #include "rooms/vhd/room.h"
+#include "rooms/vhd/several.h"
 
 #include "core/text.h"
 #include "lib/vhd/fill.h"
@@ -19,8 +20,9 @@ static const struct xk_opt fill_opts[] = {
     XK_OPT_END,
 };
 
-static int fill_image(struct xk_app *app, const char *path, const struct fill *opts, struct xk_err *err)
+static int fill_image(struct xk_app *app, const char *path, const void *context, struct xk_err *err)
 {
+    const struct fill *const opts = context;
     struct xk_out *out = app->out;
     struct xk_prog progress;
     struct vhd_filled filled;
@@ -54,13 +56,9 @@ static int fill_image(struct xk_app *app, const char *path, const struct fill *o
 
 static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *err)
 {
-    int code = 0;
+    static const struct vhd_each each = {.section = "images", .one = fill_image};
 
-    xk_out_rows(app->out, "images");
-    for (int i = 0; i < args->count && code == 0; i++)
-        code = fill_image(app, args->operands[i], args->opts, err);
-    xk_out_end(app->out);
-    return code;
+    return vhd_each_image(app, args, &each, err);
 }
 
 static const char *const example[] = {"--dry-run", "sample.vhd", NULL};

@@ -1,5 +1,6 @@
 /* `xenkit vhd hash`: one digest for the content of a disk, whatever file it lies in; lib/volume/hash.h defines it. */
 #include "rooms/vhd/room.h"
+#include "rooms/vhd/several.h"
 
 #include "core/text.h"
 #include "lib/volume/hash.h"
@@ -27,6 +28,12 @@ struct hashing {
     const struct hash *opts;
     const char *path;
     struct xk_prog progress;
+};
+
+struct hashed {
+    bool done;
+    uint64_t bytes; /* of the disk */
+    struct volume_hashed result;
 };
 
 static void put_digest(struct xk_out *out, const struct hash *opts, const struct volume_digest *d)
@@ -101,12 +108,12 @@ static void put_row(struct xk_out *out, const struct hashing *h, const struct vo
 static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *err)
 {
     const size_t count = (size_t)args->count;
-    xk_autofree struct volume_hashed *hashed = xk_array_alloc(count, sizeof(*hashed));
-    xk_autofree uint64_t *bytes = xk_array_alloc(count, sizeof(*bytes));
+    xk_autofree struct hashed *hashed = xk_array_alloc(count, sizeof(*hashed));
+    struct vhd_several several;
     struct hashing h = {.app = app, .opts = args->opts};
     int code = 0;
 
-    if (!hashed || !bytes)
+    if (!hashed)
         return xk_fail_memory(err);
     if (h.opts->block < VOLUME_HASH_BLOCK_MIN || h.opts->block > VOLUME_HASH_BLOCK_MAX ||
         (h.opts->block & (h.opts->block - 1))) {
@@ -115,23 +122,27 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
         xk_err_exit(err, XK_EXIT_USAGE);
         return code;
     }
+    code = vhd_several_begin(&several, app, count, err);
+    if (code < 0)
+        return code;
     if (h.opts->blocks)
         xk_out_rows(app->out, "blocks");
     for (size_t i = 0; i < count && code == 0; i++) {
         h.path = args->operands[i];
-        code = hash_file(&h, &hashed[i], &bytes[i], err);
+        const int one = hash_file(&h, &hashed[i].result, &hashed[i].bytes, err);
+        hashed[i].done = one == 0;
+        code = vhd_several_take(&several, h.path, one, err);
     }
     if (h.opts->blocks)
         xk_out_end(app->out);
-    if (code < 0)
-        return code;
     xk_out_rows(app->out, "disks");
     for (size_t i = 0; i < count; i++) {
         h.path = args->operands[i];
-        put_row(app->out, &h, &hashed[i], bytes[i]);
+        if (hashed[i].done)
+            put_row(app->out, &h, &hashed[i].result, hashed[i].bytes);
     }
     xk_out_end(app->out);
-    return 0;
+    return vhd_several_end(&several, code, err);
 }
 
 static const struct hash defaults = {.block = VOLUME_HASH_BLOCK};

@@ -3,6 +3,7 @@
  * wrong with it is the business of `check`.
  */
 #include "rooms/vhd/room.h"
+#include "rooms/vhd/several.h"
 
 #include "core/text.h"
 #include "lib/vhd/locator.h"
@@ -131,7 +132,7 @@ static void put_parent(struct xk_out *out, const struct vhd *v, const struct inf
         put_locators(out, v);
 }
 
-static int put_image(struct xk_app *app, const char *path, const struct info *opts, struct xk_err *err)
+static int put_image(struct xk_app *app, const char *path, const void *opts, struct xk_err *err)
 {
     struct vhd v;
     struct xk_out *out = app->out;
@@ -159,13 +160,9 @@ static int put_image(struct xk_app *app, const char *path, const struct info *op
 
 static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *err)
 {
-    int code = 0;
+    static const struct vhd_each each = {.section = "images", .cards = true, .one = put_image};
 
-    xk_out_cards(app->out, "images");
-    for (int i = 0; i < args->count && code == 0; i++)
-        code = put_image(app, args->operands[i], args->opts, err);
-    xk_out_end(app->out);
-    return code;
+    return vhd_each_image(app, args, &each, err);
 }
 
 static const char *const example[] = {"sample.vhd", NULL};

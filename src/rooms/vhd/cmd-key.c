@@ -3,6 +3,7 @@
  * never from the command line; its hash is no secret.
  */
 #include "rooms/vhd/room.h"
+#include "rooms/vhd/several.h"
 
 #include "core/text.h"
 #include "lib/vhd/key.h"
@@ -189,27 +190,24 @@ static int compute(struct xk_app *app, const struct key *opts, struct xk_err *er
     return 0;
 }
 
-static int show(struct xk_app *app, const struct xk_args *args, struct xk_err *err)
+static int show_image(struct xk_app *app, const char *path, const void *opts, struct xk_err *err)
 {
-    int code = 0;
+    struct vhd_keyhash k;
 
-    xk_out_rows(app->out, "images");
-    for (int i = 0; i < args->count && code == 0; i++) {
-        struct vhd_keyhash k;
-        code = read_image(&k, app->fs, args->operands[i], err);
-        if (code < 0)
-            break;
-        xk_row(app->out);
-        xk_put_str(app->out, "path", args->operands[i]);
-        xk_put_bool(app->out, "encrypted", k.set);
-        put_keyhash(app->out, &k);
-    }
-    xk_out_end(app->out);
-    return code;
+    (void)opts;
+    const int code = read_image(&k, app->fs, path, err);
+    if (code < 0)
+        return code;
+    xk_row(app->out);
+    xk_put_str(app->out, "path", path);
+    xk_put_bool(app->out, "encrypted", k.set);
+    put_keyhash(app->out, &k);
+    return 0;
 }
 
 static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *err)
 {
+    static const struct vhd_each shown = {.section = "images", .one = show_image};
     const struct key *opts = args->opts;
 
     const int code = check_opts(opts, args->count, err);
@@ -219,7 +217,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
         return set(app, args->operands[0], opts, err);
     if (opts->check)
         return check(app, args->operands[0], opts, err);
-    return args->count == 0 ? compute(app, opts, err) : show(app, args, err);
+    return args->count == 0 ? compute(app, opts, err) : vhd_each_image(app, args, &shown, err);
 }
 
 static const struct xk_exit_row exits[] = {

@@ -2,9 +2,11 @@
  * `xenkit vhd query`: the few figures that scripts ask for, one row an image. Unlike `info` it follows the chain.
  */
 #include "rooms/vhd/room.h"
+#include "rooms/vhd/several.h"
 
 #include "core/text.h"
 #include "lib/vhd/create.h"
+#include "lib/vhd/modify.h"
 
 struct query {
     const char *chain_root;
@@ -15,11 +17,13 @@ static const struct xk_opt query_opts[] = {
     XK_OPT_END,
 };
 
-static int put_image(struct xk_app *app, const char *path, const struct query *opts, struct xk_err *err)
+static int put_image(struct xk_app *app, const char *path, const void *context, struct xk_err *err)
 {
+    const struct query *const opts = context;
     const struct vhd_parent_search search = {.root = opts->chain_root};
     xk_autofree char *parent = NULL;
     struct vhd v;
+    uint8_t marker;
 
     int code = vhd_open(&v, app->fs, path, VHD_DEVICES, err);
     if (code < 0)
@@ -39,12 +43,12 @@ static int put_image(struct xk_app *app, const char *path, const struct query *o
         xk_put_bytes(out, "max", (uint64_t)v.header.max_entries * v.header.block_bytes);
         xk_put_u64(out, "allocated_blocks", vhd_allocated(&v));
     } else {
-        xk_put_none(out, "max");
+        xk_put_none(out, "max_bytes");
         xk_put_none(out, "allocated_blocks");
     }
     xk_put_bool(out, "hidden", v.footer.hidden);
-    if (v.batmap_state == VHD_GOOD)
-        xk_put_u64(out, "marker", v.batmap.marker);
+    if (vhd_get_marker(&marker, &v))
+        xk_put_u64(out, "marker", marker);
     else
         xk_put_none(out, "marker");
     if (depth > 0)
@@ -61,13 +65,9 @@ static int put_image(struct xk_app *app, const char *path, const struct query *o
 
 static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *err)
 {
-    int code = 0;
+    static const struct vhd_each each = {.section = "images", .one = put_image};
 
-    xk_out_rows(app->out, "images");
-    for (int i = 0; i < args->count && code == 0; i++)
-        code = put_image(app, args->operands[i], args->opts, err);
-    xk_out_end(app->out);
-    return code;
+    return vhd_each_image(app, args, &each, err);
 }
 
 static const char *const example[] = {"sample.vhd", NULL};

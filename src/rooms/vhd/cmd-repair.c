@@ -4,10 +4,13 @@
  * --apply it is a dry run.
  */
 #include "rooms/vhd/room.h"
+#include "rooms/vhd/several.h"
 
 #include "core/text.h"
 #include "lib/vhd/checks.h"
 #include "lib/vhd/rebuild.h"
+
+#include <stdio.h>
 
 #define IMAGES_MAX 1000 /* in one run: their plans are in memory together */
 
@@ -101,13 +104,56 @@ struct plan {
     struct vhd_rebuild rebuild;
 };
 
+static void plan_done(struct plan *plan)
+{
+    vhd_rebuild_done(&plan->rebuild);
+    free(plan->undo_path);
+    *plan = (struct plan){0};
+}
+
 static void plans_done(struct plan *plans, int count)
 {
-    for (int i = 0; plans && i < count; i++) {
-        vhd_rebuild_done(&plans[i].rebuild);
-        free(plans[i].undo_path);
-    }
+    for (int i = 0; i < count; i++)
+        plan_done(&plans[i]);
     free(plans);
+}
+
+/* What a repair of this file alone cannot mend: where its parents are, and what. */
+static bool is_of_parents(enum vhd_problem_kind kind)
+{
+    return kind == VHD_P_PARENT_MISSING || kind == VHD_P_PARENT_CHANGED || kind == VHD_P_PARENT_SIZE ||
+           kind == VHD_P_LOOP;
+}
+
+static void add_left(struct vhd_rebuild *r, const struct vhd_problem *p)
+{
+    if (r->left_count == VHD_REBUILD_LEFT_MAX)
+        return;
+    struct vhd_left *const left = &r->left[r->left_count++];
+    *left = (struct vhd_left){.kind = p->kind, .severity = p->severity};
+    snprintf(left->evidence, sizeof(left->evidence), "%s", p->evidence);
+    snprintf(left->why, sizeof(left->why), "%s",
+             p->kind == VHD_P_PARENT_SIZE ? "which of the two sizes is right is not known"
+                                          : "where the right parent is, is not known: --parent FILE says it");
+}
+
+static int look_at_parents(struct plan *plan, struct xk_app *app, const struct repair *opts, struct xk_err *err)
+{
+    const struct vhd_survey_options options = {.search = {.root = opts->chain_root}, .follow_parents = true};
+    struct vhd_survey survey;
+
+    const int code = vhd_survey_run(&survey, app->fs, &plan->path, 1, &options, err);
+    if (code < 0)
+        return code;
+    for (size_t i = 0; i < survey.count; i++) {
+        const struct vhd_problems *const problems = survey.images[i].problems;
+        for (size_t p = 0; !survey.images[i].outside && p < problems->count; p++) {
+            if (is_of_parents(problems->items[p].kind))
+                add_left(&plan->rebuild, &problems->items[p]);
+        }
+    }
+    vhd_survey_done(&survey);
+    return 0;
 }
 
 static int make_plan(struct plan *plan, struct xk_app *app, const struct repair *opts, struct xk_err *err)
@@ -131,6 +177,8 @@ static int make_plan(struct plan *plan, struct xk_app *app, const struct repair 
     xk_prog_begin(&progress, app->log, app->clock, "examining",
                   stat(plan->path, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0, true);
     int code = vhd_rebuild_plan(&plan->rebuild, app->fs, plan->path, &options, err);
+    if (code == 0 && !opts->parent)
+        code = look_at_parents(plan, app, opts, err);
     if (code == 0 && opts->apply && plan->rebuild.step_count > 0) {
         plan->undo_path = opts->undo_file ? xk_strdup(opts->undo_file) : xk_asprintf("%s" VHD_UNDO_SUFFIX, plan->path);
         code = plan->undo_path ? vhd_rebuild_apply(&plan->rebuild, plan->undo_path, err) : xk_fail_memory(err);
@@ -181,6 +229,7 @@ static bool is_bad(const struct plan *plan)
 static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *err)
 {
     const struct repair *opts = args->opts;
+    struct vhd_several several;
     size_t steps = 0;
     bool bad = false;
 
@@ -192,20 +241,28 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     struct plan *plans = xk_array_alloc((size_t)args->count, sizeof(*plans));
     if (!plans)
         return xk_fail_memory(err);
+    code = vhd_several_begin(&several, app, (size_t)args->count, err);
     int made = 0;
-    for (; made < args->count && code == 0; made++) {
-        plans[made].path = args->operands[made];
-        code = make_plan(&plans[made], app, opts, err);
-        steps += plans[made].rebuild.step_count;
-        bad |= is_bad(&plans[made]);
+    for (int i = 0; i < args->count && code == 0; i++) {
+        struct plan *const plan = &plans[made];
+        plan->path = args->operands[i];
+        const int one = make_plan(plan, app, opts, err);
+        if (one < 0) {
+            plan_done(plan);
+        } else {
+            steps += plan->rebuild.step_count;
+            bad |= is_bad(plan);
+            made++;
+        }
+        code = vhd_several_take(&several, args->operands[i], one, err);
     }
-    /* What was done before a failure is told, too. */
-    put_plans(app->out, plans, code < 0 ? made - 1 : made, opts->apply);
-    if (code == 0 && steps == 0)
+    put_plans(app->out, plans, made, opts->apply);
+    if (made > 0 && steps == 0)
         xk_say(app->out, bad ? "\nNothing can be repaired.\n" : "\nNothing needs repair.\n");
-    else if (code == 0 && !opts->apply)
+    else if (made > 0 && !opts->apply)
         xk_say(app->out, "\nNothing was written; --apply does it.\n");
     plans_done(plans, made);
+    code = vhd_several_end(&several, code, err);
     return code < 0 ? code : (bad ? XK_EXIT_BAD : XK_EXIT_OK);
 }
 

@@ -24,12 +24,13 @@ static void put_image(struct xk_out *out, const struct vhd_survey_image *image)
     if (!image->usable) {
         xk_put_str(out, "type", "damaged");
         xk_out_color(out, XK_COLOR_BAD);
-        xk_put_none(out, "size");
+        xk_put_none(out, "size_bytes");
         xk_put_bytes(out, "file", image->file_bytes);
         xk_put_none(out, "hidden");
         xk_put_none(out, "depth");
         xk_put_none(out, "parent");
         xk_put_none(out, "uuid");
+        xk_put_str(out, "problem", image->problems->count ? image->problems->items[0].evidence : NULL);
         return;
     }
     xk_put_str(out, "type", vhd_type_name(image->footer.type));
@@ -42,6 +43,7 @@ static void put_image(struct xk_out *out, const struct vhd_survey_image *image)
         xk_put_none(out, "depth");
     xk_put_str(out, "parent", image->parent_text);
     xk_put_str(out, "uuid", xk_uuid_text(image->footer.uuid).s);
+    xk_put_str(out, "problem", image->problems->count ? image->problems->items[0].evidence : NULL);
 }
 
 static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *err)
@@ -54,6 +56,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     xk_prog_begin(&progress, app->log, app->clock, "scanning", 0, false);
     const struct vhd_survey_options options = {
         .recurse = opts->recurse,
+        .missing_stands = args->count > 1,
         .search = {.root = opts->chain_root},
         .progress = &progress,
     };

@@ -1,5 +1,6 @@
 /* `xenkit vhd set`: the two marks that a storage manager puts on images. */
 #include "rooms/vhd/room.h"
+#include "rooms/vhd/several.h"
 
 #include "lib/vhd/modify.h"
 
@@ -34,16 +35,18 @@ static int set_marks(struct vhd *v, const struct set *opts, struct xk_err *err)
     return code;
 }
 
-static int set_image(struct xk_app *app, const char *path, const struct set *opts, struct xk_err *err)
+static int set_image(struct xk_app *app, const char *path, const void *context, struct xk_err *err)
 {
+    const struct set *const opts = context;
     struct xk_out *out = app->out;
     struct vhd v;
+    uint8_t had_marker;
 
     int code = vhd_open(&v, app->fs, path, (opts->dry_run ? VHD_READ : VHD_WRITE) | VHD_DEVICES, err);
     if (code < 0)
         return code;
     const bool had_mark = v.footer.hidden;
-    const uint8_t had_marker = v.batmap.marker;
+    (void)vhd_get_marker(&had_marker, &v);
     code = set_marks(&v, opts, err);
     vhd_close(&v);
     if (code < 0)
@@ -59,16 +62,12 @@ static int set_image(struct xk_app *app, const char *path, const struct set *opt
 
 static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *err)
 {
+    static const struct vhd_each each = {.section = "images", .one = set_image};
     const struct set *opts = args->opts;
-    int code = 0;
 
     if (opts->hidden == UNSET && opts->marker > MARKER_MAX)
         return xk_fail(err, -EINVAL, "there is nothing to set: --hidden YES|NO, --marker N");
-    xk_out_rows(app->out, "images");
-    for (int i = 0; i < args->count && code == 0; i++)
-        code = set_image(app, args->operands[i], opts, err);
-    xk_out_end(app->out);
-    return code;
+    return vhd_each_image(app, args, &each, err);
 }
 
 static const struct set defaults = {.hidden = UNSET, .marker = UINT64_MAX};
