@@ -10,7 +10,7 @@
 requires curl jq
 mkfifo "$tmp/never"
 pid=
-on_exit '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null || :'
+on_exit eval '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null || :'
 
 # a moment in which nothing happens, of 0.05 or as many seconds as are said
 # shellcheck disable=SC2120

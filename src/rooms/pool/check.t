@@ -181,4 +181,5 @@ like "the line is what it shows" "$(cat "$tmp/service")" 'plugin_output=XENPOOL 
 like "and the numbers are apart from it" "$(cat "$tmp/service")" "performance_data='live'=3;;;0;3"
 kill $daemon
 wait $daemon 2>/dev/null
+stop
 done_testing

@@ -5,7 +5,7 @@
 requires python3
 export PYTHONPATH="$XENKIT_SOURCE/src/rooms/sim" PYTHONDONTWRITEBYTECODE=1
 master_pid=
-on_exit '[ -z "$master_pid" ] || kill -KILL $master_pid 2>/dev/null || :'
+on_exit eval '[ -z "$master_pid" ] || kill -KILL $master_pid 2>/dev/null || :'
 
 cat >join.py <<'PYTHON'
 from poolclient import *
