@@ -244,6 +244,14 @@ enum sim_outcome sim_invalid(struct sim_call *c, const char *what, const char *v
     return sim_fail(c, "INVALID_VALUE", what, value, NULL);
 }
 
+enum sim_outcome sim_invalid_int(struct sim_call *c, const char *what, int64_t value)
+{
+    char text[24];
+
+    snprintf(text, sizeof(text), "%lld", (long long)value);
+    return sim_invalid(c, what, text);
+}
+
 enum sim_outcome sim_done_ref(struct sim_call *c, const struct sim_object *o)
 {
     if (!o)

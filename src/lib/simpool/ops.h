@@ -14,7 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SIM_MIB INT64_C(1048576)
+#define SIM_MIB          INT64_C(1048576)
+#define SIM_DEVICE_BYTES (INT64_C(1) << 40) /* of a disk or share that nobody gave a size */
 
 /* ---- reading ---- */
 
@@ -78,6 +79,7 @@ enum sim_outcome sim_refuse(struct sim_call *c, const struct sim_why *why);
 /* OTHER_OPERATION_IN_PROGRESS for pair number `at` of the object's current_operations. returns false. */
 bool sim_deny_busy(struct sim_why *why, const struct sim_object *o, size_t at);
 enum sim_outcome sim_invalid(struct sim_call *c, const char *what, const char *value);
+enum sim_outcome sim_invalid_int(struct sim_call *c, const char *what, int64_t value);
 enum sim_outcome sim_done_ref(struct sim_call *c, const struct sim_object *o);
 
 /* Which operations of a device may begin; operation n of its enum is bit n. */
@@ -112,6 +114,8 @@ void sim_appliance_allowed(struct simpool *p, struct sim_object *appliance);
 
 /* May it begin? `op` is a word of the class's enum. */
 bool sim_vm_may(const struct simpool *p, const struct sim_object *vm, const char *op, bool strict, struct sim_why *why);
+/* The machine of argument 0 when it may, strictly. NULL: answered. */
+struct sim_object *sim_vm_asked(struct sim_call *c, const char *op);
 bool sim_vbd_may(const struct simpool *p, const struct sim_object *vbd, const char *op, struct sim_why *why);
 bool sim_vif_may(const struct simpool *p, const struct sim_object *vif, const char *op, struct sim_why *why);
 bool sim_vdi_may(const struct simpool *p, const struct sim_object *vdi, const char *op, struct sim_why *why);
@@ -206,6 +210,16 @@ struct sim_object *sim_vdi_move(struct simpool *p, struct sim_object *vdi, struc
 enum sim_outcome sim_for_drivers_only(struct sim_call *c);
 /* Whether the driver of an SR says that it can. */
 bool sim_sr_has_feature(const struct simpool *p, const struct sim_object *sr, const char *feature);
+/* The SM record of a type. NULL: there is no such driver. */
+const struct sim_object *sim_sr_driver(const struct simpool *p, const char *type);
+/* What the SR and its disks allow, after a PBD of it changed. */
+void sim_sr_refresh(struct simpool *p, struct sim_object *sr);
+/* A configuration whose passwords became secrets, which it only names. Of the call's arena. */
+struct xapi_value sim_pbd_config(struct sim_call *c, const struct xapi_value *config);
+struct sim_object *sim_pbd_create(struct simpool *p, const struct sim_object *sr, const struct sim_object *host,
+                                  const struct xapi_value *config);
+/* With the secrets that its configuration names. */
+void sim_pbd_destroy(struct simpool *p, struct sim_object *pbd);
 /* The storage drivers that are there at the start. */
 void sim_seed_drivers(struct simpool *p);
 /* Room on the SR for so many more bytes. */
@@ -220,6 +234,6 @@ void sim_report_capabilities(struct xk_buf *text);
 extern const struct sim_row sim_vm_set_rows[], sim_vm_ask_rows[], sim_vm_copy_rows[], sim_import_rows[],
     sim_migrate_rows[], sim_vbd_rows[], sim_vif_rows[], sim_vdi_rows[], sim_sr_rows[], sim_network_rows[],
     sim_pif_rows[], sim_appliance_rows[], sim_bond_rows[], sim_overlay_rows[], sim_device_rows[], sim_blob_rows[],
-    sim_recover_rows[], sim_pvs_rows[], sim_caller_rows[], sim_vdi_ask_rows[];
+    sim_recover_rows[], sim_pvs_rows[], sim_caller_rows[], sim_vdi_ask_rows[], sim_vm_size_rows[], sim_pbd_rows[];
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Storage repositories, the ways of hosts to them (PBDs), and what their drivers can do.
+ * Storage repositories and what their drivers can do. The ways of hosts to them: pbd.c.
  *
  * What an SR allows follows from the features of its type's SM object, as on the real server: a pool that was loaded
  * from a dump keeps the abilities that its drivers had.
@@ -7,7 +7,6 @@
 #include "lib/simpool/ops.h"
 
 #define CREATE_NS          (XK_NS_PER_S / 2)
-#define DEVICE_BYTES       (INT64_C(1) << 40) /* of a disk or share that nobody gave a size */
 #define METADATA_VDI_BYTES (256 * SIM_MIB)
 
 static const char *const none[] = {NULL};
@@ -22,7 +21,7 @@ bool sim_sr_has_feature(const struct simpool *p, const struct sim_object *sr, co
     return false;
 }
 
-static const struct sim_object *driver_of(const struct simpool *p, const char *type)
+const struct sim_object *sim_sr_driver(const struct simpool *p, const char *type)
 {
     for (const struct sim_object *sm = sim_first(p, "SM"); sm; sm = sm->class_next)
         if (sim_is(sm, "type", type))
@@ -135,211 +134,13 @@ void sim_sr_take(struct simpool *p, struct sim_object *sr, int64_t bytes)
         sim_put_int(p, sr, "physical_utilisation", XK_MAX(sim_int(sr, "physical_utilisation") + bytes, 0));
 }
 
-/* ---- secrets of a configuration ---- */
-
-/* A password in a configuration becomes a secret, and the configuration only names it. */
-static struct xapi_value without_passwords(struct sim_call *c, const struct xapi_value *config)
-{
-    xk_auto(xapi_build_done) struct xapi_build b = XAPI_BUILD_INIT(&c->arena);
-    struct xapi_value v;
-
-    xapi_build_open(&b, XAPI_MAP);
-    for (size_t i = 0; i < config->count; i++) {
-        const char *const key = config->items[2 * i].text;
-        const size_t len = strlen(key);
-        if (len < 8 || !sim_same(key + len - 8, "password")) {
-            xapi_build_value(&b, config->items[2 * i]);
-            xapi_build_value(&b, config->items[2 * i + 1]);
-            continue;
-        }
-        struct sim_object *const secret = sim_create(c->pool, "secret");
-        char *const name = xk_arena_printf(&c->arena, "%s_secret", key);
-        if (!secret || !name)
-            return *config;
-        sim_put(c->pool, secret, "value", config->items[2 * i + 1]);
-        xapi_build_value(&b, xapi_str(name));
-        xapi_build_text(&b, sim_text(secret, "uuid"));
-    }
-    xapi_build_close(&b);
-    return xapi_build_end(&b, &v) < 0 ? *config : v;
-}
-
-static void secrets_destroy(struct simpool *p, const struct xapi_value *config)
-{
-    for (size_t i = 0; i < config->count; i++) {
-        const char *const key = config->items[2 * i].text;
-        const size_t len = strlen(key);
-        if (len < 7 || !sim_same(key + len - 7, "_secret"))
-            continue;
-        struct sim_object *const secret =
-            sim_find_uuid(p, xapi_value_text(&config->items[2 * i + 1]), xapi_class_find("secret"));
-        if (secret)
-            sim_delete(p, secret);
-    }
-}
-
-/* ---- PBDs ---- */
-
-static struct sim_object *pbd_create(struct simpool *p, const struct sim_object *sr, const struct sim_object *host,
-                                     const struct xapi_value *config)
-{
-    struct sim_object *const pbd = sim_create(p, "PBD");
-
-    if (!pbd)
-        return NULL;
-    sim_put_text(p, pbd, "host", host->ref);
-    sim_put_text(p, pbd, "SR", sr->ref);
-    sim_put(p, pbd, "device_config", *config);
-    return pbd;
-}
-
-static void pbd_destroy(struct simpool *p, struct sim_object *pbd)
-{
-    secrets_destroy(p, sim_get(pbd, "device_config"));
-    sim_delete(p, pbd);
-}
-
-static const struct sim_object *pbd_of_host(const struct simpool *p, const struct sim_object *sr, const char *host)
-{
-    const struct sim_object *pbd;
-
-    for (size_t at = 0; (pbd = sim_member(p, sr, "PBDs", &at));)
-        if (sim_is(pbd, "host", host))
-            return pbd;
-    return NULL;
-}
-
-static enum sim_outcome pbd_create_message(struct sim_call *c)
-{
-    struct simpool *const p = c->pool;
-    const struct xapi_value *record;
-    struct sim_why why;
-
-    if (!sim_record_arg(c, 0, &record))
-        return SIM_FAILED;
-    const char *const host_ref = sim_record_text(record, "host"), *const sr_ref = sim_record_text(record, "SR");
-    const struct sim_object *const host = sim_find(p, host_ref, xapi_class_find("host"));
-    struct sim_object *const sr = sim_find(p, sr_ref, xapi_class_find("SR"));
-    if (!sr)
-        return sim_bad_handle(c, (uint16_t)xapi_class_index(xapi_class_find("SR")), sr_ref);
-    if (!host)
-        return sim_bad_handle(c, (uint16_t)xapi_class_index(xapi_class_find("host")), host_ref);
-    if (!sim_sr_may(p, sr, "pbd_create", &why))
-        return sim_refuse(c, &why);
-    const struct sim_object *const old = pbd_of_host(p, sr, host_ref);
-    if (old)
-        return sim_fail(c, "PBD_EXISTS", sr_ref, host_ref, old->ref, NULL);
-    const struct xapi_value *const config = xapi_map_get(record, "device_config");
-    if (sim_option(config, "SRmaster"))
-        return sim_fail(c, "VALUE_NOT_SUPPORTED", "SRmaster", sim_option(config, "SRmaster"),
-                        "This key is for internal use only", NULL);
-    const struct xapi_value kept = without_passwords(c, config);
-    struct sim_object *const pbd = pbd_create(p, sr, host, &kept);
-    if (!pbd)
-        return sim_no_memory(c);
-    sim_sr_allowed(p, sr);
-    return sim_done_ref(c, pbd);
-}
-
-static enum sim_outcome pbd_destroy_message(struct sim_call *c)
-{
-    struct simpool *const p = c->pool;
-    struct sim_object *const pbd = sim_arg(c, 0), *const sr = pbd ? sim_follow(p, pbd, "SR") : NULL;
-    struct sim_why why;
-
-    if (!pbd)
-        return SIM_FAILED;
-    if (sr && !sim_sr_may(p, sr, "pbd_destroy", &why))
-        return sim_refuse(c, &why);
-    if (sim_bool(pbd, "currently_attached"))
-        return sim_fail(c, "OPERATION_NOT_ALLOWED", "PBD is currently attached", NULL);
-    pbd_destroy(p, pbd);
-    if (sr)
-        sim_sr_allowed(p, sr);
-    return SIM_DONE;
-}
-
-static void sr_refresh(struct simpool *p, struct sim_object *sr)
+void sim_sr_refresh(struct simpool *p, struct sim_object *sr)
 {
     struct sim_object *vdi;
 
     sim_sr_allowed(p, sr);
     for (size_t at = 0; (vdi = sim_member(p, sr, "VDIs", &at));)
         sim_vdi_allowed(p, vdi);
-}
-
-static enum sim_outcome pbd_plug(struct sim_call *c)
-{
-    struct simpool *const p = c->pool;
-    struct sim_object *const pbd = sim_arg(c, 0), *const sr = pbd ? sim_follow(p, pbd, "SR") : NULL;
-    struct sim_why why;
-
-    if (!pbd)
-        return SIM_FAILED;
-    if (!sr)
-        return sim_bad_handle(c, (uint16_t)xapi_class_index(xapi_class_find("SR")), sim_text(pbd, "SR"));
-    if (!sim_sr_may(p, sr, "plug", &why))
-        return sim_refuse(c, &why);
-    if (!driver_of(p, sim_text(sr, "type")))
-        return sim_fail(c, "SR_UNKNOWN_DRIVER", sim_text(sr, "type"), NULL);
-    if (sim_bool(pbd, "currently_attached"))
-        return SIM_DONE;
-    const struct sim_object *const other = sim_sr_pbd(p, sr, NULL);
-    if (!sim_bool(sr, "shared") && other)
-        return sim_fail(c, "SR_NOT_SHARABLE", sr->ref, sim_text(other, "host"), NULL);
-    sim_put_bool(p, pbd, "currently_attached", true);
-    if (sim_int(sr, "physical_size") < 0) { /* the driver tells what it found */
-        sim_put_int(p, sr, "physical_size", DEVICE_BYTES);
-        sim_put_int(p, sr, "physical_utilisation", 0);
-    }
-    sr_refresh(p, sr);
-    return SIM_DONE;
-}
-
-/* A disk of the SR that a machine on that host has. */
-static const struct sim_object *disk_in_use(const struct simpool *p, const struct sim_object *sr, const char *host)
-{
-    const struct sim_object *vdi, *vbd;
-
-    for (size_t at = 0; (vdi = sim_member(p, sr, "VDIs", &at));) {
-        for (size_t i = 0; (vbd = sim_member(p, vdi, "VBDs", &i));) {
-            const struct sim_object *const vm = sim_follow(p, vbd, "VM");
-            if (vm && sim_bool(vbd, "currently_attached") && !sim_is(vdi, "type", "metadata") &&
-                sim_is(vm, "resident_on", host))
-                return vdi;
-        }
-    }
-    return NULL;
-}
-
-static enum sim_outcome pbd_unplug(struct sim_call *c)
-{
-    struct simpool *const p = c->pool;
-    struct sim_object *const pbd = sim_arg(c, 0), *const sr = pbd ? sim_follow(p, pbd, "SR") : NULL;
-    const struct sim_object *vdi;
-    struct sim_why why;
-
-    if (!pbd)
-        return SIM_FAILED;
-    if (!sr) {
-        sim_put_bool(p, pbd, "currently_attached", false);
-        return SIM_DONE;
-    }
-    for (size_t at = 0; (vdi = sim_member(p, sr, "VDIs", &at));)
-        if (sim_get(vdi, "current_operations")->count) {
-            (void)sim_deny_busy(&why, vdi, 0);
-            return sim_refuse(c, &why);
-        }
-    if (!sim_sr_may(p, sr, "unplug", &why))
-        return sim_refuse(c, &why);
-    if (!sim_bool(pbd, "currently_attached"))
-        return SIM_DONE;
-    vdi = disk_in_use(p, sr, sim_text(pbd, "host"));
-    if (vdi)
-        return sim_fail(c, "VDI_IN_USE", vdi->ref, "unplug", NULL);
-    sim_put_bool(p, pbd, "currently_attached", false);
-    sr_refresh(p, sr);
-    return SIM_DONE;
 }
 
 /* ---- SRs: making ---- */
@@ -419,7 +220,7 @@ static enum sim_outcome create_end(struct sim_call *c)
     struct simpool *const p = c->pool;
     const struct sim_object *const host = sim_arg(c, HOST);
     const bool shared = c->args[SHARED].truth;
-    const struct xapi_value config = without_passwords(c, &c->args[CONFIG]);
+    const struct xapi_value config = sim_pbd_config(c, &c->args[CONFIG]);
 
     if (!host)
         return SIM_FAILED;
@@ -428,10 +229,10 @@ static enum sim_outcome create_end(struct sim_call *c)
                       sim_arg_text(c, CONTENT), shared, &c->args[SM_CONFIG]);
     if (!sr)
         return sim_no_memory(c);
-    sim_put_int(p, sr, "physical_size", c->args[SIZE].integer > 0 ? c->args[SIZE].integer : DEVICE_BYTES);
+    sim_put_int(p, sr, "physical_size", c->args[SIZE].integer > 0 ? c->args[SIZE].integer : SIM_DEVICE_BYTES);
     sim_put_int(p, sr, "physical_utilisation", 0);
     for (const struct sim_object *h = sim_first(p, "host"); h; h = h->class_next) {
-        struct sim_object *const pbd = shared || h == host ? pbd_create(p, sr, h, &config) : NULL;
+        struct sim_object *const pbd = shared || h == host ? sim_pbd_create(p, sr, h, &config) : NULL;
         if (pbd)
             sim_put_bool(p, pbd, "currently_attached", true);
     }
@@ -447,7 +248,7 @@ static enum sim_outcome create(struct sim_call *c)
 
     if (!sim_arg(c, HOST))
         return SIM_FAILED;
-    if (!driver_of(p, type))
+    if (!sim_sr_driver(p, type))
         return sim_fail(c, "SR_UNKNOWN_DRIVER", type, NULL);
     if (!is_complete(type, &c->args[CONFIG], &why))
         return sim_refuse(c, &why);
@@ -492,7 +293,7 @@ void sim_sr_forget(struct simpool *p, struct sim_object *sr)
     struct sim_object *part;
 
     for (size_t at = 0; (part = sim_member(p, sr, "PBDs", &at)) && p->error == 0; at = 0)
-        pbd_destroy(p, part);
+        sim_pbd_destroy(p, part);
     for (size_t at = 0; (part = sim_member(p, sr, "VDIs", &at)) && p->error == 0; at = 0) {
         drives_empty(p, part);
         if (!sim_is(part, "type", "user")) /* those, only devices have */
@@ -602,7 +403,7 @@ static enum sim_outcome probe(struct sim_call *c)
 
     if (!sim_arg(c, 0))
         return SIM_FAILED;
-    if (!driver_of(p, type))
+    if (!sim_sr_driver(p, type))
         return sim_fail(c, "SR_UNKNOWN_DRIVER", type, NULL);
     if (!is_complete(type, &c->args[1], &why))
         return sim_refuse(c, &why);
@@ -629,7 +430,7 @@ static enum sim_outcome probe_ext(struct sim_call *c)
 
     if (!sim_arg(c, 0))
         return SIM_FAILED;
-    if (!driver_of(c->pool, type))
+    if (!sim_sr_driver(c->pool, type))
         return sim_fail(c, "SR_UNKNOWN_DRIVER", type, NULL);
     return sim_fail(c, "SR_OPERATION_NOT_SUPPORTED", NULL);
 }
@@ -698,7 +499,7 @@ static enum sim_outcome enable_database_replication(struct sim_call *c)
     sim_put_text(p, vdi, "name_description", "Used for disaster recovery");
     sim_put_text(p, vdi, "metadata_of_pool", sim_pool_object(p)->ref);
     sim_put_bool(p, vdi, "metadata_latest", true);
-    sr_refresh(p, sr);
+    sim_sr_refresh(p, sr);
     return SIM_DONE;
 }
 
@@ -842,10 +643,5 @@ const struct sim_row sim_sr_rows[] = {
     {"SR.enable_database_replication", enable_database_replication},
     {"SR.disable_database_replication", disable_database_replication},
     {"SR.get_live_hosts", get_live_hosts},
-    {"PBD.create", pbd_create_message},
-    {"PBD.destroy", pbd_destroy_message},
-    {"PBD.plug", pbd_plug},
-    {"PBD.unplug", pbd_unplug},
-    {"PBD.set_device_config", sim_for_drivers_only},
     {NULL, NULL},
 };

@@ -429,6 +429,19 @@ bool sim_vm_may(const struct simpool *p, const struct sim_object *vm, const char
     return may(&f, operation_find(op), strict, why);
 }
 
+struct sim_object *sim_vm_asked(struct sim_call *c, const char *op)
+{
+    struct sim_object *const vm = sim_arg(c, 0);
+    struct sim_why why;
+
+    if (!vm)
+        return NULL;
+    if (sim_vm_may(c->pool, vm, op, true, &why))
+        return vm;
+    (void)sim_refuse(c, &why);
+    return NULL;
+}
+
 void sim_vm_allowed_only(struct simpool *p, struct sim_object *vm)
 {
     const struct facts f = facts_of(p, vm);
