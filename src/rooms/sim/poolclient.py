@@ -2,8 +2,10 @@
 import contextlib
 import http.client
 import json
+import ssl
 import sys
 import time
+import urllib.parse
 
 import references
 
@@ -12,8 +14,11 @@ pools = set()
 
 class Pool:
     def __init__(self, url, user="root", password="xenkit"):
-        host, port = url[len("http://"):].split(":")
-        self.http = http.client.HTTPConnection(host, int(port), timeout=60)
+        where = urllib.parse.urlparse(url)
+        if where.scheme == "https":
+            self.http = http.client.HTTPSConnection(where.hostname, where.port, timeout=60, context=ssl._create_unverified_context())
+        else:
+            self.http = http.client.HTTPConnection(where.hostname, where.port, timeout=60)
         self.session = self.ask("session.login_with_password", user, password, "1.0", "test")
         pools.add(url)
 

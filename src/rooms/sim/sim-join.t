@@ -134,6 +134,66 @@ same("the other one has the hosts that it had", [len(theirs("host.get_all")), uu
 ok("its own storage went with it", not local & {s["uuid"] for s in theirs("SR.get_all_records").values()})
 done()
 PYTHON
+# Only the join itself, to be made at an address: short.py JOINING MASTER ADDRESS
+cat >short.py <<'PYTHON'
+from poolclient import *
+mine, theirs = Pool(sys.argv[1]), Pool(sys.argv[2])
+for ref, vm in mine("VM.get_all_records").items():
+    if vm["power_state"] == "Running" and not vm["is_control_domain"]:
+        mine("VM.hard_shutdown", ref)
+for ref, sr in mine("SR.get_all_records").items():
+    if sr["shared"]:
+        for pbd in sr["PBDs"]:
+            mine("PBD.unplug", pbd)
+        mine("SR.forget", ref)
+uuid = mine.get("host", mine("host.get_all")[0], "uuid")
+wrong = mine.error("pool.join", sys.argv[3], "root", "xenkit")
+if len(sys.argv) > 4:
+    same("it does not join", wrong[0], sys.argv[4])
+    same("and is what it was", Pool(sys.argv[1])("host.get_by_uuid", uuid) in mine("host.get_all"), True)
+else:
+    same("it joins", wrong, None)
+    def led():
+        try:
+            return Pool(sys.argv[1]) and None
+        except AssertionError as e:
+            return "['HOST_IS_SLAVE', '%s']" % sys.argv[3].strip("[]").split("]")[0] in str(e)
+        except OSError:
+            return None
+    mine.until(led)
+    host = theirs("host.get_by_uuid", uuid)
+    same("and is there", [theirs.get("host", host, "address"), theirs.get("host", host, "enabled")], ["127.0.0.9", True])
+done()
+PYTHON
+# both NAME MASTER'S-WORDS -- JOINING-WORDS: two pools of a host each, on one port, in $master and $url
+both() {
+    masters='' what=$1
+    shift
+    while [ "$1" != -- ]; do
+        masters="$masters $1"
+        shift
+    done
+    shift
+    # shellcheck disable=SC2086
+    start --hosts 1 --vms 1 $masters
+    master_pid=$pid master=$url
+    [ -n "$url" ] || diag "the master: $(cat "$tmp/sim.err")"
+    mv "$tmp/sim.err" "$tmp/master.err"
+    start --hosts 1 --vms 1 --listen 127.0.0.9 --port "${url##*:}" "$@"
+    [ -n "$url" ] || diag "the joining one: $(cat "$tmp/sim.err")"
+}
+# shortly ADDRESS [ERROR]: the join
+shortly() {
+    run timeout 100 python3 short.py "$url" "$master" "$@"
+    grep -v '^ok' "$out" "$err" | head -n 30 | while read -r line; do diag "$line"; done
+    is "$what" "$status $(grep -c '^not ok' "$out")" "0 0"
+}
+end_both() {
+    stop
+    kill -TERM $master_pid && wait $master_pid
+    is "$what: both end well" "$sim_status $? $(cat "$tmp/master.err")" "0 0 "
+    master_pid=
+}
 statements() {
     run timeout 250 python3 "$1" "$url" "$master"
     grep -v '^ok' "$out" "$err" | head -n 30 | while read -r line; do diag "$line"; done
@@ -163,4 +223,33 @@ ok "when its program is killed the host has died" soon died
 kill -TERM $master_pid && wait $master_pid
 is "the master's program ends well" "$?$(cat "$tmp/master.err")" 0
 master_pid=
+
+# ---- over TLS, over IPv6, and with what is kept ----
+
+both "over TLS, both kept in files" --tls --state there.state -- --tls --state here.state
+ok "each keeps its own" test -s here.state -a -s there.state
+shortly 127.0.0.1
+ok "who joined keeps nothing any more" soon test ! -e here.state
+end_both
+url=$master
+start --tls --listen 127.0.0.1,127.0.0.9 --state there.state
+cat >kept.py <<'PYTHON'
+from poolclient import *
+pool = Pool(sys.argv[1])
+same("the pool that was joined still has it", sorted(h["address"] for h in pool("host.get_all_records").values()), ["127.0.0.1", "127.0.0.9"])
+done()
+PYTHON
+run timeout 100 python3 kept.py "$url"
+grep -v '^ok' "$out" "$err" | while read -r line; do diag "$line"; done
+is "it is there after a restart" "$status $(grep -c '^not ok' "$out")" "0 0"
+stop
+both "over IPv6" --listen ::1 --
+shortly ::1
+end_both
+both "TLS at the master only" --tls --
+shortly 127.0.0.1 INTERNAL_ERROR
+end_both
+both "TLS at the joining host only" -- --tls
+shortly 127.0.0.1 JOINING_HOST_SERVICE_FAILED
+end_both
 done_testing
