@@ -87,7 +87,8 @@ bool client_access_is_default(const struct client_access *access);
 struct client_manner {
     const char *originator; /* who we are, for the pool's session table and logs; sessions are limited by it */
     bool keep;              /* keep the session in a file for the next command instead of logging out */
-    const char *trace;      /* traceparent of every call, printable; borrowed; NULL: none */
+    /* Headers of every call, traceparent and baggage, printable; borrowed; NULL: none. */
+    const char *trace, *baggage;
     uint64_t deadline_ns; /* on the clock's monotonic time: no call lasts longer; 0: none. Logging out may, a little */
 };
 

@@ -16,7 +16,7 @@
 #define ERROR_HEADER  "x-xenapi-response-host-certificate-thumbprint"
 #define ASK_HEADER    "x-xenapi-request-host-certificate-thumbprint: sha-256:master\r\n"
 #define COOKIE_BYTES  256
-#define HEADERS_BYTES (CLIENT_TRACE_BYTES_MAX + 128)
+#define HEADERS_BYTES (2 * CLIENT_TRACE_BYTES_MAX + 160)
 #define GRACE_NS_MIN  XK_NS_PER_S       /* after a stop or the timeout, for a reply that must not be missed: */
 #define GRACE_NS_MAX  (5 * XK_NS_PER_S) /* as long as the timeout, within these */
 
@@ -133,11 +133,12 @@ static void encode(struct xk_buf *b, struct client *c, const struct client_post 
 static int send_body(struct client *c, struct http_reader **ret, const struct client_post *post, bool json,
                      const struct xk_buf *body, struct xk_err *err)
 {
+    const char *const trace = c->manner.trace, *const baggage = c->manner.baggage;
     char headers[HEADERS_BYTES];
 
-    snprintf(headers, sizeof(headers), "%s%s%.*s%s", post->ask_thumbprint ? ASK_HEADER : "",
-             c->manner.trace ? "traceparent: " : "", CLIENT_TRACE_BYTES_MAX, c->manner.trace ? c->manner.trace : "",
-             c->manner.trace ? "\r\n" : "");
+    snprintf(headers, sizeof(headers), "%s%s%.*s%s%s%.*s%s", post->ask_thumbprint ? ASK_HEADER : "",
+             trace ? "traceparent: " : "", CLIENT_TRACE_BYTES_MAX, trace ? trace : "", trace ? "\r\n" : "",
+             baggage ? "baggage: " : "", CLIENT_TRACE_BYTES_MAX, baggage ? baggage : "", baggage ? "\r\n" : "");
     const struct http_request request = {
         .method = "POST",
         .path = json ? "/jsonrpc" : "/",

@@ -43,16 +43,21 @@ static void set_port(struct reader *r, const char *value)
 }
 
 /* It becomes a line of every request. */
-static void set_trace(struct reader *r, const char *value)
+static bool is_header(const char *value)
 {
     const char *c = value;
 
     while (*c >= ' ' && *c <= '~')
         c++;
-    if (*c || c - value > CLIENT_TRACE_BYTES_MAX)
-        wrong(r, XE_PARSED_FAILED, "Error: --traceparent: no value that a header can have\n");
-    else
+    return !*c && c - value <= CLIENT_TRACE_BYTES_MAX;
+}
+
+static void set_trace(struct reader *r, const char *value)
+{
+    if (is_header(value))
         r->o->trace = value;
+    else
+        wrong(r, XE_PARSED_FAILED, "Error: --traceparent: no value that a header can have\n");
 }
 
 /* returns   whether it is a word for the client. */
@@ -257,6 +262,11 @@ enum xe_parsed xe_options_read(struct xe_options *ret, struct xk_app *app, struc
     const char *const trace = xk_env(app, "TRACEPARENT");
     if (trace && *trace)
         set_trace(&r, trace);
+    const char *const baggage = xk_env(app, "BAGGAGE");
+    if (baggage && *baggage && !is_header(baggage))
+        wrong(&r, XE_PARSED_FAILED, "Error: BAGGAGE: no value that a header can have\n");
+    else if (baggage && *baggage)
+        ret->baggage = baggage;
     if (r.result == XE_PARSED && help)
         return XE_PARSED_USAGE;
     if (r.result == XE_PARSED && ret->password_file)

@@ -172,8 +172,10 @@ static int on_open(void *context, struct xk_arena *arena, bool local, const char
 {
     struct xe_front *const f = context;
     struct client_access access = CLIENT_ACCESS_DEFAULTS;
-    const struct client_manner manner = {
-        .originator = ORIGINATOR, .keep = !f->options.no_session_cache && !local, .trace = f->options.trace};
+    const struct client_manner manner = {.originator = ORIGINATOR,
+                                         .keep = !f->options.no_session_cache && !local,
+                                         .trace = f->options.trace,
+                                         .baggage = f->options.baggage};
     char url[512];
 
     access.user = f->options.user;

@@ -7,7 +7,7 @@
 
 /* What the command line, XE_EXTRA_ARGS and ~/.xe say to the client itself. */
 struct xe_options {
-    const char *server, *port, *user, *password, *password_file, *trace;
+    const char *server, *port, *user, *password, *password_file, *trace, *baggage;
     bool no_tls, debug, debug_on_fail, no_session_cache, password_said;
     const char **words; /* what the command gets */
     size_t word_count;

@@ -244,7 +244,7 @@ c = s.accept()[0]
 head = b""
 while b"\r\n\r\n" not in head:
     head += c.recv(4096)
-print([line.split(": ", 1)[1] for line in head.decode().split("\r\n") if line.startswith("traceparent: ")], flush=True)
+print([line.split(": ", 1)[1] for line in head.decode().split("\r\n") if line.startswith(("traceparent: ", "baggage: "))], flush=True)
 PYTHON
 # heard ARGS…: with which context a call of xe with these options comes
 heard() {
@@ -252,7 +252,9 @@ heard() {
     python3 listen.py >heard &
     ear=$!
     until [ -s heard ]; do pause; done
-    "$@" "$tmp/xe" -s 127.0.0.1 -p "$(sed -n 1p heard)" -u root -pw xenkit --no-session-cache $trace vm-list >heard.xe 2>&1
+    own=--no-session-cache
+    [ -z "${client:-}" ] || own=--nossl
+    "$@" "${client:-$tmp/xe}" -s 127.0.0.1 -p "$(sed -n 1p heard)" -u root -pw xenkit $own $trace vm-list >heard.xe 2>&1
     wait $ear
     sed -n 2p heard
 }
@@ -261,9 +263,16 @@ is "calls have no context of tracing" "$(heard env)" "[]"
 trace="--traceparent 00-1-2-3"
 is "but that which is said" "$(heard env)" "['00-1-2-3']"
 is "which the environment goes before" "$(heard env TRACEPARENT=00-4-5-6)" "['00-4-5-6']"
+is "and what goes with it" "$(heard env BAGGAGE=k=v,l=w)" "['00-1-2-3', 'k=v,l=w']"
+trace=
+is "or without it" "$(heard env BAGGAGE=k=v)" "['k=v']"
+[ -z "$real" ] || is "as from the real one" "$(client=$real heard env BAGGAGE=k=v TRACEPARENT=00-1-2-3)" "$(heard env BAGGAGE=k=v TRACEPARENT=00-1-2-3)"
 run xe --traceparent "a
 b: c" vm-list
 check "what no header can have is refused" 1 "" '~traceparent'
+BAGGAGE="a
+b: c" run xe vm-list
+check "from the environment, too" 1 "" '~BAGGAGE'
 "$tmp/xe" -s 127.0.0.1 -p "$port" -u root -pw xenkit event-wait class=vm name-label=never &
 waiter=$!
 pause 0.3
