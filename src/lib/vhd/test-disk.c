@@ -399,6 +399,11 @@ static int verify_disk_crash(void *state, const char *folder, size_t n, char why
     char path[PATH_BYTES];
     return absent_or_whole(name_in(path, folder, "disk.vhd"), false, why);
 }
+static int run_create_new(void *state, const struct xk_fs *fs, struct xk_err *err)
+{
+    struct scene *s = state;
+    return create(fs, s->disk, VHD_FIXED, &s->random, err);
+}
 static int verify_base_crash(void *state, const char *folder, size_t n, char why[XK_FAULT_WHY_MAX])
 {
     char path[PATH_BYTES];
@@ -419,6 +424,7 @@ static void faults_and_crashes_leave_no_half_image(void **state)
         fail_msg("%s", why);
     crash_everywhere(&s, prepare_base, run_snapshot, verify_disk_crash, 8);
     crash_everywhere(&s, prepare_base, run_create, verify_base_crash, 8);
+    crash_everywhere(&s, prepare_base, run_create_new, verify_disk_crash, 8);
     scene_end(&s);
 }
 

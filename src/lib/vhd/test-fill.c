@@ -17,6 +17,7 @@ struct shop {
     char disk[PATH_BYTES], base[PATH_BYTES], copy[PATH_BYTES];
     uint8_t *model;
     char blank[PATH_BYTES]; /* a folder with the images as they are before */
+    size_t records;         /* of a run that was recorded: how many operations */
 };
 
 static void put_file(const char *to, const char *from)
@@ -231,6 +232,22 @@ static void cutting_off_a_fill_of_a_child(void **state)
     cut_fill(true, false);
 }
 
+/* As `vhd-util fill -b` of a snapshot: bitmaps say present where nothing is written. */
+static void cutting_off_the_tables_of_a_child(void **state)
+{
+    struct shop s;
+    struct xk_fault_log log;
+    char why[XK_FAULT_WHY_MAX] = "";
+
+    shop_make(&s, true);
+    s.tables_only = true;
+    record(&s, &log, run_fill);
+    if (xk_crash_loop(&log, 1, verify_fill_crash, &s, why) < 0)
+        fail_msg("%s", why);
+    xk_fault_log_done(&log);
+    shop_end(&s);
+}
+
 /* ---- copy ---- */
 
 static int run_copy(void *state, const struct xk_fs *fs, struct xk_err *err)
@@ -369,6 +386,78 @@ static void an_encrypted_copy_is_what_the_cipher_makes(void **state)
     shop_end(&s);
 }
 
+static const struct vhd_keyhash some_hash = {.set = true, .nonce = {1, 2, 3}, .hash = {4, 5, 6}};
+
+static int run_key(void *state, const struct xk_fs *fs, struct xk_err *err)
+{
+    const struct shop *s = state;
+    struct vhd v;
+
+    int code = vhd_open(&v, fs, s->disk, VHD_WRITE, err);
+    if (code < 0)
+        return code;
+    code = vhd_keyhash_write(&v, &some_hash, err);
+    vhd_close(&v);
+    return code;
+}
+
+/* A sound image, with that hash or with none. */
+static int look_at_key(const char *path, bool must_be_set, char why[XK_FAULT_WHY_MAX])
+{
+    struct vhd_keyhash k;
+    struct vhd_problems problems = {0};
+    struct xk_err err = {0};
+    struct vhd v;
+
+    int code = vhd_open(&v, xk_fs_posix(), path, VHD_READ, &err);
+    if (code == 0) {
+        code = vhd_audit(&problems, &v, NULL, &err);
+        if (code == 0 && problems.count > 0)
+            code = xk_fail(&err, -EPROTO, "%s", problems.items[0].evidence);
+        if (code == 0)
+            code = vhd_keyhash_read(&k, &v, &err);
+        if (code == 0 && (k.set || must_be_set) && memcmp(&k, &some_hash, sizeof(k)) != 0)
+            code = xk_fail(&err, -EPROTO, "the hash is another one, or half of one");
+        vhd_problems_done(&problems);
+        vhd_close(&v);
+    }
+    snprintf(why, XK_FAULT_WHY_MAX, "%s", err.text);
+    return code < 0 ? -EPROTO : 0;
+}
+
+static int verify_key_fault(void *state, const struct xk_fault_round *round, char why[XK_FAULT_WHY_MAX])
+{
+    const struct shop *s = state;
+    return look_at_key(s->disk, round->result == 0, why);
+}
+
+static int verify_key_crash(void *state, const char *folder, size_t n, char why[XK_FAULT_WHY_MAX])
+{
+    const struct shop *s = state;
+    char disk[PATH_BYTES];
+    return look_at_key(name_in(disk, folder, "disk.vhd"), n == s->records, why);
+}
+
+static void cutting_off_a_key(void **state)
+{
+    struct shop s;
+    struct xk_fault_log log;
+    char why[XK_FAULT_WHY_MAX] = "";
+
+    shop_make(&s, false);
+    assert_int_equal(create(xk_fs_posix(), s.disk, VHD_DYNAMIC, &s.w.random, &s.w.err), 0);
+    put_file(s.blank, s.disk);
+    const struct xk_fault_case faults = {"key", shop_again, run_key, verify_key_fault, &s, false};
+    if (xk_fault_loop(&faults, why) < 0)
+        fail_msg("%s", why);
+    record(&s, &log, run_key);
+    s.records = log.count;
+    if (xk_crash_loop(&log, 16, verify_key_crash, &s, why) < 0)
+        fail_msg("%s", why);
+    xk_fault_log_done(&log);
+    shop_end(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,10 +465,12 @@ int main(void)
         cmocka_unit_test(a_range_is_filled_and_nothing_else),
         cmocka_unit_test(cutting_off_a_fill),
         cmocka_unit_test(cutting_off_a_fill_of_a_child),
+        cmocka_unit_test(cutting_off_the_tables_of_a_child),
         cmocka_unit_test(copies_read_the_same),
         cmocka_unit_test(cutting_off_a_copy),
         cmocka_unit_test(the_cipher_is_aes_xts),
         cmocka_unit_test(an_encrypted_copy_is_what_the_cipher_makes),
+        cmocka_unit_test(cutting_off_a_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

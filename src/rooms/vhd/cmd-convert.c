@@ -301,6 +301,6 @@ const struct xk_command vhd_cmd_convert = {
     .opts_bytes = sizeof(struct convert_opts),
     .run = run,
     .help = "Reads raw, VHD, VHDX and qcow2 with their parents, writes raw, VHD and qcow2. SOURCE - and TARGET - are\n"
-            "standard input and output.",
+            "standard input and output. A new file is left to the page cache, as cp does; --sync waits for the disk.",
     .example = example,
 };

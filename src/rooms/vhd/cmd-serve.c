@@ -159,6 +159,13 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
         code = make_overlay(&overlay, app, opts, v, err);
     if (code == 0)
         code = serve(app, opts, overlay ? volume_overlay_view(overlay) : v, overlay, err);
+    if (code == 0 && overlay) {
+        /* The overlay itself was looked at with each commit. */
+        code = volume_check_names(v, err);
+        if (code == -ESTALE)
+            xk_err_hint(err, "%s stands on the file that was there before; give it that name back, or throw it away",
+                        opts->overlay);
+    }
     volume_overlay_close(overlay);
     volume_close(v);
     return code;

@@ -160,4 +160,31 @@ replaced "export-delta, one image" base.vhd "$X" vhd export-delta --from base.vh
 replaced "export-delta, the other" upper.vhd "$X" vhd export-delta --from base.vhd upper.vhd made.vhd
 replaced "export-delta --force, the old file" other.vhd "$X" vhd export-delta --force --from base.vhd upper.vhd other.vhd
 
+# served NAME FILE: a server for writers notices whichever file is replaced, and what came is left alone.
+served() {
+    # shellcheck disable=SC2254
+    case $1 in $only) ;; *) return ;; esac
+    rm -rf now && cp -a before now
+    (cd now && exec "$XENKIT" vhd serve --socket sock --writable --overlay new.vhd top.vhd) >"$out" 2>"$err" &
+    server=$!
+    await grep -q '^writable' "$out"
+    address="nbd+unix:///?socket=$PWD/now/sock"
+    qemu-io -f raw -c 'write -P 1 1M 64k' -c flush "$address" >/dev/null || diag "$1: the client could not write"
+    cp -p "now/$2" stranger && ln "now/$2" now/kept && cp stranger "now/stranger" && mv now/stranger "now/$2"
+    qemu-io -f raw -c 'write -P 2 1M 4k' -c flush "$address" >/dev/null 2>&1
+    kill "$server"
+    wait "$server"
+    is "$1: it ends with an error" "$?" 6
+    like "$1: that names the file" "$(cat "$err")" "$2 was replaced by another file"
+    ok "$1: what came is as it came" cmp "now/$2" stranger
+    ok "$1: what was there is sound" "$XENKIT" vhd check -q --only vhd --no-parents now/kept
+}
+if command -v qemu-io >/dev/null 2>&1; then
+    served "serve --writable, the overlay" new.vhd
+    served "serve --writable, the image" top.vhd
+    served "serve --writable, its parent" base.vhd
+else
+    skip "serve --writable" "qemu-io is not installed"
+fi
+
 done_testing
