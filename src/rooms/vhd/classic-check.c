@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SLACK_S 1800 /* clocks of file servers may be ahead */
 
@@ -278,6 +279,16 @@ static int find_overlap(struct pair *ret, const struct vhd_classic_image *i, uin
     return 0;
 }
 
+/* Whether the file has nothing there, which reads as zeros. */
+static bool is_hole(const struct vhd_classic_image *i, uint64_t at, size_t bytes)
+{
+    const struct xk_fs *const fs = i->file.fs;
+    const uint64_t start = i->start + at;
+    const int64_t data = fs->ops->seek(fs, i->file.fd, start, SEEK_DATA);
+
+    return data == -ENXIO || (data >= 0 && (uint64_t)data >= start + bytes);
+}
+
 static int check_data(struct vhd_classic_check *k, const struct vhd_classic_image *i, uint32_t block,
                       const uint8_t *bitmap)
 {
@@ -286,6 +297,8 @@ static int check_data(struct vhd_classic_check *k, const struct vhd_classic_imag
     const size_t bytes = at < end ? (size_t)XK_MIN((uint64_t)i->header.block_bytes, end - at) : 0;
     int result = 0;
 
+    if (bytes > 0 && is_hole(i, at, bytes))
+        return 0;
     memset(k->data + bytes, 0, i->header.block_bytes - bytes);
     const int code = bytes == 0 ? -EPIPE : vhd_classic_image_read(i, k->data, bytes / VHD_SECTOR * VHD_SECTOR, at);
     if (code < 0) {
@@ -350,6 +363,8 @@ static int check_blocks(struct vhd_classic_check *k, const struct vhd_classic_im
             k->stats->sectors_allocated += vhd_classic_block_sectors(i);
         if (k->check_data || k->stats)
             code = check_bitmap(k, i, n);
+        if (code == 0 && xk_stop_signal())
+            code = -EINTR;
     }
     return code;
 }
@@ -717,7 +732,7 @@ static int check_image(struct vhd_classic_check *k, const char *name)
     }
     code = check_parts(k, &i, name);
     vhd_classic_image_close(&i);
-    if (code < 0)
+    if (code < 0 && code != -EINTR)
         dump_metadata(k->classic, name);
     return code;
 }
@@ -764,7 +779,7 @@ static int check_parents(struct vhd_classic_check *k, const char *name)
             code = check_image(k, current);
         }
     }
-    if (code < 0)
+    if (code < 0 && code != -EINTR)
         vhd_classic_say(k->classic, "error checking parents: %d\n", code);
     return code;
 }

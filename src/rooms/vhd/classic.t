@@ -58,6 +58,25 @@ run vhdutil read -n blocks.vhd -R 2097155 -c 7
 check 'bytes of a block that is not there' 0 "@$(head -c 7 /dev/zero >want && echo want)"
 run vhdutil check -n short.vhd -b
 check 'data of an image with a footer of 511 bytes' 0 'short.vhd is valid'
+# Every block of 256 GiB has a place, and the file a hole there: data is looked for where the file has some.
+vhdutil create -n holes.vhd -s 262144
+python3 - holes.vhd <<'EOF'
+import struct, sys
+blocks, block_sectors, first = 131072, 4104, 16384
+with open(sys.argv[1], "r+b") as image:
+    footer = image.read(512)
+    image.seek(512 + 16)
+    table = struct.unpack(">Q", image.read(8))[0]
+    image.seek(table)
+    image.write(b"".join(struct.pack(">I", first + n * block_sectors) for n in range(blocks)))
+    image.seek((first + blocks * block_sectors) * 512)
+    image.write(footer)
+EOF
+run bash -c 'ulimit -t 15 && exec "$@"' - "$XENKIT" vhd-util check -n holes.vhd -b
+check 'data of blocks that are holes of the file is not read' 0 'holes.vhd is valid'
+run timeout -s TERM --preserve-status 0.1 "$XENKIT" vhd-util check -n holes.vhd -s
+is 'a check that is stopped has found nothing' "$(grep -c invalid "$out")" 0
+rm holes.vhd
 vhdutil read -n short.vhd -r 0 -c 20480 >short.out
 vhdutil read -n blocks.vhd -r 0 -c 20480 >blocks.out
 ok 'reading an image with a footer of 511 bytes' cmp short.out blocks.out
