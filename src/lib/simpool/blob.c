@@ -131,6 +131,7 @@ struct blob_put {
 };
 
 static const struct sim_transfer_kind put_kind;
+static const char no_space[] = "Unix.Unix_error(Unix.ENOSPC, \"write\", \"\")";
 
 static enum sim_transfer_step put_fails(struct blob_put *b, const char *why)
 {
@@ -156,7 +157,7 @@ static enum sim_transfer_step put_take(struct sim_transfer *t, const uint8_t *by
     struct blob_put *const b = (struct blob_put *)t;
 
     if (bytes_coming(t->pool) + count > BLOBS_BYTES_MAX)
-        return put_fails(b, "Unix.Unix_error(Unix.ENOSPC, \"write\", \"\")");
+        return put_fails(b, no_space);
     xk_buf_add(&b->bytes, bytes, count);
     *ret_taken = count;
     return b->bytes.error ? put_fails(b, "Out_of_memory") : SIM_TRANSFER_MORE;
@@ -174,7 +175,7 @@ static enum sim_transfer_step put_end(struct sim_transfer *t)
     }
     const int code = store(t->pool, blob, xk_buf_str(&b->bytes), b->bytes.len);
     if (code < 0)
-        return put_fails(b, code == -ENOSPC ? "Unix.Unix_error(Unix.ENOSPC, \"write\", \"\")" : "Out_of_memory");
+        return put_fails(b, code == -ENOSPC ? no_space : "Out_of_memory");
     return sim_transfer_succeed(t, NULL);
 }
 

@@ -54,7 +54,8 @@ static void audit_block_content(struct vhd_auditing *a, struct content *c, uint3
     const uint64_t disk_left = v->footer.current_bytes / VHD_SECTOR - (uint64_t)b * c->sectors;
     const uint32_t disk_sectors = (uint32_t)XK_MIN(disk_left, (uint64_t)c->sectors);
 
-    const bool hole = vhd_in_hole(&c->hole, v, (uint64_t)v->bat[b] * VHD_SECTOR, vhd_block_needs(a, b));
+    const bool hole =
+        vhd_in_hole(&c->hole, &v->file, v->file_bytes, (uint64_t)v->bat[b] * VHD_SECTOR, vhd_block_needs(a, b));
     if (hole) {
         memset(c->bitmap, 0, (size_t)vhd_bitmap_sectors(v) * VHD_SECTOR);
     } else if (vhd_read_bitmap(v, b, c->bitmap, NULL) < 0) {

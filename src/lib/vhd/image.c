@@ -452,12 +452,12 @@ uint64_t vhd_data_end(const struct vhd *v)
     return end;
 }
 
-bool vhd_in_hole(struct vhd_hole *h, const struct vhd *v, uint64_t start, uint64_t bytes)
+bool vhd_in_hole(struct vhd_hole *h, const struct xk_file *f, uint64_t file_bytes, uint64_t start, uint64_t bytes)
 {
     if (start < h->from || start + bytes > h->to) {
-        const int64_t data = v->file.fs->ops->seek(v->file.fs, v->file.fd, start, SEEK_DATA);
+        const int64_t data = f->fs->ops->seek(f->fs, f->fd, start, SEEK_DATA);
         h->from = start;
-        h->to = data == -ENXIO ? v->file_bytes : data < 0 ? start : (uint64_t)data;
+        h->to = data == -ENXIO ? file_bytes : data < 0 ? start : (uint64_t)data;
     }
     return start + bytes <= h->to;
 }

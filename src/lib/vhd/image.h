@@ -122,12 +122,12 @@ int vhd_write_batmap(struct vhd *v, struct xk_err *err);
 /*
  * Whether the file system has a hole where these bytes of the file lie, so that they are zeros without being read.
  * Asked in ascending order, one question to the system answers for all that lie in the same hole. Begin with a zeroed
- * one.
+ * one for each file.
  */
 struct vhd_hole {
     uint64_t from, to;
 };
-bool vhd_in_hole(struct vhd_hole *h, const struct vhd *v, uint64_t start, uint64_t bytes);
+bool vhd_in_hole(struct vhd_hole *h, const struct xk_file *f, uint64_t file_bytes, uint64_t start, uint64_t bytes);
 /*
  * For who reads or writes a block that has a place.
  * returns 0; -EBADMSG: it lies on the footer copy, the header or the table, so what is there is none of the disk's; or

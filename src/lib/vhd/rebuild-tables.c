@@ -533,7 +533,7 @@ static int repair_bitmap(struct bitmaps *m, struct rebuild *b, struct vhd *v, ui
     const size_t wanted = bitmap_bytes + (b->r->options.data ? (size_t)disk_sectors * VHD_SECTOR : 0);
 
     /* Only the last block can have bits past the end, and a hole has none at all. */
-    if ((!b->r->options.data && disk_sectors == sectors) || vhd_in_hole(&m->hole, v, at, wanted))
+    if ((!b->r->options.data && disk_sectors == sectors) || vhd_in_hole(&m->hole, &v->file, v->file_bytes, at, wanted))
         return 0;
     const int code = xk_file_read(&v->file, buf, wanted, at, b->err);
     if (code < 0)
@@ -592,8 +592,8 @@ static int make_map(uint8_t *map, uint64_t *ret_full, struct rebuild *b, const s
     for (uint32_t n = 0; n < v->blocks; n++) {
         if (xk_stop_signal())
             return xk_fail(b->err, -EINTR, "%s: stopped, nothing was changed", v->path);
-        if (v->bat[n] == VHD_BAT_FREE ||
-            vhd_in_hole(&hole, v, (uint64_t)v->bat[n] * VHD_SECTOR, (uint64_t)vhd_bitmap_sectors(v) * VHD_SECTOR))
+        if (v->bat[n] == VHD_BAT_FREE || vhd_in_hole(&hole, &v->file, v->file_bytes, (uint64_t)v->bat[n] * VHD_SECTOR,
+                                                     (uint64_t)vhd_bitmap_sectors(v) * VHD_SECTOR))
             continue;
         /* A bitmap that cannot be read is another problem; here it is not full. */
         if (vhd_read_bitmap(v, n, bitmap, NULL) == 0 && vhd_bits_full(bitmap, vhd_sectors_per_block(v))) {

@@ -14,7 +14,6 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
 #define SLACK_S 1800 /* clocks of file servers may be ahead */
 
@@ -279,16 +278,6 @@ static int find_overlap(struct pair *ret, const struct vhd_classic_image *i, uin
     return 0;
 }
 
-/* Whether the file has nothing there, which reads as zeros. */
-static bool is_hole(const struct vhd_classic_image *i, uint64_t at, size_t bytes)
-{
-    const struct xk_fs *const fs = i->file.fs;
-    const uint64_t start = i->start + at;
-    const int64_t data = fs->ops->seek(fs, i->file.fd, start, SEEK_DATA);
-
-    return data == -ENXIO || (data >= 0 && (uint64_t)data >= start + bytes);
-}
-
 static int check_data(struct vhd_classic_check *k, const struct vhd_classic_image *i, uint32_t block,
                       const uint8_t *bitmap)
 {
@@ -297,7 +286,7 @@ static int check_data(struct vhd_classic_check *k, const struct vhd_classic_imag
     const size_t bytes = at < end ? (size_t)XK_MIN((uint64_t)i->header.block_bytes, end - at) : 0;
     int result = 0;
 
-    if (bytes > 0 && is_hole(i, at, bytes))
+    if (bytes > 0 && vhd_in_hole(&k->hole, &i->file, i->bytes, i->start + at, bytes))
         return 0;
     memset(k->data + bytes, 0, i->header.block_bytes - bytes);
     const int code = bytes == 0 ? -EPIPE : vhd_classic_image_read(i, k->data, bytes / VHD_SECTOR * VHD_SECTOR, at);
@@ -342,6 +331,7 @@ static int check_blocks(struct vhd_classic_check *k, const struct vhd_classic_im
     struct pair bad = {UINT32_MAX, UINT32_MAX};
 
     int code = k->skip_overlaps ? 0 : find_overlap(&bad, i, sectors);
+    k->hole = (struct vhd_hole){0};
     for (uint32_t n = 0; n < i->blocks && code == 0; n++) {
         const uint32_t at = i->bat[n];
         if (at == VHD_BAT_FREE)

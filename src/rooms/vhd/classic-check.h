@@ -4,6 +4,7 @@
 #ifndef ROOMS_VHD_CLASSIC_CHECK_H
 #define ROOMS_VHD_CLASSIC_CHECK_H
 
+#include "lib/vhd/image.h"
 #include "rooms/vhd/classic-image.h"
 
 /* The numbers of one image of the chain; the image stays open, so that bitmaps can be compared at the end. */
@@ -19,6 +20,7 @@ struct vhd_classic_check {
     bool ignore_footer, ignore_parent_uuid, ignore_timestamps, check_data, skip_overlaps, collect_stats;
     bool primary_missing;
     uint8_t *bitmap, *data;          /* of one block */
+    struct vhd_hole hole;            /* of the image being checked */
     struct vhd_classic_stats *stats; /* of the image being checked; NULL without -s */
     struct vhd_classic_stats *all;   /* leaf first */
     size_t count;

@@ -19,6 +19,8 @@ static const struct xk_opt scan_opts[] = {
 
 static void put_image(struct xk_out *out, const struct vhd_survey_image *image)
 {
+    const char *const problem = image->problems->count ? image->problems->items[0].evidence : NULL;
+
     xk_row(out);
     xk_put_str(out, "path", image->path);
     if (!image->usable) {
@@ -30,7 +32,7 @@ static void put_image(struct xk_out *out, const struct vhd_survey_image *image)
         xk_put_none(out, "depth");
         xk_put_none(out, "parent");
         xk_put_none(out, "uuid");
-        xk_put_str(out, "problem", image->problems->count ? image->problems->items[0].evidence : NULL);
+        xk_put_str(out, "problem", problem);
         return;
     }
     xk_put_str(out, "type", vhd_type_name(image->footer.type));
@@ -43,7 +45,7 @@ static void put_image(struct xk_out *out, const struct vhd_survey_image *image)
         xk_put_none(out, "depth");
     xk_put_str(out, "parent", image->parent_text);
     xk_put_str(out, "uuid", xk_uuid_text(image->footer.uuid).s);
-    xk_put_str(out, "problem", image->problems->count ? image->problems->items[0].evidence : NULL);
+    xk_put_str(out, "problem", problem);
 }
 
 static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *err)
