@@ -333,6 +333,24 @@ static int show_help(struct xk_app *app, const struct xk_room *room, const struc
     return conclude(app, 0, &err, XK_ONE_SHOT);
 }
 
+static int open_results(struct xk_app *app, const struct xk_common *common, const char *const *operands, int count,
+                        struct xk_err *err)
+{
+    const struct xk_out_settings settings = {
+        .format = format_of(common), .file = common->out, .color = app->log->color, .fs = app->fs};
+
+    int r = xk_out_open(&app->out, &settings, err);
+    if (r < 0)
+        return r;
+    for (int i = 0; i < count && r == 0; i++)
+        r = xk_out_check_source(app->out, operands[i], err);
+    if (r < 0) {
+        xk_out_close(app->out);
+        app->out = NULL;
+    }
+    return r;
+}
+
 static int run_command(struct xk_app *app, const struct xk_room *room, const struct xk_command *command, int argc,
                        char **argv, bool json)
 {
@@ -360,9 +378,7 @@ static int run_command(struct xk_app *app, const struct xk_room *room, const str
         r = check_common(command, &common, count, &err);
     if (r == 0) {
         set_log(app->log, &common);
-        const struct xk_out_settings settings = {
-            .format = format_of(&common), .file = common.out, .color = app->log->color, .fs = app->fs};
-        r = xk_out_open(&app->out, &settings, &err);
+        r = open_results(app, &common, operands, count, &err);
     }
     if (r < 0)
         return refuse(app, &err, json);

@@ -75,6 +75,8 @@ struct xk_out {
     bool owns_fd;
     const char *where; /* for messages */
     struct xk_newfile file;
+    dev_t replaced_dev; /* of what stands at -o FILE; 0, 0: nothing that could be lost */
+    ino_t replaced_ino;
     uint64_t offset_bytes;
     int error;
 

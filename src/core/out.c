@@ -109,6 +109,10 @@ static int open_file(struct xk_out *out, const char *path, struct xk_err *err)
     const bool there = stat(path, &st) == 0;
 
     out->where = path;
+    if (there && !S_ISCHR(st.st_mode) && !S_ISFIFO(st.st_mode)) {
+        out->replaced_dev = st.st_dev;
+        out->replaced_ino = st.st_ino;
+    }
     if (is_device_path(path) || (there && !S_ISREG(st.st_mode))) {
         out->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
         if (out->fd < 0)
@@ -242,6 +246,15 @@ size_t xk_out_width(const struct xk_out *out)
 int xk_out_error(const struct xk_out *out)
 {
     return out->error ? out->error : out->buf.error;
+}
+
+int xk_out_check_source(const struct xk_out *out, const char *path, struct xk_err *err)
+{
+    struct stat st;
+
+    if (!out->replaced_ino || stat(path, &st) < 0 || st.st_dev != out->replaced_dev || st.st_ino != out->replaced_ino)
+        return 0;
+    return xk_fail(err, -EINVAL, "-o %s: the results would replace %s, which they are made from", out->where, path);
 }
 
 /* ---- text and bytes ---- */

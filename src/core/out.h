@@ -62,6 +62,12 @@ void xk_out_close(struct xk_out *out);
 enum xk_out_format xk_out_format(const struct xk_out *out);
 bool xk_out_is_terminal(const struct xk_out *out);
 size_t xk_out_width(const struct xk_out *out); /* columns; 0: not a terminal, never cut */
+/*
+ * Would a -o FILE replace this file, which the results are made from? Asked for each operand before a command runs;
+ * commands ask it for the files that they find themselves.
+ * returns   0; -EINVAL.
+ */
+int xk_out_check_source(const struct xk_out *out, const char *path, struct xk_err *err);
 
 /* ---- sections ---- */
 

@@ -240,6 +240,8 @@ int vhd_create(const struct xk_fs *fs, const struct vhd_create *how, struct xk_e
     if (how->reserve_bytes && how->reserve_bytes < how->bytes)
         return xk_fail(err, -EINVAL, "%s: tables for %s cannot hold a disk of %s", how->path,
                        xk_size(how->reserve_bytes).s, xk_size(how->bytes).s);
+    if (how->reserve_bytes && how->type == VHD_FIXED)
+        return xk_fail(err, -EINVAL, "%s: a fixed image has no tables to make larger", how->path);
     fill_footer(&l.footer, how->type, XK_ROUND_UP(how->bytes, unit), how->unix_seconds, how->random);
     if (how->type != VHD_FIXED)
         fill_tables(&l, XK_MAX(l.footer.current_bytes, how->reserve_bytes));
@@ -388,6 +390,46 @@ static int check_depth(const struct xk_fs *fs, const struct base *b, const struc
     return -ENOSPC;
 }
 
+/* The next one below, or NULL: there is none, or it is not to be found. */
+static char *path_below(const struct xk_fs *fs, const char *path, const struct vhd_parent_search *search, bool *ret_raw)
+{
+    struct vhd v;
+    char *below = NULL;
+
+    if (vhd_open(&v, fs, path, VHD_READ | VHD_NO_TABLES | VHD_DEVICES | VHD_BACKUP_OK, NULL) < 0)
+        return NULL;
+    if (v.footer.type == VHD_DIFFERENCING && vhd_find_parent(&below, &v, search, NULL) < 0)
+        below = NULL;
+    *ret_raw = vhd_uuid_is_null(v.header.parent_uuid);
+    vhd_close(&v);
+    return below;
+}
+
+/* An image that takes the place of one it stands on destroys that one's data, and its chain leads back to itself. */
+static int check_target(const struct xk_fs *fs, const struct base *b, const struct vhd_snapshot *how,
+                        struct xk_err *err)
+{
+    struct stat target, layer;
+    bool raw = b->raw;
+
+    if (stat(how->path, &target) < 0)
+        return 0;
+    xk_autofree char *path = xk_strdup(b->path);
+    if (!path)
+        return xk_fail_memory(err);
+    for (unsigned depth = 0; path && depth < VHD_DEPTH_MAX; depth++) {
+        if (stat(path, &layer) == 0 && layer.st_dev == target.st_dev && layer.st_ino == target.st_ino) {
+            xk_fail(err, -ELOOP, "%s: the new image would replace %s, which it stands on", how->path, path);
+            xk_err_hint(err, "give it a name of its own");
+            return -ELOOP;
+        }
+        char *const below = raw ? NULL : path_below(fs, path, &how->search, &raw);
+        free(path);
+        path = below;
+    }
+    return 0;
+}
+
 int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, struct vhd_snapshot_made *ret,
                  struct xk_err *err)
 {
@@ -395,6 +437,8 @@ int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, struct 
     xk_auto(base_done) struct base b = {0};
 
     int code = find_base(&b, fs, how, err);
+    if (code == 0)
+        code = check_target(fs, &b, how, err);
     if (code == 0)
         code = check_depth(fs, &b, how, &ret->depth, err);
     if (code < 0)

@@ -11,7 +11,7 @@ struct vhd_create {
     const char *path;
     uint64_t bytes;           /* of the disk; rounded up to 2 MiB unless exact */
     enum vhd_type type;       /* VHD_FIXED or VHD_DYNAMIC */
-    uint64_t reserve_bytes;   /* tables for a disk of this size (online growth); 0: just enough */
+    uint64_t reserve_bytes;   /* dynamic: tables for a disk of this size (online growth); 0: just enough */
     bool exact;               /* keep bytes as they are (a multiple of 512) */
     bool preallocate;         /* fixed: allocate the space instead of leaving a hole */
     bool overwrite;           /* replace an existing file; else -EEXIST */
@@ -54,7 +54,8 @@ struct vhd_snapshot_made {
 
 /*
  * A differencing image on top of a parent.
- * returns   as vhd_create(); -ENOSPC: depth_limit reached; the errors of opening the parent's chain.
+ * returns   as vhd_create(); -ENOSPC: depth_limit reached; -ELOOP: it would replace an image that it stands on; the
+ *           errors of opening the parent's chain.
  */
 int vhd_snapshot(const struct xk_fs *fs, const struct vhd_snapshot *how, struct vhd_snapshot_made *ret,
                  struct xk_err *err);

@@ -56,7 +56,9 @@ static int open_parent(struct vhd_chain *chain, struct vhd_classic *c, const cha
     xk_autofree char *owned = path;
     if (sparse)
         vhd_classic_say(c, "opening for sparse writes\n");
-    code = vhd_open(&chain->layers[1], c->app->fs, path, VHD_DEVICES, &err);
+    code = vhd_classic_image_mend(c, path, &err);
+    if (code == 0)
+        code = vhd_open(&chain->layers[1], c->app->fs, path, VHD_DEVICES, &err);
     if (code == 0) {
         chain->count = 2;
         const struct vhd *parent = &chain->layers[1];
@@ -81,7 +83,7 @@ static int64_t coalesce(struct vhd_classic *c, const char *name, bool sparse, bo
 
     int code = vhd_classic_image_try(c, name, VHD_CLASSIC_READ);
     if (code == 0)
-        code = vhd_open(&layers[0], c->app->fs, name, VHD_DEVICES, &err);
+        code = vhd_open(&layers[0], c->app->fs, name, VHD_DEVICES | VHD_BACKUP_OK, &err);
     if (code < 0) {
         code = vhd_classic_code(c, code, &err);
         vhd_classic_say(c, "error opening %s: %d\n", name, code);

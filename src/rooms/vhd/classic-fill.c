@@ -50,10 +50,9 @@ static bool fill_range(struct vhd_classic *c, const struct fill_words *w, struct
 int vhd_classic_fill(struct vhd_classic *c, int argc, char **argv)
 {
     struct fill_words w = {0};
-    struct vhd_fill how = {.open_flags = VHD_DEVICES};
+    struct vhd_fill how = {.open_flags = VHD_DEVICES | VHD_BACKUP_OK};
     struct vhd_filled filled = {0};
     struct xk_err err = {0};
-    struct vhd v;
     int letter;
 
     struct vhd_classic_options o = vhd_classic_options(c, argc, argv, "n:f:t:bBh");
@@ -87,13 +86,12 @@ int vhd_classic_fill(struct vhd_classic *c, int argc, char **argv)
     }
     int code = vhd_classic_image_try(c, w.name, VHD_CLASSIC_WRITE);
     if (code == 0)
-        code = vhd_open(&v, c->app->fs, w.name, VHD_WRITE | VHD_DEVICES, &err);
+        code = vhd_classic_image_mend(c, w.name, &err);
     if (code < 0) {
         code = vhd_classic_code(c, code, &err);
         vhd_classic_say(c, "error opening %s: %d\n", w.name, code);
         return code;
     }
-    vhd_close(&v);
     how.tables_only = w.tables_only;
     code = vhd_fill(&filled, c->app->fs, w.name, &how, &err);
     return code == 0 && filled.stopped ? -EINTR : vhd_classic_code(c, code, &err);
@@ -137,13 +135,14 @@ static int read_key(struct vhd_classic *c, struct copy_words *w, const char *pat
 
 static int copy(struct vhd_classic *c, const struct copy_words *w)
 {
+    enum { OPEN_FLAGS = VHD_DEVICES | VHD_BACKUP_OK };
     struct vhd_copied copied;
     struct xk_err err = {0};
     struct vhd v;
 
     int code = vhd_classic_image_try(c, w->name, VHD_CLASSIC_READ);
     if (code == 0)
-        code = vhd_open(&v, c->app->fs, w->name, VHD_DEVICES, &err);
+        code = vhd_open(&v, c->app->fs, w->name, OPEN_FLAGS, &err);
     if (code < 0) {
         code = vhd_classic_code(c, code, &err);
         vhd_classic_say(c, "error opening %s: %d\n", w->name, code);
@@ -169,7 +168,7 @@ static int copy(struct vhd_classic *c, const struct copy_words *w)
         .key_bytes = w->key_bytes,
         .unix_seconds = c->app->clock->utc_ns(c->app->clock) / (int64_t)XK_NS_PER_S,
         .random = c->app->random,
-        .open_flags = VHD_DEVICES,
+        .open_flags = OPEN_FLAGS,
     };
     return vhd_classic_code(c, vhd_copy(&copied, c->app->fs, &how, &err), &err);
 }

@@ -8,6 +8,7 @@
 
 #include "core/text.h"
 #include "lib/vhd/canon.h"
+#include "lib/vhd/repair.h"
 
 #include <string.h>
 #include <sys/xattr.h>
@@ -641,6 +642,19 @@ int vhd_classic_depth(struct vhd_classic_image *i, unsigned *ret)
     vhd_classic_image_close(&image);
     if (code == 0)
         *ret = depth;
+    return code;
+}
+
+int vhd_classic_image_mend(struct vhd_classic *c, const char *path, struct xk_err *err)
+{
+    struct vhd v;
+
+    int code = vhd_open(&v, c->app->fs, path, VHD_WRITE | VHD_DEVICES | VHD_BACKUP_OK, err);
+    if (code < 0)
+        return code;
+    if (v.footer_from_copy)
+        code = vhd_repair_footers(&v, false, c->app->random, err);
+    vhd_close(&v);
     return code;
 }
 

@@ -58,6 +58,11 @@ int vhd_classic_image_open(struct vhd_classic_image *ret, struct vhd_classic *c,
 int vhd_classic_image_open_file(struct vhd_classic_image *ret, struct vhd_classic *c, const char *path, unsigned flags);
 /* Only ask whether it can be opened: 0, or the errno value that the original prints. */
 int vhd_classic_image_try(struct vhd_classic *c, const char *path, unsigned flags);
+/*
+ * Before an image is written to whose footer at the end is damaged: write it, and the copy, from the copy.
+ * returns   0, also when nothing was to be done; the errors of opening and writing it.
+ */
+int vhd_classic_image_mend(struct vhd_classic *c, const char *path, struct xk_err *err);
 /* Harmless on a zeroed struct. */
 void vhd_classic_image_close(struct vhd_classic_image *i);
 

@@ -265,7 +265,7 @@ int vhd_classic_key(struct vhd_classic *c, int argc, char **argv)
 
     int code = vhd_classic_image_try(c, w.name, w.set ? VHD_CLASSIC_WRITE : VHD_CLASSIC_READ);
     if (code == 0)
-        code = vhd_open(&v, c->app->fs, w.name, VHD_DEVICES | (w.set ? VHD_WRITE : 0), &err);
+        code = vhd_open(&v, c->app->fs, w.name, VHD_DEVICES | VHD_BACKUP_OK | (w.set ? VHD_WRITE : 0), &err);
     if (code < 0) {
         code = vhd_classic_code(c, code, &err);
         vhd_classic_complain(c, "failed to open %s: %d\n", w.name, code);

@@ -21,15 +21,22 @@ static int resize_usage(struct vhd_classic *c)
     return -EINVAL;
 }
 
+struct stages {
+    struct vhd_classic *classic;
+    bool begun; /* the journal is there */
+};
+
 static int at_stage(void *context, enum vhd_resize_stage stage)
 {
+    struct stages *const s = context;
     static const char *const points[] = {
         [VHD_RESIZE_BEGUN] = "VHD_UTIL_TEST_FAIL_RESIZE_BEGIN",
         [VHD_RESIZE_DATA_MOVED] = "VHD_UTIL_TEST_FAIL_RESIZE_DATA_MOVED",
         [VHD_RESIZE_METADATA_MOVED] = "VHD_UTIL_TEST_FAIL_RESIZE_METADATA_MOVED",
         [VHD_RESIZE_ENDED] = "VHD_UTIL_TEST_FAIL_RESIZE_END",
     };
-    return vhd_classic_fails_at(context, points[stage]) ? -ECANCELED : 0;
+    s->begun = true;
+    return vhd_classic_fails_at(s->classic, points[stage]) ? -ECANCELED : 0;
 }
 
 /* The image as it is before; closed again. */
@@ -40,7 +47,7 @@ static int look(struct vhd_footer *ret, uint64_t *ret_most, struct vhd_classic *
 
     int code = vhd_classic_image_try(c, name, VHD_CLASSIC_READ);
     if (code == 0)
-        code = vhd_open(&v, c->app->fs, name, VHD_DEVICES | VHD_NO_TABLES, &err);
+        code = vhd_open(&v, c->app->fs, name, VHD_DEVICES | VHD_NO_TABLES | VHD_BACKUP_OK, &err);
     if (code < 0) {
         code = vhd_classic_code(c, code, &err);
         vhd_classic_say(c, "error opening %s: %d\n", name, code);
@@ -76,10 +83,24 @@ static int resize_fast(struct vhd_classic *c, const char *name, const struct vhd
     return vhd_classic_code(c, code, &err);
 }
 
+/* What the original's journal is to keep must be whole: both footers, the header, the table, the batmap. */
+static int check_metadata(struct vhd_classic *c, const char *name)
+{
+    struct vhd v;
+
+    if (vhd_open(&v, c->app->fs, name, VHD_DEVICES, NULL) < 0)
+        return -EINVAL;
+    const bool whole =
+        v.copy_state == VHD_GOOD && !v.short_footer && (v.batmap_state == VHD_GOOD || v.batmap_state == VHD_ABSENT);
+    vhd_close(&v);
+    return whole ? 0 : -EINVAL;
+}
+
 static int resize_journaled(struct vhd_classic *c, const char *name, const char *journal, const struct vhd_footer *old,
                             uint64_t bytes)
 {
     struct vhd_resized resized;
+    struct stages stages = {.classic = c};
     struct xk_err err = {0};
     struct stat st;
 
@@ -87,6 +108,8 @@ static int resize_journaled(struct vhd_classic *c, const char *name, const char 
     int code = old->type == VHD_FIXED ? -EINVAL : 0;
     if (stat(journal, &st) == 0 && !S_ISBLK(st.st_mode))
         code = -EEXIST;
+    if (code == 0)
+        code = check_metadata(c, name);
     if (code < 0) {
         vhd_classic_say(c, "creating journal failed: %d\n", code);
         return code;
@@ -95,16 +118,17 @@ static int resize_journaled(struct vhd_classic *c, const char *name, const char 
         return 0;
     if (bytes < old->current_bytes) {
         vhd_classic_say(c, "dynamic shrink not fully implemented\n");
+        stages.begun = true;
         code = -ENOSYS;
     } else {
-        const struct vhd_resize how = {.bytes = bytes, .journal = journal, .stage = at_stage, .context = c};
+        const struct vhd_resize how = {.bytes = bytes, .journal = journal, .stage = at_stage, .context = &stages};
         code = vhd_resize(&resized, c->app->fs, name, &how, &err);
         if (code == -ECANCELED)
             return -EINVAL;
         code = vhd_classic_code(c, code, &err);
     }
     if (code < 0)
-        vhd_classic_say(c, "resize failed: %d\n", code);
+        vhd_classic_say(c, "%s failed: %d\n", stages.begun ? "resize" : "creating journal", code);
     return code;
 }
 

@@ -91,6 +91,15 @@ static int copy_out(struct xk_app *app, const struct vhd_chain *chain, uint64_t 
     return code;
 }
 
+static int check_output(const struct xk_app *app, const struct vhd_chain *chain, struct xk_err *err)
+{
+    int code = chain->raw.open ? xk_out_check_source(app->out, chain->raw_path, err) : 0;
+
+    for (size_t i = 0; i < chain->count && code == 0; i++)
+        code = xk_out_check_source(app->out, chain->layers[i].path, err);
+    return code;
+}
+
 static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *err)
 {
     const struct read_opts *opts = args->opts;
@@ -109,7 +118,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     if (opts->offset > size) {
         code = xk_fail(err, -EINVAL, "%s: offset %llu lies past the end of the disk (%llu bytes)", args->operands[0],
                        (unsigned long long)opts->offset, (unsigned long long)size);
-    } else {
+    } else if ((code = check_output(app, &chain, err)) == 0) {
         if (opts->length == UINT64_MAX || xk_add(opts->offset, opts->length, &end) || end > size)
             end = size;
         code = copy_out(app, &chain, opts->offset, end, err);

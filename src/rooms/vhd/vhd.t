@@ -212,6 +212,82 @@ run xenkit vhd check kept.vhd
 check "the one before is sound" 0 -
 ok "and holds the disk" xenkit vhd compare kept.vhd want.raw
 
+# ---- what is read is not replaced by what comes of it ----
+
+mkdir ground
+cp want.raw ground/raw
+xenkit vhd convert -q ground/raw ground/root.vhd >/dev/null
+for names in "mid root" "top mid" "onraw raw"; do
+    # shellcheck disable=SC2086
+    set -- $names
+    printf '%s' "$1" | dd of=want.raw bs=512 seek=9 conv=notrunc status=none
+    xenkit vhd export-delta -q --from "$(echo ground/"$2"*)" want.raw "ground/$1.vhd" >/dev/null
+done
+ln -s mid.vhd ground/link
+(cd ground && sha256sum -- *) >ground.sums
+stands() { # NAME STATUS TEXT WORDS…
+    name=$1 want=$2 text=$3
+    shift 3
+    run env -C ground "$XENKIT" "$@"
+    check "$name" "$want" - "~$text"
+    ok "$name: nothing is lost" sh -c '(cd ground && sha256sum -- *) | cmp -s - ground.sums'
+}
+on="which it stands on"
+stands "a snapshot over its parent" 6 "$on" vhd snapshot --force --parent top.vhd top.vhd
+stands "over its parent's root" 6 "$on" vhd snapshot --force --parent top.vhd root.vhd
+stands "over what a link leads to" 6 "$on" vhd snapshot --force --parent top.vhd link
+stands "over the raw disk below" 6 "$on" vhd snapshot --force --parent onraw.vhd raw
+stands "over the raw parent itself" 6 "$on" vhd snapshot --force --raw --parent raw raw
+stands "a dry run of it" 6 "$on" vhd snapshot --force --dry-run --parent top.vhd mid.vhd
+stands "vhd-util snapshot over its parent" 40 "failed to create: -40" vhd-util snapshot -n top.vhd -p top.vhd
+stands "over its root" 40 "failed to create: -40" vhd-util snapshot -n root.vhd -p top.vhd
+stands "over a raw parent" 40 "failed to create: -40" vhd-util snapshot -n raw -p raw -m
+stands "a copy over its parent" 6 "$on" vhd copy --force top.vhd mid.vhd
+stands "over itself" 2 "is the image itself" vhd copy --force top.vhd top.vhd
+stands "a conversion over a parent" 2 "part of the source" vhd convert --force top.vhd root.vhd
+stands "a delta over what it stands on" 2 "$on" vhd export-delta --force --from mid.vhd top.vhd root.vhd
+stands "bytes over their image" 2 "made from" vhd read -o top.vhd top.vhd
+stands "over its parent" 2 "made from" vhd read -o root.vhd top.vhd
+stands "over the raw disk below it" 2 "made from" vhd read -o raw onraw.vhd
+stands "a report over the second image" 2 "made from" vhd info -o link root.vhd mid.vhd
+stands "a document over its image" 2 "made from" vhd info --json -o top.vhd top.vhd
+run xenkit vhd snapshot --force --parent ground/mid.vhd ground/top.vhd
+check "another child may be replaced" 0 -
+run xenkit vhd read -o ground/raw ground/top.vhd
+check "and a file that nobody reads" 0
+ok "with the disk" xenkit vhd compare -q ground/raw ground/mid.vhd
+
+# ---- what the original does with an image that has only the copy of its footer ----
+
+xenkit vhd convert -q want.raw ends.vhd >/dev/null
+for damage in zeros "a wrong sum" "a byte less"; do
+    cp ends.vhd cut.vhd
+    case $damage in
+    zeros) dd if=/dev/zero of=cut.vhd bs=512 count=1 seek=$(($(stat -c %s cut.vhd) / 512 - 1)) conv=notrunc status=none ;;
+    "a wrong sum") printf x | dd of=cut.vhd bs=1 seek=$(($(stat -c %s cut.vhd) - 400)) conv=notrunc status=none ;;
+    *) truncate -s -100 cut.vhd ;;
+    esac
+    rm -f new.vhd
+    run xenkit vhd-util copy -n cut.vhd -N new.vhd
+    check "footer of $damage: it is copied" 0
+    ok "with the disk" xenkit vhd compare -q new.vhd want.raw
+    run xenkit vhd-util snapshot -n upon.vhd -p cut.vhd
+    check "it gets a child" 0
+    xenkit vhd export-delta -q --from ends.vhd ground/raw upon-it.vhd >/dev/null
+    cp cut.vhd ends.vhd.cut && mv ends.vhd whole.vhd && mv ends.vhd.cut ends.vhd
+    run xenkit vhd-util coalesce -n upon-it.vhd
+    check "a child is merged into it" 0 -
+    ok "with its data" xenkit vhd compare -q ends.vhd ground/raw
+    run xenkit vhd-util check -n ends.vhd
+    check "and it is sound again" 0 -
+    mv whole.vhd ends.vhd
+    run xenkit vhd-util fill -n cut.vhd
+    check "it is filled" 0
+    run xenkit vhd-util check -n cut.vhd
+    check "and is sound" 0 -
+    ok "and has its data" xenkit vhd compare -q cut.vhd want.raw
+done
+
 # ---- a small file that claims to be full of blocks ----
 
 xenkit vhd create -q --size 2040G crowd.vhd >/dev/null
