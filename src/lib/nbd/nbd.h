@@ -44,7 +44,7 @@ struct nbd_settings {
     unsigned connections_max;
     uint64_t idle_ns;   /* a client that asks for nothing is disconnected after that; 0: never */
     uint64_t commit_ns; /* how long changes may wait for stable storage when nobody flushes */
-    bool once;          /* end after the last client */
+    bool once;          /* end after the last client that opened the export, as qemu-nbd does without -t */
     struct xk_log *log;
     const struct xk_clock *clock;
 };
@@ -67,8 +67,8 @@ int nbd_listen(struct nbd_server **ret, const struct nbd_settings *settings, str
 const char *nbd_uri(const struct nbd_server *s);
 uint16_t nbd_port(const struct nbd_server *s); /* 0: a Unix socket */
 /*
- * Serve until a signal asks for an end (or, with once, until the last client is gone). Requests that are being worked
- * on are finished and answered; changes are flushed.
+ * Serve until a signal asks for an end (or, with once, until the last client that opened it is gone). Requests that are
+ * being worked on are finished and answered; changes are flushed.
  *
  * returns   0; errors of polling and of the last flush.
  */

@@ -1,4 +1,5 @@
 /* `xenkit vhd convert`: from one format into another, chains flattened, pipes on either side. */
+#include "rooms/vhd/pipe.h"
 #include "rooms/vhd/room.h"
 
 #include "core/text.h"
@@ -8,7 +9,6 @@
 #include <string.h>
 
 #define STDIN_NAME "/dev/stdin"
-#define MARK_BYTES 8
 
 struct convert_opts {
     int from, to; /* to: 0 is by name, else one more than enum convert_format without the fixed VHD; see target_of() */
@@ -96,8 +96,9 @@ static int check_pipes(struct xk_app *app, const struct convert_opts *opts, bool
         return usage(err, "--compare reads the target back, and standard output cannot be read");
     if (from_pipe && opts->compare)
         return usage(err, "--compare reads the source again, and a pipe cannot be read twice");
-    if (from_pipe && opts->from != VOLUME_AUTO && opts->from != VOLUME_RAW)
-        return usage(err, "only a raw disk can be read from a pipe; other formats need their tables first");
+    if (from_pipe && opts->from != VOLUME_AUTO && opts->from != VOLUME_RAW && opts->from != VOLUME_VHD)
+        return usage(err,
+                     "only a raw disk or a fixed VHD can be read from a pipe; other formats need their tables first");
     if (from_pipe && opts->dry_run)
         return usage(err, "--dry-run cannot look into a pipe");
     if (!from_pipe && opts->size)
@@ -106,46 +107,6 @@ static int check_pipes(struct xk_app *app, const struct convert_opts *opts, bool
 }
 
 /* ---- pipes ---- */
-
-struct input {
-    bool raw; /* said to be raw: whatever it begins with */
-    uint8_t mark[MARK_BYTES];
-    size_t marked;
-};
-
-/* A pipe with a qcow2 in it would become a disk that begins with a qcow2 header. */
-static int check_mark(const struct input *in, struct xk_err *err)
-{
-    const bool image = memcmp(in->mark, "vhdxfile", 8) == 0 || memcmp(in->mark, "conectix", 8) == 0 ||
-                       memcmp(in->mark, "v_poison", 8) == 0 || memcmp(in->mark, "QFI\xfb", 4) == 0;
-
-    if (!image)
-        return 0;
-    return usage(err,
-                 "standard input is a disk image, not a raw disk; only a raw disk can be read from a pipe (--from raw "
-                 "takes it as it is)");
-}
-
-static ssize_t pull(void *context, void *buf, size_t bytes, struct xk_err *err)
-{
-    struct input *const in = context;
-    ssize_t got;
-
-    do
-        got = read(STDIN_FILENO, buf, bytes);
-    while (got < 0 && errno == EINTR && !xk_stop_signal());
-    if (got < 0)
-        return xk_fail_sys(err, -errno, "standard input");
-    if (!in->raw && in->marked < MARK_BYTES && got > 0) {
-        const size_t more = XK_MIN((size_t)got, MARK_BYTES - in->marked);
-        memcpy(in->mark + in->marked, buf, more);
-        in->marked += more;
-        const int code = in->marked == MARK_BYTES ? check_mark(in, err) : 0;
-        if (code < 0)
-            return code;
-    }
-    return got;
-}
 
 static int push(void *context, const void *buf, size_t bytes, struct xk_err *err)
 {
@@ -192,6 +153,7 @@ static int count_data(void *context, const struct volume_extent *e)
 struct job {
     struct convert how;
     const char *source_name;
+    enum volume_format source_format;
     struct convert_made made;
     uint64_t elapsed_ns;
     bool dry_run;
@@ -227,7 +189,7 @@ static void report(struct xk_out *out, const struct job *job)
 
     xk_out_record(out, "converted");
     xk_put_str(out, "source", job->source_name);
-    xk_put_str(out, "source_format", volume_format_names[how->source ? how->source->format : VOLUME_RAW]);
+    xk_put_str(out, "source_format", volume_format_names[job->source_format]);
     xk_put_u64(out, "layers", how->source ? how->source->layers : 1);
     xk_put_str(out, "target", how->path);
     xk_put_str(out, "target_format", convert_format_names[how->to]);
@@ -255,11 +217,11 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     const bool to_pipe = is_dash(target);
     const struct volume_options options = {
         .format = (enum volume_format)opts->from, .chain_root = opts->chain_root, .use_copy = opts->use_copy};
-    struct input input = {.raw = opts->from == VOLUME_RAW};
+    struct pipe_input input = {.fd = STDIN_FILENO, .format = (enum volume_format)opts->from, .log = app->log};
     struct volume *opened = NULL;
     struct job job = {
         .how = {.fs = app->fs,
-                .pull = pull,
+                .pull = vhd_pipe_pull,
                 .pull_context = &input,
                 .pull_bytes = opts->size,
                 .path = to_pipe ? NULL : target,
@@ -283,6 +245,7 @@ static int run(struct xk_app *app, const struct xk_args *args, struct xk_err *er
     job.how.source = opened;
     if (code == 0)
         code = do_job(app, &job, err);
+    job.source_format = opened ? opened->format : input.format;
     if (code == 0 && !to_pipe)
         report(app->out, &job);
     volume_close(opened);

@@ -29,7 +29,7 @@ static const struct xk_opt serve_opts[] = {
     XK_OPT_TEXT(0, "overlay", struct serve, overlay, "NEW", "the new image that takes what clients write"),
     XK_OPT_DURATION(0, "commit", struct serve, commit, "TIME",
                     "put changes on stable storage when nobody flushes for so long [5s]"),
-    XK_OPT_FLAG(0, "once", struct serve, once, "end after the last client"),
+    XK_OPT_FLAG(0, "once", struct serve, once, "end after the last client that opened the export"),
     XK_OPT_U64(0, "connections", struct serve, connections, "N", 1, NBD_CONNECTIONS_MAX,
                "clients at the same time [1024]"),
     XK_OPT_DURATION(0, "idle", struct serve, idle, "TIME", "disconnect a client that asks for nothing for so long"),

@@ -91,6 +91,55 @@ stream "cat small.raw | \"$XENKIT\" vhd convert --to vhd - -"
 check "but no tables before the data" 2 "" "~its tables come first"
 stream "cat a.vhd | \"$XENKIT\" vhd convert - x.raw"
 check "an image in a pipe is not taken for a raw disk" 2 "" "~is a disk image, not a raw disk"
+# A fixed VHD through a pipe: its footer stands behind the disk, and is none of it. How the pieces come must not matter.
+patch_byte() {
+    printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+stream "cat f.vhd | \"$XENKIT\" vhd convert - pipe.raw && cmp pipe.raw small.raw"
+check "a fixed VHD from a pipe is known by its end" 0 "~source format: +vhd$" "~its footer was left away"
+stream "cat f.vhd | \"$XENKIT\" vhd convert --from vhd --to vhd --fixed - - | head -c -512 | cmp - small.raw"
+check "and from a pipe to a pipe, said to be one" 0 "" ""
+stream "cat f.vhd | \"$XENKIT\" vhd convert --size 5M --json - pipe.qcow2 && \"$XENKIT\" vhd compare -q pipe.qcow2 small.raw"
+check "with the size of its disk announced" 0 '~"source_format":"vhd"' -
+for at in 100 $((5 * 1048576 - 1)) $((5 * 1048576)) $((5 * 1048576 + 1)) $((5 * 1048576 + 511)); do
+    stream "{ head -c $at f.vhd; sleep 0.1; tail -c +$((at + 1)) f.vhd; } | \"$XENKIT\" vhd convert -q --force - pipe.raw && cmp pipe.raw small.raw"
+    check "in two pieces, the second from byte $at" 0 "~format: +vhd$" ""
+done
+stream "cat f.vhd | \"$XENKIT\" vhd convert --from raw - asis.raw && cmp asis.raw f.vhd"
+check "--from raw keeps the footer" 0 "~source format: +raw$" ""
+(head -c -512 f.vhd && tail -c 512 f.vhd | head -c 511) >short.vhd
+patch_byte short.vhd $((5 * 1048576 + 510)) '\0'
+run xenkit vhd check short.vhd
+check "(a footer of 511 bytes is one)" - -
+stream "cat short.vhd | \"$XENKIT\" vhd convert - short.raw && cmp short.raw small.raw"
+check "a fixed VHD with a footer of 511 bytes" 0 "~source format: +vhd$" "~left away"
+for size in 0 1 511 512 513 1024; do
+    head -c "$size" /dev/urandom >tiny.raw
+    stream "cat tiny.raw | \"$XENKIT\" vhd convert -q --force - made.raw && cmp tiny.raw made.raw"
+    check "a raw disk of $size bytes is all there" 0 "~format: +raw$" ""
+done
+
+# Near misses: what is no footer, or the footer of another disk, belongs to the disk.
+cp f.vhd miss.img
+patch_byte miss.img $((5 * 1048576 + 90)) 'x'
+stream "cat miss.img | \"$XENKIT\" vhd convert - miss.raw && cmp miss.raw miss.img"
+check "a wrong checksum: a raw disk" 0 "~source format: +raw$" ""
+stream "cat miss.img | \"$XENKIT\" vhd convert --from vhd - no.raw"
+check "said to be a VHD, it is refused" 5 "" "~does not end in the footer of a fixed VHD"
+nok "and nothing is left" test -e no.raw
+(cat f.vhd && printf '%512s' '') >miss.img
+stream "cat miss.img | \"$XENKIT\" vhd convert --force - miss.raw && cmp miss.raw miss.img"
+check "a footer that is not at the end: a raw disk" 0 "~source format: +raw$" ""
+(printf '%512s' '' && cat f.vhd) >miss.img
+stream "cat miss.img | \"$XENKIT\" vhd convert --force - miss.raw && cmp miss.raw miss.img"
+check "another disk's footer at the end: a raw disk" 0 "~source format: +raw$" "~of a fixed VHD of 5242880 bytes, and 5243392 came before it: taken for a raw disk"
+stream "cat miss.img | \"$XENKIT\" vhd convert --from vhd - no.raw"
+check "said to be a VHD, that is refused, too" 5 "" "~of a fixed VHD of 5242880 bytes, and 5243392 came"
+(cat small.raw && tail -c 512 a.vhd) >miss.img
+stream "cat miss.img | \"$XENKIT\" vhd convert --force - miss.raw && cmp miss.raw miss.img"
+check "the footer of a dynamic image: a raw disk" 0 "~source format: +raw$" "~of a dynamic VHD"
+stream "cat a.vhd | \"$XENKIT\" vhd convert --from vhd - x.raw"
+check "a dynamic image in a pipe is refused by name" 2 "" "~only a raw disk or a fixed VHD"
 stream "\"$XENKIT\" vhd convert - x.raw <a.vhd && cmp x.raw small.raw"
 check "a redirected file is a file" 0 "~source format: +vhd$"
 stream "\"$XENKIT\" vhd convert --json a.vhd -"
@@ -144,6 +193,12 @@ from() {
 }
 from "dynamic VHD" vpc -o force_size
 from "fixed VHD" vpc -o force_size,subformat=fixed
+for options in subformat=fixed force_size,subformat=fixed; do
+    qemu-img convert -f raw -O vpc -o "$options" disk.raw from.img
+    qemu-img convert -f vpc -O raw from.img want.raw
+    stream "cat from.img | \"$XENKIT\" vhd convert -q - from.raw --force && cmp want.raw from.raw"
+    check "what qemu-img writes with $options, through a pipe" 0 "~format: +vhd$"
+done
 from "VHD rounded up to cylinders" vpc
 from "VHDX" vhdx
 from "fixed VHDX" vhdx -o subformat=fixed

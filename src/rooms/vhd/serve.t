@@ -177,6 +177,42 @@ pass "the socket of a killed server is taken over"
 ok "a client with --once" timeout 60 nbdcopy "$uri" got5.raw
 finish "ends it"
 
+# Which clients count for --once is what it is with qemu-nbd: those that opened the export, whatever they did then.
+# ended_by PROGRAM…: "ends" or "stays", of the server $server at $uri. It is ended.
+ended_by() {
+    timeout 30 "$@" "$uri" >/dev/null 2>&1
+    for _ in $(seq 20); do
+        kill -0 "$server" 2>/dev/null || break
+        sleep 0.05
+    done
+    kill "$server" 2>/dev/null && echo stays || echo ends
+}
+hang_up() { # a client that leaves before it has said anything: bash has no Unix sockets
+    python3 -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1].split("=")[1])
+s.recv(18)' "$1"
+}
+export -f hang_up
+command -v qemu-nbd >/dev/null || skip_all "qemu-nbd is not installed"
+for client in "nbdinfo --size" "nbdinfo" "nbdinfo --map" "nbdinfo --list" "hang_up"; do
+    uri=nbd+unix:///?socket=$PWD/q.sock
+    rm -f q.sock
+    qemu-nbd -f raw -r -k "$PWD/q.sock" want.raw &
+    server=$!
+    until [ -S q.sock ]; do sleep 0.05; done
+    theirs=$(ended_by bash -c "$client \"\$0\"")
+    wait "$server" 2>/dev/null
+    start --socket once.sock --once top.vhd
+    ours=$(ended_by bash -c "$client \"\$0\"")
+    is "--once after $client: as qemu-nbd" "$ours" "$theirs"
+    finish "the status is 0 all the same"
+done
+start --socket once.sock --once top.vhd
+nbdinfo --list "$uri" >/dev/null
+ok "who only lists does not end it before another has opened the export" nbdinfo --size "$uri"
+finish "who has opened it does"
+
 # ---- requests that are smaller than what a format stores at once ----
 
 xenkit vhd convert -q want.raw small.qcow2 >/dev/null
