@@ -45,6 +45,7 @@ static const struct {
     {EUCLEAN, XK_EXIT_DAMAGED},
     {EILSEQ, XK_EXIT_DAMAGED},
     {EFBIG, XK_EXIT_DAMAGED},
+    {ELOOP, XK_EXIT_DAMAGED}, /* of images; file systems' own are told as XK_EXIT_IO */
     {ETIMEDOUT, XK_EXIT_TIMEOUT},
     {ETIME, XK_EXIT_TIMEOUT},
 };

@@ -222,6 +222,11 @@ int xk_file_open(struct xk_file *ret, const struct xk_fs *fs, const char *path, 
                  struct xk_err *err)
 {
     const int fd = fs->ops->open(fs, path, flags, mode);
+    if (fd < 0 && path[0] == '\0') {
+        xk_fail(err, fd, "a file's name is empty");
+        xk_err_exit(err, XK_EXIT_USAGE);
+        return fd;
+    }
     if (fd < 0)
         return fail_fs(err, fd, "cannot %s %s", flags & O_CREAT && flags & O_EXCL ? "create" : "open", path);
     *ret = (struct xk_file){.fs = fs, .fd = fd, .open = true, .path = path};

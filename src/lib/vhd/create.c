@@ -421,6 +421,7 @@ static int check_target(const struct xk_fs *fs, const struct base *b, const stru
         if (stat(path, &layer) == 0 && layer.st_dev == target.st_dev && layer.st_ino == target.st_ino) {
             xk_fail(err, -ELOOP, "%s: the new image would replace %s, which it stands on", how->path, path);
             xk_err_hint(err, "give it a name of its own");
+            xk_err_exit(err, XK_EXIT_USAGE);
             return -ELOOP;
         }
         char *const below = raw ? NULL : path_below(fs, path, &how->search, &raw);

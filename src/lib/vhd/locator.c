@@ -94,12 +94,21 @@ int vhd_parent_name(char **ret, const struct vhd *v, struct xk_err *err)
     return *ret ? 0 : xk_fail_memory(err);
 }
 
+static int fail_not_utf8(struct xk_err *err, const char *what, const char *text)
+{
+    xk_fail(err, -EILSEQ, "the %s %s is not UTF-8 and cannot be stored as a parent", what, text);
+    xk_err_exit(err, XK_EXIT_CANNOT);
+    return -EILSEQ;
+}
+
 int vhd_set_parent_name(struct vhd_header *h, const char *parent, struct xk_err *err)
 {
     xk_auto(xk_buf_done) struct xk_buf name = XK_BUF_INIT(sizeof(h->parent_name));
     const int code = xk_utf8_to_utf16(&name, xk_base_name(parent), true);
     if (code == -ENOMEM)
         return xk_fail_memory(err);
+    if (code == -EILSEQ)
+        return fail_not_utf8(err, "name", parent);
     if (code < 0)
         return xk_fail(err, code == -EFBIG ? -ENAMETOOLONG : code,
                        "%s: the name cannot be stored as UTF-16 in 512 bytes", parent);
@@ -233,7 +242,7 @@ int vhd_locator_texts_make(struct vhd_locator_texts *ret, const char *child_dir,
     if (code == 0)
         code = xk_utf8_to_utf16(&ret->w2ru, xk_buf_str(&windows), false);
     if (code == -EILSEQ)
-        xk_fail(err, code, "the path %s is not UTF-8 and cannot be stored as a parent", relative);
+        code = fail_not_utf8(err, "path", relative);
     else if (code == -EFBIG)
         code = xk_fail(err, -ENAMETOOLONG, "the path %s is too long to be stored as a parent", relative);
     else if (code < 0)

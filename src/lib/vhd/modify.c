@@ -379,6 +379,8 @@ int vhd_reparent(struct vhd *v, const struct vhd_reparent *how, struct xk_err *e
         return xk_fail_sys(err, -errno, "%s", v->path);
 
     int code = look_at_parent(&next, &below, v, parent, how->raw, err);
+    if (code == -ELOOP)
+        xk_err_exit(err, XK_EXIT_USAGE);
     if (code == 0)
         code = vhd_set_parent_name(&next, parent, err);
     if (code == 0)

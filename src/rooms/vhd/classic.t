@@ -109,6 +109,13 @@ check 'a loop of parents ends a check' 40 '~^error checking parents: -40$'
 run timeout 10 "$XENKIT" vhd-util scan -p -a loop-a.vhd
 check 'a loop of parents is drawn once' 0 '~^   vhd=loop-b.vhd '
 is 'each image of the loop has one line' "$(wc -l <"$out")" 2
+for verb in read map hash 'compare blocks.vhd' 'convert --to raw' 'fill --dry-run' query; do
+    to=
+    [ "${verb%% *}" != convert ] || to=loop.raw
+    # shellcheck disable=SC2086
+    run timeout 10 "$XENKIT" vhd $verb loop-a.vhd $to
+    check "a loop of parents is damage to xenkit vhd ${verb%% *}" 5 - '~is its own ancestor'
+done
 
 run timeout 5 "$XENKIT" vhd-util query -n header-cookie.vhd -v
 check 'a damaged header is not waited for' 22 'error opening header-cookie.vhd: -22'
