@@ -93,7 +93,7 @@ stream "cat a.vhd | \"$XENKIT\" vhd convert - x.raw"
 check "an image in a pipe is not taken for a raw disk" 2 "" "~is a disk image, not a raw disk"
 # A fixed VHD through a pipe: its footer stands behind the disk, and is none of it. How the pieces come must not matter.
 patch_byte() {
-    printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+    printf "%b" "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 stream "cat f.vhd | \"$XENKIT\" vhd convert - pipe.raw && cmp pipe.raw small.raw"
 check "a fixed VHD from a pipe is known by its end" 0 "~source format: +vhd$" "~its footer was left away"

@@ -196,7 +196,7 @@ s.recv(18)' "$1"
 export -f hang_up
 command -v qemu-nbd >/dev/null || skip_all "qemu-nbd is not installed"
 for client in "nbdinfo --size" "nbdinfo" "nbdinfo --map" "nbdinfo --list" "hang_up"; do
-    uri=nbd+unix:///?socket=$PWD/q.sock
+    uri="nbd+unix:///?socket=$PWD/q.sock"
     rm -f q.sock
     qemu-nbd -f raw -r -k "$PWD/q.sock" want.raw &
     server=$!
