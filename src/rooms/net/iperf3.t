@@ -304,7 +304,7 @@ for options in "-n 2M" "-n 2M -R" "-n 200K -u -b 50M"; do
     for server in "$stock" "$ours"; do
         name=verbose.$([ "$server" = "$ours" ] && echo got || echo want)
         port=$(free_port)
-        "$server" -s -V -1 -p "$port" --forceflush >"$name" 2>"$name.err" &
+        timeout 90 "$server" -s -V -1 -p "$port" --forceflush >"$name" 2>"$name.err" &
         await grep -q listening "$name"
         # shellcheck disable=SC2086
         run timeout 60 "$stock" -c 127.0.0.1 -p "$port" $options
