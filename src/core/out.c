@@ -250,9 +250,7 @@ int xk_out_error(const struct xk_out *out)
 
 int xk_out_check_source(const struct xk_out *out, const char *path, struct xk_err *err)
 {
-    struct stat st;
-
-    if (!out->replaced_ino || stat(path, &st) < 0 || st.st_dev != out->replaced_dev || st.st_ino != out->replaced_ino)
+    if (!out->replaced_ino || xk_path_check_identity(out->fs, path, out->replaced_dev, out->replaced_ino, NULL) < 0)
         return 0;
     return xk_fail(err, -EINVAL, "-o %s: the results would replace %s, which they are made from", out->where, path);
 }

@@ -409,7 +409,7 @@ static char *path_below(const struct xk_fs *fs, const char *path, const struct v
 static int check_target(const struct xk_fs *fs, const struct base *b, const struct vhd_snapshot *how,
                         struct xk_err *err)
 {
-    struct stat target, layer;
+    struct stat target;
     bool raw = b->raw;
 
     if (stat(how->path, &target) < 0)
@@ -418,7 +418,7 @@ static int check_target(const struct xk_fs *fs, const struct base *b, const stru
     if (!path)
         return xk_fail_memory(err);
     for (unsigned depth = 0; path && depth < VHD_DEPTH_MAX; depth++) {
-        if (stat(path, &layer) == 0 && layer.st_dev == target.st_dev && layer.st_ino == target.st_ino) {
+        if (xk_path_check_identity(fs, path, target.st_dev, target.st_ino, NULL) == 0) {
             xk_fail(err, -ELOOP, "%s: the new image would replace %s, which it stands on", how->path, path);
             xk_err_hint(err, "give it a name of its own");
             xk_err_exit(err, XK_EXIT_USAGE);

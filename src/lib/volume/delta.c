@@ -103,9 +103,9 @@ static int write_image(struct filling *f, const struct xk_fs *fs, const struct v
 }
 
 /* What stands at the target may be replaced only when it is a plain file that the new image does not stand on. */
-static int check_target(const struct volume_delta *how, struct xk_err *err)
+static int check_target(const struct xk_fs *fs, const struct volume_delta *how, struct xk_err *err)
 {
-    struct stat target, layer;
+    struct stat target;
 
     if (stat(how->target, &target) != 0)
         return 0;
@@ -113,7 +113,7 @@ static int check_target(const struct volume_delta *how, struct xk_err *err)
         return xk_fail(err, -ENOTSUP, "%s: a delta is written to a new file, this is something else", how->target);
     for (int i = 0; (size_t)i < how->from->layers; i++) {
         const char *const path = volume_layer_path(how->from, i);
-        if (stat(path, &layer) == 0 && layer.st_dev == target.st_dev && layer.st_ino == target.st_ino)
+        if (xk_path_check_identity(fs, path, target.st_dev, target.st_ino, NULL) == 0)
             return xk_fail(err, -EINVAL, "%s: the delta would replace %s, which it stands on", how->target, path);
     }
     return 0;
@@ -146,7 +146,7 @@ int volume_delta_write(struct volume_delta_made *ret, const struct xk_fs *fs, co
         return xk_fail(err, -EINVAL, "%s: its disk (%s) is smaller than that of %s (%s)", volume_layer_path(how->to, 0),
                        xk_size(how->to->size_bytes).s, parent, xk_size(how->from->size_bytes).s);
     /* Whatever would be refused is refused before the work begins. */
-    int code = check_target(how, err);
+    int code = check_target(fs, how, err);
     if (code == 0)
         code = vhd_snapshot(fs, &snapshot, &made, err);
     free(made.parent);

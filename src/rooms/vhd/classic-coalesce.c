@@ -56,9 +56,7 @@ static int open_parent(struct vhd_chain *chain, struct vhd_classic *c, const cha
     xk_autofree char *owned = path;
     if (sparse)
         vhd_classic_say(c, "opening for sparse writes\n");
-    code = vhd_classic_image_mend(c, path, &err);
-    if (code == 0)
-        code = vhd_open(&chain->layers[1], c->app->fs, path, VHD_DEVICES, &err);
+    code = vhd_open(&chain->layers[1], c->app->fs, path, VHD_DEVICES | VHD_BACKUP_OK, &err);
     if (code == 0) {
         chain->count = 2;
         const struct vhd *parent = &chain->layers[1];
@@ -66,6 +64,8 @@ static int open_parent(struct vhd_chain *chain, struct vhd_classic *c, const cha
             code = -ELOOP;
         else if (memcmp(parent->footer.uuid, child->header.parent_uuid, sizeof(parent->footer.uuid)) != 0)
             code = -EINVAL;
+        else if (parent->footer_from_copy)
+            code = vhd_classic_image_mend(c, path, &err);
     }
     if (code < 0) {
         code = vhd_classic_code(c, code, &err);

@@ -23,7 +23,7 @@ static int resize_usage(struct vhd_classic *c)
 
 struct stages {
     struct vhd_classic *classic;
-    bool begun; /* the journal is there */
+    bool begun; /* a failure is no longer one of making the journal */
 };
 
 static int at_stage(void *context, enum vhd_resize_stage stage)
@@ -118,7 +118,7 @@ static int resize_journaled(struct vhd_classic *c, const char *name, const char 
         return 0;
     if (bytes < old->current_bytes) {
         vhd_classic_say(c, "dynamic shrink not fully implemented\n");
-        stages.begun = true;
+        stages.begun = true; /* the original's journal is there by now */
         code = -ENOSYS;
     } else {
         const struct vhd_resize how = {.bytes = bytes, .journal = journal, .stage = at_stage, .context = &stages};

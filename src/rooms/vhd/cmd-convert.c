@@ -42,14 +42,6 @@ static bool is_dash(const char *word)
     return strcmp(word, "-") == 0;
 }
 
-static int usage(struct xk_err *err, const char *text)
-{
-    const int code = xk_fail(err, -EINVAL, "%s", text);
-
-    xk_err_exit(err, XK_EXIT_USAGE);
-    return code;
-}
-
 /* ---- what to make ---- */
 
 static int target_by_name(int *ret, const char *path, struct xk_err *err)
@@ -66,7 +58,8 @@ static int target_by_name(int *ret, const char *path, struct xk_err *err)
             *ret = known[i].to;
     }
     if (dot && strcasecmp(dot, ".vhdx") == 0)
-        return usage(err, "a VHDX can be read, not written; --to says what TARGET shall be in spite of its name");
+        return xk_fail(err, -EINVAL,
+                       "a VHDX can be read, not written; --to says what TARGET shall be in spite of its name");
     return 0;
 }
 
@@ -80,7 +73,7 @@ static int target_of(enum convert_format *ret, const struct convert_opts *opts, 
             return code;
     }
     if (opts->fixed && to != TO_VHD)
-        return usage(err, "--fixed is for a VHD target: --to vhd");
+        return xk_fail(err, -EINVAL, "--fixed is for a VHD target: --to vhd");
     *ret = to == TO_RAW ? CONVERT_RAW : to == TO_QCOW2 ? CONVERT_QCOW2 : opts->fixed ? CONVERT_VHD_FIXED : CONVERT_VHD;
     return 0;
 }
@@ -89,20 +82,21 @@ static int check_pipes(struct xk_app *app, const struct convert_opts *opts, bool
                        struct xk_err *err)
 {
     if (to_pipe && xk_out_is_terminal(app->out))
-        return usage(err, "a disk image on a terminal helps nobody: redirect standard output");
+        return xk_fail(err, -EINVAL, "a disk image on a terminal helps nobody: redirect standard output");
     if (to_pipe && xk_out_format(app->out) != XK_OUT_TABLE)
-        return usage(err, "with TARGET - standard output is the image; --json and the like have no place in it");
+        return xk_fail(err, -EINVAL,
+                       "with TARGET - standard output is the image; --json and the like have no place in it");
     if (to_pipe && opts->compare)
-        return usage(err, "--compare reads the target back, and standard output cannot be read");
+        return xk_fail(err, -EINVAL, "--compare reads the target back, and standard output cannot be read");
     if (from_pipe && opts->compare)
-        return usage(err, "--compare reads the source again, and a pipe cannot be read twice");
+        return xk_fail(err, -EINVAL, "--compare reads the source again, and a pipe cannot be read twice");
     if (from_pipe && opts->from != VOLUME_AUTO && opts->from != VOLUME_RAW && opts->from != VOLUME_VHD)
-        return usage(err,
-                     "only a raw disk or a fixed VHD can be read from a pipe; other formats need their tables first");
+        return xk_fail(err, -EINVAL,
+                       "only a raw disk or a fixed VHD can be read from a pipe; other formats need their tables first");
     if (from_pipe && opts->dry_run)
-        return usage(err, "--dry-run cannot look into a pipe");
+        return xk_fail(err, -EINVAL, "--dry-run cannot look into a pipe");
     if (!from_pipe && opts->size)
-        return usage(err, "--size is for a pipe; a file has its size");
+        return xk_fail(err, -EINVAL, "--size is for a pipe; a file has its size");
     return 0;
 }
 

@@ -14,14 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static int usage(struct xk_err *err, const char *text)
-{
-    const int code = xk_fail(err, -EINVAL, "%s", text);
-
-    xk_err_exit(err, XK_EXIT_USAGE);
-    return code;
-}
-
 /* A pipe with a qcow2 in it would become a disk that begins with a qcow2 header. */
 static int check_mark(const struct pipe_input *in, struct xk_err *err)
 {
@@ -30,8 +22,9 @@ static int check_mark(const struct pipe_input *in, struct xk_err *err)
 
     if (!image)
         return 0;
-    return usage(err, "standard input is a disk image, not a raw disk; only a raw disk or a fixed VHD can be read from "
-                      "a pipe (--from raw takes it as it is)");
+    return xk_fail(err, -EINVAL,
+                   "standard input is a disk image, not a raw disk; only a raw disk or a fixed VHD can be read from "
+                   "a pipe (--from raw takes it as it is)");
 }
 
 static int note_mark(struct pipe_input *in, const uint8_t *bytes, size_t count, struct xk_err *err)

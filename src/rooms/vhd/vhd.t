@@ -293,6 +293,14 @@ for damage in zeros "a wrong sum" "a byte less"; do
     check "and is sound" 0 -
     ok "and has its data" xenkit vhd compare -q cut.vhd want.raw
 done
+xenkit vhd export-delta -q --from ends.vhd ground/raw upon-it.vhd >/dev/null
+xenkit vhd create -q --size 8M stranger.vhd >/dev/null
+dd if=/dev/zero of=stranger.vhd bs=512 count=1 seek=$(($(stat -c %s stranger.vhd) / 512 - 1)) conv=notrunc status=none
+mv ends.vhd whole.vhd && cp stranger.vhd ends.vhd
+run xenkit vhd-util coalesce -n upon-it.vhd
+check "a stranger in the parent's place is refused" 22 -
+ok "and its damaged footer is none of our business" cmp stranger.vhd ends.vhd
+mv whole.vhd ends.vhd
 
 # ---- a small file that claims to be full of blocks ----
 
