@@ -218,15 +218,22 @@ static int XK_PRINTF(3, 4) fail_fs(struct xk_err *err, int code, const char *for
     return code;
 }
 
+int xk_path_check_empty(const char *path, struct xk_err *err)
+{
+    if (path[0] != '\0')
+        return 0;
+    xk_fail(err, -ENOENT, "a file's name is empty");
+    xk_err_exit(err, XK_EXIT_USAGE);
+    return -ENOENT;
+}
+
 int xk_file_open(struct xk_file *ret, const struct xk_fs *fs, const char *path, int flags, mode_t mode,
                  struct xk_err *err)
 {
-    const int fd = fs->ops->open(fs, path, flags, mode);
-    if (fd < 0 && path[0] == '\0') {
-        xk_fail(err, fd, "a file's name is empty");
-        xk_err_exit(err, XK_EXIT_USAGE);
+    int fd = xk_path_check_empty(path, err);
+    if (fd < 0)
         return fd;
-    }
+    fd = fs->ops->open(fs, path, flags, mode);
     if (fd < 0)
         return fail_fs(err, fd, "cannot %s %s", flags & O_CREAT && flags & O_EXCL ? "create" : "open", path);
     *ret = (struct xk_file){.fs = fs, .fd = fd, .open = true, .path = path};
@@ -524,7 +531,9 @@ int xk_newfile_begin(struct xk_newfile *ret, const struct xk_fs *fs, const char 
 {
     *ret = (struct xk_newfile){.exclusive = exclusive, .file.fd = -1};
     struct stat old;
-    int r;
+    int r = xk_path_check_empty(path, err);
+    if (r < 0)
+        return r;
     if (exclusive) {
         /* Only a kindness to whoever would write for an hour first: the link in commit decides. */
         r = look_at(&old, fs, path, O_NOFOLLOW, err);

@@ -54,6 +54,8 @@ struct xk_file {
     const char *path; /* borrowed, for messages */
 };
 
+/* An empty name is the user's slip: -ENOENT with the exit status of one. */
+int xk_path_check_empty(const char *path, struct xk_err *err);
 int xk_file_open(struct xk_file *ret, const struct xk_fs *fs, const char *path, int flags, mode_t mode,
                  struct xk_err *err);
 void xk_file_close(struct xk_file *f);

@@ -333,6 +333,9 @@ static void describe_base(struct base *b, const struct vhd *v)
 /* Walk from the named parent down to the first image that has blocks, as XenServer does. */
 static int find_base(struct base *b, const struct xk_fs *fs, const struct vhd_snapshot *how, struct xk_err *err)
 {
+    const int empty = xk_path_check_empty(how->parent, err);
+    if (empty < 0)
+        return empty;
     b->path = vhd_canonical_path(how->parent);
     if (!b->path)
         return xk_fail_sys(err, -errno, "%s", how->parent);

@@ -127,6 +127,9 @@ int survey_walk(struct survey_work *w, const char *target, struct xk_err *err)
     struct walk walk = {.w = w};
     struct stat st;
 
+    int code = xk_path_check_empty(target, err);
+    if (code < 0)
+        return code;
     if (!w->options->missing_stands && stat(target, &st) < 0 && errno == ENOENT)
         return xk_fail_sys(err, -ENOENT, "%s", target);
     const char *const kept = survey_keep(w, target);
@@ -136,7 +139,7 @@ int survey_walk(struct survey_work *w, const char *target, struct xk_err *err)
         const struct survey_link link = {.named = true};
         return survey_add(w, kept, &link, err);
     }
-    int code = push(&walk, target, 0, err);
+    code = push(&walk, target, 0, err);
     while (code == 0 && walk.waiting) {
         const struct folder *const folder = walk.waiting;
         walk.waiting = folder->next;

@@ -137,8 +137,20 @@ run xenkit vhd info missing.vhd
 check "a missing file" 6 "" "~missing.vhd"
 run xenkit vhd info tree
 check "a folder is no image" 6 "" "~is a folder"
-run xenkit vhd info ""
-check "an empty name is the user's slip" 2 "" "~a file's name is empty"
+while read -r words; do
+    read -ra line <<<"$words"
+    run xenkit vhd "${line[@]//EMPTY/}"
+    check "an empty name is the user's slip: $words" 2 "" "~a file's name is empty"
+done <<'EOF'
+info EMPTY
+check EMPTY
+check a.vhd EMPTY
+scan EMPTY
+chain EMPTY
+create --size 10M EMPTY
+snapshot --parent EMPTY new.vhd
+snapshot --parent a.vhd EMPTY
+EOF
 mkdir latin
 cp a.vhd "latin/$(printf '\351')"
 run xenkit vhd snapshot --parent "latin/$(printf '\351')" latin/child.vhd
