@@ -238,6 +238,16 @@ static int add_word(const struct parse *p, const char *word, struct xk_words *me
     return 0;
 }
 
+static bool names_file(const struct xk_opt *o)
+{
+    static const char *const names[] = {"FILE", "DIR", "PATH"};
+
+    for (size_t i = 0; i < XK_COUNT(names); i++)
+        if (strcmp(o->arg, names[i]) == 0)
+            return true;
+    return false;
+}
+
 static int set_value(const struct parse *p, const struct hit *hit, const char *word)
 {
     void *const member = (char *)hit->into + hit->opt->offset;
@@ -246,6 +256,8 @@ static int set_value(const struct parse *p, const struct hit *hit, const char *w
 
     switch (hit->opt->kind) {
     case XK_OPT_KIND_TEXT:
+        if (word[0] == '\0' && names_file(hit->opt))
+            return usage(p->err, "option %s: a file's name is empty", hit->label);
         *(const char **)member = word;
         return 0;
     case XK_OPT_KIND_LIST:

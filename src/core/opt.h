@@ -20,7 +20,7 @@ enum xk_opt_kind {
     XK_OPT_KIND_END,
     XK_OPT_KIND_FLAG,     /* bool; also --no-NAME, which makes it false */
     XK_OPT_KIND_COUNT,    /* unsigned, one more each time */
-    XK_OPT_KIND_TEXT,     /* const char *, points into argv */
+    XK_OPT_KIND_TEXT,     /* const char *, points into argv; not empty where arg is FILE, DIR or PATH */
     XK_OPT_KIND_LIST,     /* struct xk_words: may be given again */
     XK_OPT_KIND_U64,      /* uint64_t between min and max */
     XK_OPT_KIND_I64,      /* int64_t */

@@ -150,6 +150,31 @@ chain EMPTY
 create --size 10M EMPTY
 snapshot --parent EMPTY new.vhd
 snapshot --parent a.vhd EMPTY
+query EMPTY
+read EMPTY
+read --out EMPTY a.vhd
+map EMPTY
+hash EMPTY
+repair --dry-run EMPTY
+repair --apply EMPTY
+set --hidden yes EMPTY
+resize --size 20M EMPTY
+fill EMPTY
+coalesce EMPTY
+coalesce --chain EMPTY
+modify --parent a.vhd EMPTY
+revert EMPTY
+key EMPTY
+copy EMPTY c.vhd
+copy a.vhd EMPTY
+convert EMPTY c.raw
+convert a.vhd EMPTY
+diff a.vhd EMPTY
+compare EMPTY a.vhd
+serve --once EMPTY
+serve --once --socket EMPTY a.vhd
+map --chain-root EMPTY a.vhd
+chain --html EMPTY a.vhd
 EOF
 mkdir latin
 cp a.vhd "latin/$(printf '\351')"
